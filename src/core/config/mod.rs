@@ -1,0 +1,9 @@
+//! The configuration: JSON, then the environment, then defaults; all checked, or refused.
+//!
+//! - [`settings`]: what the rest of the filter works with
+//! - [`load`]: how that comes from JSON and environment
+//! - [`reader`]: JSON values that know their path, and the list of what is wrong
+
+pub mod load;
+pub mod reader;
+pub mod settings;

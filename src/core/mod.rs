@@ -1,0 +1,13 @@
+//! Everything that decides, and nothing that talks to a host: bytes,
+//! configuration, time and a store go in, a decision comes out.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod freshness;
+pub mod refusal;
+pub mod request;
+pub mod routes;
+pub mod secret;
+pub mod signature;
+pub mod table;

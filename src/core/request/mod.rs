@@ -1,0 +1,15 @@
+//! A request on its way through the checks.
+//!
+//! - [`state`]: **the path of a request**, in the order of the checks: start reading there
+//! - [`headers`]: the request's headers
+//! - [`client`]: who sent it
+//! - [`rules`]: the rate limits it is under
+//! - [`verdict`]: how it ended
+//! - [`answer`]: what the upstream's answer does to its nonce
+
+pub mod answer;
+pub mod client;
+pub mod headers;
+pub mod rules;
+pub mod state;
+pub mod verdict;

@@ -1,0 +1,218 @@
+//! The rate limits that a request is under.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
+use crate::core::clock::Moment;
+use crate::core::config::settings::{Count, RuleKey, RuleSettings};
+use crate::core::refusal::Reason;
+use crate::core::request::client::Client;
+use crate::core::request::verdict::{Limited, Refusal};
+use crate::core::signature::form::Form;
+use crate::core::table::limiter::{Limiter, Pass, Taken};
+use crate::core::table::store::{SharedStore, StoreError};
+
+/// The key of the hash that spreads addresses and parameter values over buckets.
+/// It is random for each process, so that nobody can choose values that collide.
+#[derive(Clone, Copy)]
+pub struct HashKey(pub [u8; 16]);
+
+/// The rules of one webhook, with their counters.
+pub struct Rules {
+    rules: Vec<Rule>,
+}
+
+struct Rule {
+    key: RuleKey,
+    count: Count,
+    limiter: Limiter,
+}
+
+/// When a rule looks at a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// At its headers: only the client's address and the webhook are known.
+    Headers,
+    /// After the signature has been checked: account and parameters can be trusted.
+    Authenticated,
+}
+
+/// What rules count by.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// Who sent the request.
+    pub client: &'a Client,
+    /// Which webhook it is for.
+    pub webhook: usize,
+    /// What the signature vouches for.
+    pub authenticated: Option<Authenticated<'a>>,
+}
+
+/// What the signature vouches for.
+#[derive(Clone, Copy)]
+pub struct Authenticated<'a> {
+    /// The account: of the key, or else as the parameters have it.
+    pub account: &'a [u8],
+    /// The parameters of the form.
+    pub form: Option<&'a Form>,
+    /// The parameters of the query.
+    pub query: &'a Form,
+}
+
+impl Rules {
+    /// Rules with counters for `capacity` keys each.
+    pub fn new(settings: &[RuleSettings], capacity: usize) -> Rules {
+        let rule = |settings: &RuleSettings| Rule {
+            key: settings.key.clone(),
+            count: settings.count,
+            limiter: Limiter::new(&table_name(settings), settings.limit, capacity),
+        };
+        Rules {
+            rules: settings.iter().map(rule).collect(),
+        }
+    }
+
+    /// Whether any rule acts at this stage.
+    pub fn act_at(&self, stage: Stage) -> bool {
+        self.rules.iter().any(|rule| rule.stage() == stage)
+    }
+
+    /// Counts a request by every rule of this stage, or by none: what one rule
+    /// refuses, the others have not counted.
+    ///
+    /// # Errors
+    /// The refusal, by the first rule that is used up; [`Reason::StoreUnavailable`].
+    pub fn admit(
+        &self,
+        stage: Stage,
+        subject: Subject<'_>,
+        hash_key: HashKey,
+        store: &impl SharedStore,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let mut counted: Vec<(&Limiter, u64, Pass)> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.stage() == stage) {
+            let Some(whom) = rule.whom(subject, hash_key) else {
+                continue;
+            };
+            let wait = if rule.count == Count::Rejected {
+                rule.limiter.peek(store, whom, now)
+            } else {
+                rule.limiter
+                    .take(store, whom, now)
+                    .map(|taken| match taken {
+                        Taken::Refused(wait) => Some(wait),
+                        Taken::Passed(pass) => {
+                            counted.push((&rule.limiter, whom, pass));
+                            None
+                        }
+                    })
+            };
+            let refusal = match wait {
+                Ok(None) => continue,
+                Ok(Some(wait)) => Refusal::from(rule.limited(wait)),
+                Err(error) => unavailable(error),
+            };
+            for (limiter, whom, pass) in counted {
+                // A count that cannot be taken back counts: nothing passes for it.
+                let _ = limiter.withdraw(store, whom, pass, now);
+            }
+            return Err(refusal);
+        }
+        Ok(())
+    }
+
+    /// Counts a refused request by the rules that count just those. Where that is
+    /// one refusal too many, the rate limit is the answer.
+    pub fn count_refusal(
+        &self,
+        refusal: Refusal,
+        subject: Subject<'_>,
+        hash_key: HashKey,
+        store: &impl SharedStore,
+        now: Moment,
+    ) -> Refusal {
+        if !refusal.reason.is_the_senders_doing() || refusal.acknowledge {
+            return refusal;
+        }
+        let mut answer = refusal;
+        for rule in &self.rules {
+            if rule.count != Count::Rejected {
+                continue;
+            }
+            let Some(whom) = rule.whom(subject, hash_key) else {
+                continue;
+            };
+            // It is refused as it is: a store that fails changes nothing about that.
+            if let Ok(Taken::Refused(wait)) = rule.limiter.take(store, whom, now) {
+                answer = Refusal::from(rule.limited(wait));
+            }
+        }
+        answer
+    }
+}
+
+impl Rule {
+    fn stage(&self) -> Stage {
+        match self.count {
+            Count::Authenticated => Stage::Authenticated,
+            Count::All | Count::Rejected if self.key.is_known_early() => Stage::Headers,
+            // Before the signature is checked anybody could use up another's limit.
+            Count::All | Count::Rejected => Stage::Authenticated,
+        }
+    }
+
+    fn limited(&self, wait: crate::core::clock::Span) -> Limited {
+        Limited {
+            limit: self.limiter.limit(),
+            wait,
+        }
+    }
+
+    /// A keyed hash of whom the rule counts; `None` while that cannot be known.
+    fn whom(&self, subject: Subject<'_>, hash_key: HashKey) -> Option<u64> {
+        let mut hasher = SipHasher24::new_with_key(&hash_key.0);
+        match &self.key {
+            RuleKey::ClientIp => hasher.write(&subject.client.counted),
+            RuleKey::Webhook => hasher.write_usize(subject.webhook),
+            RuleKey::Account => hasher.write(subject.authenticated?.account),
+            RuleKey::Param(name) => {
+                let authenticated = subject.authenticated?;
+                let form = authenticated.form.into_iter();
+                let of_form = form.flat_map(|form| form.values(name.as_bytes()));
+                let of_query = authenticated.query.values(name.as_bytes());
+                // All values, with their lengths: those without any are counted together.
+                for value in of_form.chain(of_query) {
+                    hasher.write_usize(value.len());
+                    hasher.write(value);
+                }
+            }
+        }
+        Some(hasher.finish())
+    }
+}
+
+/// Counters belong to a rule as it is configured: whoever changes a rule starts anew.
+fn table_name(settings: &RuleSettings) -> String {
+    let RuleSettings {
+        key,
+        count,
+        limit,
+        scope,
+    } = settings;
+    format!(
+        "limit:{scope}:{}:{}:{}:{}",
+        key.as_configured(),
+        count.as_configured(),
+        limit.requests,
+        limit.window.0
+    )
+}
+
+/// No answer from the store, or too many that collided: the request is refused.
+pub fn unavailable(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Unavailable | StoreError::Contended => Refusal::from(Reason::StoreUnavailable),
+    }
+}

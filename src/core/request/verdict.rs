@@ -1,0 +1,115 @@
+//! How a request ended, and what is known of it.
+
+use crate::core::clock::Span;
+use crate::core::refusal::Reason;
+use crate::core::request::client::Client;
+use crate::core::signature::key::Nonce;
+use crate::core::table::limiter::Limit;
+use crate::core::table::nonces::{Change, Claim};
+
+/// The end of the checks.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What happens to the request.
+    pub outcome: Outcome,
+    /// What log and metrics say of it.
+    pub facts: Facts,
+}
+
+/// What happens to a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The mode is `off`: it passes unchecked.
+    Unchecked,
+    /// Its path is exempt: it passes unchecked.
+    Exempt,
+    /// It passes.
+    Accepted(Accepted),
+    /// It does not.
+    Refused(Refusal),
+}
+
+/// A request that passed every check.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The idempotency key for the upstream.
+    pub nonce: Nonce,
+    /// To be settled by the upstream's answer; `None` where repeats are allowed.
+    pub claim: Option<Claim>,
+}
+
+/// A refusal and what its answer has to say.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// For a rate limit: which, and for how long.
+    pub limited: Option<Limited>,
+    /// A repeat that is to be answered 200, as if it had been taken again.
+    pub acknowledge: bool,
+}
+
+/// A limit that is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// Which limit.
+    pub limit: Limit,
+    /// After this long the next request passes.
+    pub wait: Span,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            limited: None,
+            acknowledge: false,
+        }
+    }
+}
+
+impl From<Limited> for Refusal {
+    fn from(limited: Limited) -> Refusal {
+        Refusal {
+            limited: Some(limited),
+            ..Refusal::from(Reason::RateLimited)
+        }
+    }
+}
+
+/// What is known of a request so far. Places, not texts: the texts stand in the settings.
+#[derive(Debug)]
+pub struct Facts {
+    /// Who sent it.
+    pub client: Client,
+    /// The webhook's place in the settings.
+    pub webhook: Option<usize>,
+    /// The place in the keyring of the key that signed it.
+    pub key: Option<usize>,
+    /// The account, once the signature is right: of the key, or else as the signed
+    /// parameters have it.
+    pub account: Option<String>,
+    /// Its nonce, once the signature is right.
+    pub nonce: Option<Nonce>,
+    /// What its claim changed in the table.
+    pub change: Change,
+}
+
+impl Outcome {
+    /// The verdict's name: metric label, filter state, log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Unchecked => UNCHECKED,
+            Outcome::Exempt => EXEMPT,
+            Outcome::Accepted(_) => ACCEPTED,
+            Outcome::Refused(refusal) => refusal.reason.name(),
+        }
+    }
+}
+
+/// The verdict on a request that passed every check.
+pub const ACCEPTED: &str = "accepted";
+/// The verdict on an exempt path.
+pub const EXEMPT: &str = "exempt";
+/// The verdict where the mode is `off`.
+pub const UNCHECKED: &str = "unchecked";

@@ -1,0 +1,275 @@
+//! Which webhook is this? Paths are compared byte for byte: a path spelled in
+//! another way belongs to no webhook, and what belongs to none does not pass.
+
+/// A configured path: exact, or everything below a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    /// The exact path, or the prefix up to and with its last slash.
+    text: String,
+    is_prefix: bool,
+}
+
+impl PathPattern {
+    /// Reads `/exact/path` or `/prefix/*`.
+    ///
+    /// # Errors
+    /// One sentence that says what a path has to look like.
+    pub fn parse(text: &str) -> Result<PathPattern, &'static str> {
+        if !text.starts_with('/') {
+            return Err("a path that starts with a slash");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['?', '#']) {
+            return Err("a path of visible ASCII characters without query and fragment");
+        }
+        let (text, is_prefix) = match text.strip_suffix("/*") {
+            Some(prefix) => (format!("{prefix}/"), true),
+            None => (text.to_owned(), false),
+        };
+        if text.contains('*') {
+            return Err("a path with * only as its last segment (/prefix/*)");
+        }
+        Ok(PathPattern { text, is_prefix })
+    }
+
+    /// Whether this is `/prefix/*`.
+    pub fn is_prefix(&self) -> bool {
+        self.is_prefix
+    }
+
+    /// Whether a request path (without its query) falls under this pattern.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        if self.is_prefix {
+            path.strip_prefix(self.text.as_bytes())
+                .is_some_and(stays_below)
+        } else {
+            path == self.text.as_bytes()
+        }
+    }
+
+    /// Whether a path that [`spell_plainly`] has spelled is one that some upstream
+    /// could take for a path under this pattern.
+    pub fn means(&self, plain: &[u8]) -> bool {
+        let own = spell_plainly(self.text.as_bytes());
+        if self.is_prefix {
+            let below = plain.strip_prefix(own.as_slice());
+            below.is_some_and(|rest| own == b"/" || rest.is_empty() || rest.starts_with(b"/"))
+        } else {
+            plain == own
+        }
+    }
+
+    /// As it was configured.
+    pub fn as_configured(&self) -> String {
+        if self.is_prefix {
+            format!("{}*", self.text)
+        } else {
+            self.text.clone()
+        }
+    }
+}
+
+/// Whether what follows a prefix can only mean something below it.
+///
+/// `/public/../webhook` starts with `/public/` and is the webhook to any upstream
+/// that resolves dot segments. So empty segments, dot segments, backslashes,
+/// path parameters and escapes that spell such things (or spell an escape, for an
+/// upstream that decodes twice) do not match a prefix, whatever they mean.
+fn stays_below(rest: &[u8]) -> bool {
+    let mut segments = rest.split(|byte| *byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        if segment.is_empty() && !is_last {
+            return false;
+        }
+        if matches!(segment, b"." | b"..") {
+            return false;
+        }
+        if !is_plain(segment) {
+            return false;
+        }
+    }
+    true
+}
+
+/// A path as the most lenient of upstreams would read it: escapes decoded (twice),
+/// lower case, backslashes as slashes, path parameters, empty and dot segments and
+/// the slash at the end gone.
+///
+/// Only for refusing: two paths that differ here mean different things everywhere;
+/// two that are equal may mean the same somewhere.
+pub fn spell_plainly(path: &[u8]) -> Vec<u8> {
+    let mut bytes = path.to_vec();
+    for _ in 0..2 {
+        // An encoded plus would decode to a plus, which form decoding reads as a space.
+        let plus_kept: Vec<u8> = bytes
+            .iter()
+            .flat_map(|byte| match byte {
+                b'+' => b"%2B".to_vec(),
+                other => vec![*other],
+            })
+            .collect();
+        bytes = crate::core::signature::form::decode(&plus_kept);
+    }
+    let mut segments: Vec<Vec<u8>> = Vec::new();
+    for segment in bytes.split(|byte| matches!(byte, b'/' | b'\\')) {
+        let name = segment.split(|byte| matches!(byte, b';' | 0)).next();
+        match name.unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            name => segments.push(name.to_ascii_lowercase()),
+        }
+    }
+    let mut plain = vec![b'/'];
+    plain.extend_from_slice(&segments.join(&b'/'));
+    plain
+}
+
+fn is_plain(segment: &[u8]) -> bool {
+    let mut bytes = segment.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' | b';' | 0..=0x20 | 0x7F.. => return false,
+            b'%' => {
+                let digits = [bytes.next(), bytes.next()];
+                let [Some(high), Some(low)] = digits else {
+                    return false;
+                };
+                let spelled = crate::core::signature::form::hex_digit(*high)
+                    .zip(crate::core::signature::form::hex_digit(*low))
+                    .map(|(high, low)| high << 4 | low);
+                match spelled {
+                    None | Some(b'/' | b'\\' | b'.' | b'%' | b';' | 0..=0x1F | 0x7F) => {
+                        return false;
+                    }
+                    Some(_) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        PathPattern::parse(pattern)
+            .expect(pattern)
+            .matches(path.as_bytes())
+    }
+
+    #[test]
+    fn an_exact_path_matches_itself_and_no_other_spelling() {
+        assert!(matches("/api/hook", "/api/hook"));
+        for other in [
+            "/api/hook/",
+            "/api//hook",
+            "//api/hook",
+            "/API/hook",
+            "/api/%68ook",
+            "/api/./hook",
+            "/api%2Fhook",
+            "/x/../api/hook",
+            "/api/hook;x",
+            "api/hook",
+            "",
+            "/api/hook%00",
+        ] {
+            assert!(!matches("/api/hook", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_what_lies_below_it() {
+        for below in [
+            "/hooks/",
+            "/hooks/a",
+            "/hooks/a/b",
+            "/hooks/a%20b",
+            "/hooks/.well-known",
+        ] {
+            assert!(matches("/hooks/*", below), "{below}");
+        }
+        assert!(!matches("/hooks/*", "/hooks"));
+        assert!(!matches("/hooks/*", "/hooksx/a"));
+    }
+
+    #[test]
+    fn nothing_leaves_a_prefix_by_its_spelling() {
+        for escape in [
+            "/hooks/..",
+            "/hooks/../admin",
+            "/hooks/a/../../admin",
+            "/hooks//admin",
+            "/hooks/%2e%2e/admin",
+            "/hooks/.%2E/admin",
+            "/hooks/..%2fadmin",
+            "/hooks/..\\admin",
+            "/hooks/%5c..",
+            "/hooks/..;/admin",
+            "/hooks/%252e%252e/admin",
+            "/hooks/%",
+            "/hooks/%4",
+            "/hooks/%zz",
+            "/hooks/%00",
+            "/hooks/./a",
+            "/hooks/\u{fc}",
+        ] {
+            assert!(!matches("/hooks/*", escape), "{escape}");
+        }
+    }
+
+    #[test]
+    fn a_respelled_path_still_means_the_webhook() {
+        let webhook = PathPattern::parse("/Api/hook").expect("a path");
+        for spelling in [
+            "/Api/hook",
+            "/api/hook",
+            "//api///hook/",
+            "/api/./hook",
+            "/x/../api/hook",
+            "/api%2Fhook",
+            "/api%252fhook",
+            "/api\\hook",
+            "/api;v=1/hook;x",
+            "/API/HOOK%00.png",
+            "/../api/hook",
+        ] {
+            assert!(
+                webhook.means(&spell_plainly(spelling.as_bytes())),
+                "{spelling}"
+            );
+        }
+        for other in ["/api", "/api/hooks", "/api/hook/x", "/api/ho+ok", "/"] {
+            assert!(!webhook.means(&spell_plainly(other.as_bytes())), "{other}");
+        }
+        let below = PathPattern::parse("/hooks/*").expect("a prefix");
+        assert!(below.means(&spell_plainly(b"/HOOKS//a")));
+        assert!(below.means(&spell_plainly(b"/hooks")));
+        assert!(!below.means(&spell_plainly(b"/hooksx")));
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for text in [
+            "",
+            "hook",
+            "/a b",
+            "/a?b",
+            "/a#b",
+            "/*/a",
+            "/a*",
+            "/\u{fc}",
+            "https://h/p",
+        ] {
+            assert!(PathPattern::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(PathPattern::parse("/*").expect("all").as_configured(), "/*");
+    }
+}

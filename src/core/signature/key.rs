@@ -1,0 +1,251 @@
+//! Keys that sign, and the MACs they make.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::core::secret::Secret;
+
+/// HMAC with the key already worked in.
+///
+/// Hashing the key's inner and outer pads is a quarter of the work for a short
+/// message; it is done once, at configuration, and the state is copied for each
+/// message. The key itself is not kept.
+pub struct SigningKey(State);
+
+enum State {
+    /// `X-Twilio-Signature` by an account's auth token.
+    Sha1(Hmac<Sha1>),
+    /// A shared key (Twilio's public beta).
+    Sha256(Hmac<Sha256>),
+}
+
+impl SigningKey {
+    /// An auth token: HMAC-SHA1.
+    ///
+    /// `None` if the token is empty: an empty key is one that everybody has.
+    pub fn auth_token(token: &Secret) -> Option<SigningKey> {
+        Some(SigningKey(State::Sha1(keyed(token)?)))
+    }
+
+    /// A shared key: HMAC-SHA256. `None` if it is empty.
+    pub fn shared_key(secret: &Secret) -> Option<SigningKey> {
+        Some(SigningKey(State::Sha256(keyed(secret)?)))
+    }
+
+    /// How long this key's MACs are: 20 or 32 bytes.
+    pub fn mac_length(&self) -> usize {
+        match self.0 {
+            State::Sha1(_) => 20,
+            State::Sha256(_) => 32,
+        }
+    }
+
+    /// The MAC of `message`.
+    pub fn mac(&self, message: &[u8]) -> ComputedMac {
+        match &self.0 {
+            State::Sha1(keyed) => ComputedMac::new(&finish(keyed, message)),
+            State::Sha256(keyed) => ComputedMac::new(&finish(keyed, message)),
+        }
+    }
+}
+
+fn keyed<M: KeyInit>(secret: &Secret) -> Option<M> {
+    let key = secret.expose().as_bytes();
+    if key.is_empty() {
+        return None;
+    }
+    M::new_from_slice(key).ok()
+}
+
+fn finish<M: Mac + Clone>(keyed: &M, message: &[u8]) -> hmac::digest::Output<M> {
+    let mut mac = keyed.clone();
+    mac.update(message);
+    mac.finalize().into_bytes()
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SigningKey(…)")
+    }
+}
+
+/// A MAC that this filter computed. Until a request has matched it, it is as
+/// secret as a signature: whoever sees it can forge the request.
+pub struct ComputedMac {
+    bytes: [u8; LONGEST_MAC],
+    length: usize,
+}
+
+/// HMAC-SHA256.
+const LONGEST_MAC: usize = 32;
+
+impl ComputedMac {
+    fn new(output: &[u8]) -> ComputedMac {
+        let mut bytes = [0; LONGEST_MAC];
+        for (to, from) in bytes.iter_mut().zip(output) {
+            *to = *from;
+        }
+        ComputedMac {
+            bytes,
+            length: output.len().min(LONGEST_MAC),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Whether this is the MAC that the request claims, in constant time for MACs of one length.
+    pub fn equals(&self, claimed: &ClaimedMac) -> Choice {
+        self.as_slice().ct_eq(claimed.as_slice())
+    }
+
+    /// What is remembered of an accepted request: the SHA-256 of the MAC in base64.
+    ///
+    /// It is of the *computed* MAC, so that every spelling of a request that has the
+    /// same MAC has the same nonce.
+    pub fn nonce(&self) -> Nonce {
+        let mut text = [0; LONGEST_MAC_IN_BASE64];
+        let length = STANDARD
+            .encode_slice(self.as_slice(), &mut text)
+            .unwrap_or_default();
+        let text = text.get(..length).unwrap_or_default();
+        Nonce(Sha256::digest(text).into())
+    }
+}
+
+const LONGEST_MAC_IN_BASE64: usize = 44;
+
+/// The identity of a request: equal for all requests that one signature fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nonce(pub [u8; 32]);
+
+impl Nonce {
+    /// 64 lower-case hex digits, as the upstream gets it.
+    pub fn to_hex(self) -> String {
+        let mut out = String::with_capacity(64);
+        for byte in self.0 {
+            for digit in [byte >> 4, byte & 0xF] {
+                out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            }
+        }
+        out
+    }
+}
+
+/// The MAC that a request carries in `X-Twilio-Signature`, decoded.
+#[derive(Debug)]
+pub struct ClaimedMac {
+    bytes: [u8; LONGEST_MAC],
+    length: usize,
+}
+
+impl ClaimedMac {
+    /// Reads a header value: canonical base64 (padded, no spare bits, nothing
+    /// around it) of 20 or 32 bytes. `None` for anything else, so that one MAC has
+    /// one spelling.
+    pub fn parse(header: &[u8]) -> Option<ClaimedMac> {
+        let length = match header.len() {
+            28 => 20,
+            44 => 32,
+            _ => return None,
+        };
+        // One byte of room to spare: the decoder works in whole groups of three.
+        let mut decoded = [0; LONGEST_MAC + 1];
+        if STANDARD.decode_slice(header, &mut decoded) != Ok(length) {
+            return None;
+        }
+        let mut bytes = [0; LONGEST_MAC];
+        for (to, from) in bytes.iter_mut().zip(decoded) {
+            *to = from;
+        }
+        Some(ClaimedMac { bytes, length })
+    }
+
+    /// 20 or 32 bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn token(text: &str) -> SigningKey {
+        SigningKey::auth_token(&Secret::new(text.into())).expect("not empty")
+    }
+
+    #[test]
+    fn a_signature_has_one_spelling_only() {
+        let good = b"RSOYDt4T1cUTdK1PDd93/VVr8B8=";
+        assert_eq!(ClaimedMac::parse(good).expect("good").length(), 20);
+        for bad in [
+            &b""[..],
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B8",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B9=",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B8= ",
+            b" RSOYDt4T1cUTdK1PDd93/VVr8B8=",
+            b"RSOYDt4T1cUTdK1PDd93_VVr8B8=",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B8=,RSOYDt4T1cUTdK1PDd93/VVr8B8=",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B\xFF=",
+            b"AAAA",
+        ] {
+            assert!(ClaimedMac::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn thirty_two_bytes_are_a_signature_too() {
+        let header = STANDARD.encode([7; 32]);
+        let claimed = ClaimedMac::parse(header.as_bytes()).expect("32 bytes");
+        assert_eq!(claimed.length(), 32);
+        let header = STANDARD.encode([7; 31]);
+        assert!(ClaimedMac::parse(header.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn the_example_of_twilios_documentation_verifies() {
+        let mac = token("12345").mac(
+            b"https://mycompany.com/myapp.php?foo=1&bar=2\
+              CallSidCA1234567890ABCDECaller+14158675309Digits1234From+14158675309To+18005551212",
+        );
+        let claimed = ClaimedMac::parse(b"RSOYDt4T1cUTdK1PDd93/VVr8B8=").expect("canonical");
+        assert!(bool::from(mac.equals(&claimed)));
+        let nonce = Nonce(Sha256::digest(b"RSOYDt4T1cUTdK1PDd93/VVr8B8=").into());
+        assert_eq!(mac.nonce(), nonce);
+    }
+
+    #[test]
+    fn macs_of_different_lengths_are_never_equal() {
+        let short = token("12345").mac(b"x");
+        let header = STANDARD.encode([0; 32]);
+        let claimed = ClaimedMac::parse(header.as_bytes()).expect("32 bytes");
+        assert!(!bool::from(short.equals(&claimed)));
+    }
+
+    #[test]
+    fn an_empty_key_is_no_key() {
+        assert!(SigningKey::auth_token(&Secret::new(String::new())).is_none());
+        assert!(SigningKey::shared_key(&Secret::new(String::new())).is_none());
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug_output() {
+        let secret = Secret::new("hunter2".into());
+        let shown = format!("{secret:?} {:?}", SigningKey::auth_token(&secret));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

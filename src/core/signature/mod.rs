@@ -1,0 +1,15 @@
+//! Did Twilio sign this? URL, parameters and keys go in; the key that matched comes out.
+//!
+//! - [`form`]: the parameters of a body or a query, as they are signed
+//! - [`url`]: the URLs that may have been signed
+//! - [`key`]: keys, MACs, nonces
+//! - [`keyring`]: whose key is it, and which does a request select
+//! - [`coverage`]: is this body one that a signature can cover
+//! - [`verify`]: the search for a key and a URL that fit
+
+pub mod coverage;
+pub mod form;
+pub mod key;
+pub mod keyring;
+pub mod url;
+pub mod verify;

@@ -1,0 +1,460 @@
+//! The URL as Twilio signed it.
+//!
+//! A mesh does not see that URL: TLS ends in front of it, ports appear and
+//! vanish, paths are rewritten. So it is configured, never guessed, and the few
+//! forms that Twilio is known to sign are tried: as it is, without its port, with
+//! the default port added; for WebSockets with and without a slash at the end.
+//!
+//! ```text
+//! url       = scheme "://" authority [ path ] [ "?" query ] [ "#" fragment ]
+//! authority = [ userinfo "@" ] host [ ":" port ]
+//! ```
+
+use crate::core::signature::form::{Form, decode, split_at_first_equals};
+
+/// A configured URL, or the part of one in front of a path, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredUrl {
+    scheme: String,
+    /// Userinfo and host, without the port.
+    host: String,
+    port: Option<String>,
+    /// From the first slash to the query; may be empty.
+    path: String,
+    /// Without the `?`.
+    query: Option<String>,
+}
+
+impl ConfiguredUrl {
+    /// Takes a URL apart, byte for byte. The fragment is dropped: Twilio's
+    /// `#rc=5&rp=all` overrides are neither sent nor signed.
+    ///
+    /// # Errors
+    /// One sentence that says what a URL has to look like.
+    pub fn parse(text: &str) -> Result<ConfiguredUrl, &'static str> {
+        let text = text.split('#').next().unwrap_or_default();
+        if text.trim() != text || text.contains(char::is_control) {
+            return Err("a URL without spaces around it and without control characters");
+        }
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("an absolute URL such as https://orders.example.com/webhook")?;
+        if !matches!(lower(scheme).as_str(), "https" | "http" | "wss" | "ws") {
+            return Err("a URL whose scheme is https, http or wss");
+        }
+        let (before_query, query) = match rest.split_once('?') {
+            Some((before, query)) => (before, Some(query.to_owned())),
+            None => (rest, None),
+        };
+        let authority_end = before_query.find('/').unwrap_or(before_query.len());
+        let (authority, path) = before_query.split_at(authority_end);
+        let (host, port) = split_port(authority).ok_or("a URL whose port is a number")?;
+        if host.is_empty() || host.ends_with('@') {
+            return Err("a URL with a host, such as https://orders.example.com/webhook");
+        }
+        Ok(ConfiguredUrl {
+            scheme: scheme.to_owned(),
+            host: host.to_owned(),
+            port: port.map(str::to_owned),
+            path: path.to_owned(),
+            query,
+        })
+    }
+
+    /// The path, empty where the URL has none.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The query, without the `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// Scheme and authority in every port form that Twilio signs, the likeliest first.
+    fn origins(&self, scheme: &str) -> Vec<String> {
+        let plain = format!("{scheme}://{}", self.host);
+        // For wss the libraries add 443 or 80, depending on the library.
+        let defaults: &[&str] = match lower(scheme).as_str() {
+            "http" | "ws" => &["80"],
+            "wss" => &["443", "80"],
+            _ => &["443"],
+        };
+        let mut forms = Vec::with_capacity(4);
+        if let Some(port) = &self.port {
+            forms.push(format!("{plain}:{port}"));
+        }
+        forms.push(plain.clone());
+        for port in defaults {
+            let form = format!("{plain}:{port}");
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        forms
+    }
+}
+
+/// A scheme to compare by; it is signed as it is spelled.
+fn lower(scheme: &str) -> String {
+    scheme.to_ascii_lowercase()
+}
+
+/// Splits `host:port`, knowing userinfo and IPv6 literals. `None` if the port is not a number.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    let host_start = authority.rfind('@').map_or(0, |at| at + 1);
+    let host = authority.get(host_start..)?;
+    let colon = match host.rfind(']') {
+        Some(bracket) => host.get(bracket..)?.find(':').map(|colon| bracket + colon),
+        None => host.rfind(':'),
+    };
+    let Some(colon) = colon.map(|colon| host_start + colon) else {
+        return Some((authority, None));
+    };
+    let (before, port) = (authority.get(..colon)?, authority.get(colon + 1..)?);
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some((before, Some(port)))
+}
+
+/// Where a webhook's public URL comes from.
+#[derive(Clone, Debug)]
+pub struct PublicUrl {
+    /// Everything in front of the path (or, for a configured URL, of the query),
+    /// in every form to try.
+    prefixes: Vec<String>,
+    /// The same for a WebSocket handshake, whose scheme is `wss`.
+    websocket_prefixes: Vec<String>,
+    /// Whether the request's path follows the prefix.
+    path_from_request: bool,
+    own_query: Option<OwnQuery>,
+}
+
+/// The query that a configured URL spells out itself.
+#[derive(Clone, Debug)]
+struct OwnQuery {
+    text: String,
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The most URLs that are tried for one request and one key: four port forms for
+/// `wss` (its own, none, 443, 80), with and without a slash, in two spellings of
+/// the query. Any other request has at most three port forms in two spellings.
+pub const MOST_URLS: usize = 16;
+
+/// The parameter that carries the hash of a body that is not a form.
+pub const BODY_HASH_PARAMETER: &[u8] = b"bodySHA256";
+
+impl PublicUrl {
+    /// The URL of one webhook, as it is entered at Twilio.
+    pub fn configured(url: &ConfiguredUrl) -> PublicUrl {
+        let with_path = |origins: Vec<String>| -> Vec<String> {
+            let with = |origin| format!("{origin}{}", url.path);
+            origins.into_iter().map(with).collect()
+        };
+        PublicUrl {
+            prefixes: with_path(url.origins(&url.scheme)),
+            websocket_prefixes: with_path(url.origins("wss")),
+            path_from_request: false,
+            own_query: url.query.as_ref().map(|text| OwnQuery {
+                text: text.clone(),
+                parameters: pairs_without_body_hash(text.as_bytes()),
+            }),
+        }
+    }
+
+    /// A base in front of the path as it is received.
+    pub fn base(url: &ConfiguredUrl) -> PublicUrl {
+        let path = url.path.trim_end_matches('/');
+        let with_path = |origins: Vec<String>| -> Vec<String> {
+            let with = |origin| format!("{origin}{path}");
+            origins.into_iter().map(with).collect()
+        };
+        PublicUrl {
+            prefixes: with_path(url.origins(&url.scheme)),
+            websocket_prefixes: with_path(url.origins("wss")),
+            path_from_request: true,
+            own_query: None,
+        }
+    }
+
+    /// Every URL that may have been signed for a request, the likeliest first,
+    /// [`MOST_URLS`] at the most.
+    pub fn candidates<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = CandidateUrl<'a>> {
+        let prefixes = if target.websocket {
+            &self.websocket_prefixes
+        } else {
+            &self.prefixes
+        };
+        let path = if self.path_from_request {
+            target.path
+        } else {
+            b""
+        };
+        let received = Some(SignedQuery {
+            text: target.query,
+            body_hash: None,
+        });
+        let queries = received.into_iter().chain(self.own_spelling(target.query));
+        queries.flat_map(move |query| {
+            prefixes.iter().flat_map(move |prefix| {
+                let candidate = CandidateUrl {
+                    prefix: prefix.as_bytes(),
+                    path,
+                    slash: false,
+                    query,
+                };
+                let ends_in_slash = if path.is_empty() {
+                    prefix.ends_with('/')
+                } else {
+                    path.ends_with(b"/")
+                };
+                let with_slash = (target.websocket && !ends_in_slash).then_some(CandidateUrl {
+                    slash: true,
+                    ..candidate
+                });
+                std::iter::once(candidate).chain(with_slash)
+            })
+        })
+    }
+
+    /// The configured spelling of the query, where the request's holds the same
+    /// parameters in another order or escaping: Twilio sometimes sends another
+    /// spelling than it signs (twilio-php#790, twilio-node#1183).
+    fn own_spelling<'a>(&'a self, received: Option<&'a [u8]>) -> Option<SignedQuery<'a>> {
+        let own = self.own_query.as_ref()?;
+        let text = received.unwrap_or_default();
+        if received.is_some() && own.text.as_bytes() == text {
+            return None;
+        }
+        if own.parameters != pairs_without_body_hash(text) {
+            return None;
+        }
+        Some(SignedQuery {
+            text: Some(own.text.as_bytes()),
+            body_hash: body_hash_piece(text),
+        })
+    }
+}
+
+/// All parameters of a query but the body hash, decoded, repeats included, sorted.
+fn pairs_without_body_hash(query: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut pairs: Vec<_> = query
+        .split(|byte| *byte == b'&')
+        .filter(|piece| !piece.is_empty())
+        .map(split_at_first_equals)
+        .map(|(name, value)| (decode(name), decode(value)))
+        .filter(|(name, _)| name != BODY_HASH_PARAMETER)
+        .collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+/// The first `bodySHA256=…` of a query, as it is spelled there.
+fn body_hash_piece(query: &[u8]) -> Option<&[u8]> {
+    query.split(|byte| *byte == b'&').find(|piece| {
+        let (name, _) = split_at_first_equals(piece);
+        decode(name) == BODY_HASH_PARAMETER
+    })
+}
+
+/// What the request itself says about its URL.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Up to the query, as received.
+    pub path: &'a [u8],
+    /// After the `?`, as received; `None` where there is no `?`.
+    pub query: Option<&'a [u8]>,
+    /// Whether this is a WebSocket handshake.
+    pub websocket: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Splits a request target (`:path`) at its first `?`.
+    pub fn new(path_and_query: &'a [u8], websocket: bool) -> Target<'a> {
+        let mut parts = path_and_query.splitn(2, |byte| *byte == b'?');
+        Target {
+            path: parts.next().unwrap_or_default(),
+            query: parts.next(),
+            websocket,
+        }
+    }
+}
+
+/// One URL that may have been signed.
+#[derive(Clone, Copy, Debug)]
+pub struct CandidateUrl<'a> {
+    prefix: &'a [u8],
+    path: &'a [u8],
+    slash: bool,
+    query: SignedQuery<'a>,
+}
+
+/// A query in the spelling that may have been signed.
+#[derive(Clone, Copy, Debug)]
+struct SignedQuery<'a> {
+    text: Option<&'a [u8]>,
+    /// What Twilio appends to a configured query when it sends JSON.
+    body_hash: Option<&'a [u8]>,
+}
+
+impl CandidateUrl<'_> {
+    /// Appends the URL as it is signed.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.prefix);
+        out.extend_from_slice(self.path);
+        if self.slash {
+            out.push(b'/');
+        }
+        if let Some(text) = self.query.text {
+            out.push(b'?');
+            out.extend_from_slice(text);
+        }
+        if let Some(body_hash) = self.query.body_hash {
+            match self.query.text {
+                None => out.push(b'?'),
+                Some(b"") => {}
+                Some(_) => out.push(b'&'),
+            }
+            out.extend_from_slice(body_hash);
+        }
+    }
+
+    /// The parameters of the query, as this URL spells it.
+    pub fn query_parameters(&self) -> Form {
+        match (self.query.text, self.query.body_hash) {
+            (text, None) => Form::parse(text.unwrap_or_default()),
+            (text, Some(body_hash)) => {
+                let pieces = [text.unwrap_or_default(), body_hash];
+                Form::parse(&pieces.join(&b'&'))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn url(text: &str) -> ConfiguredUrl {
+        ConfiguredUrl::parse(text).expect(text)
+    }
+
+    fn candidates(public: &PublicUrl, target: &str, websocket: bool) -> Vec<String> {
+        let target = Target::new(target.as_bytes(), websocket);
+        let written = |candidate: CandidateUrl<'_>| {
+            let mut out = Vec::new();
+            candidate.write(&mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        public.candidates(target).map(written).collect()
+    }
+
+    #[test]
+    fn a_url_without_a_port_is_tried_with_the_default_port_too() {
+        let public = PublicUrl::configured(&url("https://h.com/p"));
+        let tried = candidates(&public, "/rewritten?x=1", false);
+        assert_eq!(tried, ["https://h.com/p?x=1", "https://h.com:443/p?x=1"]);
+        let public = PublicUrl::configured(&url("http://h.com/p"));
+        let tried = candidates(&public, "/p", false);
+        assert_eq!(tried, ["http://h.com/p", "http://h.com:80/p"]);
+    }
+
+    #[test]
+    fn a_url_with_a_port_is_tried_as_it_is_and_without_and_with_the_default_port() {
+        let public = PublicUrl::configured(&url("https://u:p@[::1]:8443/p"));
+        let tried = candidates(&public, "/p", false);
+        assert_eq!(
+            tried,
+            [
+                "https://u:p@[::1]:8443/p",
+                "https://u:p@[::1]/p",
+                "https://u:p@[::1]:443/p"
+            ]
+        );
+        let public = PublicUrl::configured(&url("https://h.com:443/p"));
+        let tried = candidates(&public, "/p", false);
+        assert_eq!(tried, ["https://h.com:443/p", "https://h.com/p"]);
+    }
+
+    #[test]
+    fn a_websocket_is_wss_with_and_without_a_slash_and_a_query_stays_behind_it() {
+        let public = PublicUrl::configured(&url("https://h.com/s"));
+        let tried = candidates(&public, "/s?a=1", true);
+        assert_eq!(tried.len(), 6);
+        assert_eq!(tried.first().expect("one"), "wss://h.com/s?a=1");
+        assert_eq!(tried.get(1).expect("two"), "wss://h.com/s/?a=1");
+        assert!(tried.contains(&"wss://h.com:80/s?a=1".to_owned()));
+    }
+
+    #[test]
+    fn no_request_has_more_candidates_than_promised() {
+        let public = PublicUrl::configured(&url("wss://h.com:8443/s?b=2&a=1"));
+        let tried = candidates(&public, "/s?a=1&b=2", true);
+        assert_eq!(tried.len(), MOST_URLS);
+        let public = PublicUrl::configured(&url("https://h.com:8443/s?b=2&a=1"));
+        assert_eq!(candidates(&public, "/s?a=1&b=2", false).len(), 6);
+    }
+
+    #[test]
+    fn the_configured_spelling_of_a_query_is_tried_if_it_means_the_same() {
+        let public = PublicUrl::configured(&url("https://h.com/p?b='2&a=x+y"));
+        let tried = candidates(&public, "/p?a=x%20y&b=%272&bodySHA256=00", false);
+        assert!(tried.contains(&"https://h.com/p?b='2&a=x+y&bodySHA256=00".to_owned()));
+        for other in [
+            "/p?a=x%20y",
+            "/p?a=x%20y&b='2&c=3",
+            "/p?a=x%20y&b='2&b='2",
+            "/p",
+        ] {
+            assert_eq!(candidates(&public, other, false).len(), 2, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_base_url_takes_the_path_as_received() {
+        let public = PublicUrl::base(&url("https://h.com/"));
+        let tried = candidates(&public, "/a/../b?", false);
+        assert_eq!(
+            tried,
+            ["https://h.com/a/../b?", "https://h.com:443/a/../b?"]
+        );
+    }
+
+    #[test]
+    fn the_fragment_is_dropped() {
+        assert_eq!(
+            url("https://h.com/p?x#rc=5&rp=all"),
+            url("https://h.com/p?x")
+        );
+        assert_eq!(url("https://h.com#rc=5").path(), "");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for text in [
+            "",
+            "h.com/p",
+            "ftp://h.com/p",
+            "https:///p",
+            "https://u@/p",
+            "https://h.com:x/p",
+            "https://h.com:/p",
+            " https://h.com/a",
+            "https://h.com/a\n",
+        ] {
+            assert!(ConfiguredUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_parameters_come_from_the_spelling_that_verified() {
+        let public = PublicUrl::configured(&url("https://h.com/p?a=1"));
+        let target = Target::new(b"/p?%61=1&bodySHA256=00", false);
+        let last = public.candidates(target).last().expect("some");
+        let parameters = last.query_parameters();
+        assert_eq!(parameters.values(b"a").collect::<Vec<_>>(), [b"1"]);
+        assert_eq!(parameters.values(BODY_HASH_PARAMETER).count(), 1);
+    }
+}

@@ -1,0 +1,264 @@
+//! The search for a key and a URL under which the request's signature is right.
+
+use crate::core::signature::form::Form;
+use crate::core::signature::key::{ClaimedMac, ComputedMac};
+use crate::core::signature::keyring::{Key, Keyring};
+use crate::core::signature::url::{CandidateUrl, PublicUrl, Target};
+
+/// The most HMACs that one request can make this filter compute. A genuine
+/// request takes one; a forged one takes (keys × URL forms), which for one token
+/// and one `https` URL is two.
+pub const MOST_HMACS: usize = 128;
+
+/// What is to be verified.
+#[derive(Clone, Copy)]
+pub struct Signed<'a> {
+    /// The request's own path and query.
+    pub target: Target<'a>,
+    /// The parameters, for a form body.
+    pub form: Option<&'a Form>,
+    /// The signature header, decoded.
+    pub claimed: &'a ClaimedMac,
+    /// The header that selects a shared key.
+    pub settings: Option<&'a [u8]>,
+}
+
+/// A signature that is right.
+pub struct Verified<'a> {
+    /// The key that made it.
+    pub key: &'a Key,
+    /// Its place in the keyring.
+    pub key_place: usize,
+    /// The URL that was signed.
+    pub url: CandidateUrl<'a>,
+    /// The MAC, from which the nonce follows.
+    pub mac: ComputedMac,
+}
+
+/// Looks for the key and the URL form that fit.
+///
+/// Keys of the account that the parameters name come first, so that with many
+/// accounts the usual request still takes one HMAC. They do not come alone: a
+/// request signed by one account that names another is to be refused for just that.
+pub fn verify<'a>(
+    keyring: &'a Keyring,
+    public: &'a PublicUrl,
+    signed: Signed<'a>,
+) -> Option<Verified<'a>> {
+    let keys = keyring.candidates(signed.settings, signed.claimed.length());
+    let mut named = signed
+        .form
+        .into_iter()
+        .flat_map(|form| form.values(ACCOUNT_PARAMETER));
+    let named = named.next();
+    let belongs =
+        move |key: &Key| key.account.as_ref().map(String::as_bytes) == named && named.is_some();
+    let mut left = MOST_HMACS;
+    let mut message = Vec::with_capacity(TYPICAL_MESSAGE);
+    for named_account in [true, false] {
+        for url in public.candidates(signed.target) {
+            message.clear();
+            for (key_place, key) in keys.clone() {
+                if belongs(key) != named_account {
+                    continue;
+                }
+                if left == 0 {
+                    return None;
+                }
+                left -= 1;
+                if message.is_empty() {
+                    url.write(&mut message);
+                    if let Some(form) = signed.form {
+                        form.write_signed(&mut message);
+                    }
+                }
+                let mac = key.signing.mac(&message);
+                if bool::from(mac.equals(signed.claimed)) {
+                    return Some(Verified {
+                        key,
+                        key_place,
+                        url,
+                        mac,
+                    });
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The parameter that names the account a request is for.
+pub const ACCOUNT_PARAMETER: &[u8] = b"AccountSid";
+
+/// URL and parameters of a WhatsApp message, in bytes.
+const TYPICAL_MESSAGE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::Secret;
+    use crate::core::signature::key::SigningKey;
+    use crate::core::signature::url::ConfiguredUrl;
+    use base64::Engine;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn keyring(tokens: &[(&str, Option<&str>)]) -> Keyring {
+        let key = |(place, (token, account)): (usize, &(&str, Option<&str>))| Key {
+            signing: SigningKey::auth_token(&Secret::new((*token).into())).expect("a token"),
+            account: account.map(str::to_owned),
+            label: format!("key {place}"),
+            shared_id: None,
+        };
+        Keyring::new(tokens.iter().enumerate().map(key).collect())
+    }
+
+    fn public(url: &str) -> PublicUrl {
+        PublicUrl::configured(&ConfiguredUrl::parse(url).expect(url))
+    }
+
+    fn sign(token: &str, message: &str) -> ClaimedMac {
+        let key = SigningKey::auth_token(&Secret::new(token.into())).expect("a token");
+        // The nonce hides the MAC, so the claimed one is made from a fresh HMAC.
+        use hmac::{Hmac, KeyInit, Mac};
+        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(token.as_bytes()).expect("any key");
+        mac.update(message.as_bytes());
+        let header = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+        let claimed = ClaimedMac::parse(header.as_bytes()).expect("canonical");
+        assert!(bool::from(key.mac(message.as_bytes()).equals(&claimed)));
+        claimed
+    }
+
+    #[test]
+    fn any_of_several_tokens_may_have_signed_and_the_one_that_did_is_told() {
+        let keyring = keyring(&[("old", None), ("new", None)]);
+        let public = public("https://h.com/p");
+        let form = Form::parse(b"b=2&a=1");
+        for (token, label) in [("old", "key 0"), ("new", "key 1")] {
+            let claimed = sign(token, "https://h.com/pa1b2");
+            let signed = Signed {
+                target: Target::new(b"/p", false),
+                form: Some(&form),
+                claimed: &claimed,
+                settings: None,
+            };
+            let verified = verify(&keyring, &public, signed).expect(token);
+            assert_eq!(verified.key.label, label);
+        }
+    }
+
+    #[test]
+    fn a_request_of_one_account_that_names_another_is_still_found() {
+        let keyring = keyring(&[("a", Some("ACa")), ("b", Some("ACb"))]);
+        let public = public("https://h.com/p");
+        let form = Form::parse(b"AccountSid=ACb");
+        for (token, account) in [("a", "ACa"), ("b", "ACb")] {
+            let claimed = sign(token, "https://h.com/pAccountSidACb");
+            let signed = Signed {
+                target: Target::new(b"/p", false),
+                form: Some(&form),
+                claimed: &claimed,
+                settings: None,
+            };
+            let verified = verify(&keyring, &public, signed).expect(token);
+            assert_eq!(verified.key.account.as_deref(), Some(account));
+        }
+    }
+
+    #[test]
+    fn what_no_key_signed_is_found_by_none() {
+        let keyring = keyring(&[("a", None), ("b", None)]);
+        let public = public("https://h.com/p");
+        let claimed = sign("c", "https://h.com/p");
+        let signed = Signed {
+            target: Target::new(b"/p", false),
+            form: None,
+            claimed: &claimed,
+            settings: None,
+        };
+        assert!(verify(&keyring, &public, signed).is_none());
+    }
+
+    /// The signatures that Twilio's own libraries publish; see `tests/vectors/README.md`.
+    #[test]
+    fn all_51_published_signatures_are_judged_as_published() {
+        let vectors = include_str!("../../../tests/vectors/official.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).expect("JSON");
+        assert_eq!(vectors.len(), 51);
+        for vector in &vectors {
+            let text = |name: &str| vector.get(name).and_then(|value| value.as_str());
+            let url = text("url").expect("url");
+            let valid = vector
+                .get("valid")
+                .and_then(|valid| valid.as_bool())
+                .expect("valid");
+            assert_eq!(
+                judge(vector, text("token").expect("token"), url),
+                valid,
+                "{vector:#}"
+            );
+        }
+    }
+
+    /// Judges a vector as the filter would: by the bytes of its body, not by its pairs.
+    fn judge(vector: &serde_json::Value, token: &str, url: &str) -> bool {
+        let text = |name: &str| vector.get(name).and_then(|value| value.as_str());
+        let signature = text("signature").expect("signature");
+        let Some(claimed) = ClaimedMac::parse(signature.as_bytes()) else {
+            return false;
+        };
+        let body = match text("body") {
+            Some(body) => body.to_owned(),
+            None => {
+                let pairs = vector.get("params").and_then(|pairs| pairs.as_array());
+                let pair = |pair: &serde_json::Value| {
+                    let part = |place: usize| {
+                        let text = pair.get(place).and_then(|part| part.as_str());
+                        text.expect("text")
+                            .bytes()
+                            .map(|byte| format!("%{byte:02X}"))
+                    };
+                    format!(
+                        "{}={}",
+                        part(0).collect::<String>(),
+                        part(1).collect::<String>()
+                    )
+                };
+                pairs
+                    .expect("params")
+                    .iter()
+                    .map(pair)
+                    .collect::<Vec<_>>()
+                    .join("&")
+            }
+        };
+        let configured = ConfiguredUrl::parse(url).expect(url);
+        let query = configured.query().map(str::to_owned);
+        let target = match &query {
+            Some(query) => format!("{}?{query}", configured.path()),
+            None => configured.path().to_owned(),
+        };
+        let keyring = keyring(&[(token, None)]);
+        let public = PublicUrl::configured(&configured);
+        let form = text("body").is_none().then(|| Form::parse(body.as_bytes()));
+        if form.is_none() {
+            use crate::core::signature::coverage::{Coverage, DeclaredBody};
+            use sha2::{Digest, Sha256};
+            let content_type = text("content_type").map(str::as_bytes);
+            let declared = DeclaredBody::new(Ok(content_type), Ok(None));
+            let query = query.as_deref().unwrap_or_default();
+            match Coverage::of(declared, body.as_bytes(), query.as_bytes()) {
+                Ok(Coverage::Hash(hash)) if hash == <[u8; 32]>::from(Sha256::digest(&body)) => {}
+                Ok(Coverage::Empty) => {}
+                _ => return false,
+            }
+        }
+        let signed = Signed {
+            target: Target::new(target.as_bytes(), false),
+            form: form.as_ref(),
+            claimed: &claimed,
+            settings: None,
+        };
+        verify(&keyring, &public, signed).is_some()
+    }
+}
