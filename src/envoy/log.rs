@@ -1,0 +1,125 @@
+//! Log lines: one JSON object each, so that nothing in it can look like another line.
+//!
+//! Never the body, a phone number, a token or a signature.
+
+use std::cell::Cell;
+
+use serde::Serialize;
+
+use crate::core::clock::{Moment, Span};
+use crate::core::config::settings::{LogSettings, Settings};
+use crate::core::request::verdict::{Facts, Outcome};
+use crate::envoy::host::{self, Level};
+
+/// The log of one worker, bounded in lines a second.
+pub(super) struct Log {
+    settings: LogSettings,
+    second: Cell<Moment>,
+    written: Cell<u32>,
+    suppressed: Cell<u64>,
+}
+
+/// One request's line.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    verdict: &'static str,
+    status: u16,
+    message: &'static str,
+    request_id: &'a str,
+    client_ip: &'a str,
+    webhook: Option<&'a str>,
+    account_sid: Option<&'a str>,
+    key: Option<&'a str>,
+    nonce: Option<&'a str>,
+}
+
+/// Says how many lines were left out.
+#[derive(Serialize)]
+struct Suppressed {
+    event: &'static str,
+    suppressed: u64,
+}
+
+const EVENT: &str = "twilio_webhook";
+
+impl Log {
+    /// A log that has written nothing yet.
+    pub(super) fn new(settings: LogSettings) -> Log {
+        Log {
+            settings,
+            second: Cell::new(Moment(0)),
+            written: Cell::new(0),
+            suppressed: Cell::new(0),
+        }
+    }
+
+    /// Whether a verdict is logged at all.
+    pub(super) fn wants(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Refused(_) => true,
+            Outcome::Accepted(_) => self.settings.accepted,
+            Outcome::Exempt | Outcome::Unchecked => false,
+        }
+    }
+
+    /// Writes a request's line, if this second has room for it.
+    pub(super) fn request(
+        &self,
+        outcome: &Outcome,
+        status: u16,
+        facts: &Facts,
+        request_id: &str,
+        settings: &Settings,
+        now: Moment,
+    ) {
+        if !self.has_room(now) {
+            return;
+        }
+        let webhook = facts.webhook.and_then(|place| settings.webhooks.get(place));
+        let key = facts.key.and_then(|place| settings.keyring.get(place));
+        let nonce = facts.nonce.map(|nonce| nonce.to_hex());
+        let (level, message) = match outcome {
+            Outcome::Refused(refusal) => (Level::Warn, refusal.reason.sentence()),
+            _ => (Level::Info, "The request passed every check."),
+        };
+        let line = Line {
+            event: EVENT,
+            verdict: outcome.name(),
+            status,
+            message,
+            request_id,
+            client_ip: &facts.client.shown,
+            webhook: webhook.map(|webhook| webhook.label.as_str()),
+            account_sid: facts.account.as_deref(),
+            key: key.map(|key| key.label.as_str()),
+            nonce: nonce.as_deref().and_then(|nonce| nonce.get(..8)),
+        };
+        if let Ok(line) = serde_json::to_string(&line) {
+            host::log(level, &line);
+        }
+    }
+
+    fn has_room(&self, now: Moment) -> bool {
+        if now.since(self.second.get()) >= Span::seconds(1) || now < self.second.get() {
+            self.second.set(now);
+            self.written.set(0);
+            let suppressed = self.suppressed.take();
+            let line = Suppressed {
+                event: "twilio_webhook_log",
+                suppressed,
+            };
+            if suppressed > 0
+                && let Ok(line) = serde_json::to_string(&line)
+            {
+                host::log(Level::Warn, &line);
+            }
+        }
+        if self.written.get() >= self.settings.max_per_second {
+            self.suppressed.set(self.suppressed.get().saturating_add(1));
+            return false;
+        }
+        self.written.set(self.written.get().saturating_add(1));
+        true
+    }
+}

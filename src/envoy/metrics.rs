@@ -1,0 +1,124 @@
+//! Counters in Envoy's stats.
+//!
+//! Envoy gives a metric of a wasm filter labels only by a pattern in its name
+//! (`stats_tags` in the bootstrap; see `envoy/envoy.yaml`), so every combination of
+//! webhook and verdict has a metric of its own, defined with the configuration:
+//! a fixed set, whatever is requested.
+
+use crate::core::config::settings::Settings;
+use crate::core::refusal::Reason;
+use crate::core::request::verdict::{ACCEPTED, EXEMPT, Facts, Outcome, UNCHECKED};
+use crate::core::table::nonces::Change;
+use crate::envoy::host::{self, HostError, Metric, MetricKind};
+
+/// All metrics of one configuration.
+pub(super) struct Metrics {
+    /// By webhook (the last is "none"), then by verdict as in [`verdicts`].
+    requests: Vec<Vec<Metric>>,
+    /// By place in the keyring.
+    keys: Vec<Metric>,
+    nonces_released: Metric,
+    nonces_evicted: Metric,
+    nonces_refused_for_space: Metric,
+    nonces_in_use: Metric,
+    store_conflicts: Metric,
+    store_errors: Metric,
+}
+
+/// Where a request belongs to no webhook.
+const NO_WEBHOOK: &str = "none";
+
+/// Every verdict: the reasons in their order, then the others.
+fn verdicts() -> impl Iterator<Item = &'static str> {
+    let reasons = Reason::ALL.iter().map(|reason| reason.name());
+    reasons.chain([ACCEPTED, EXEMPT, UNCHECKED])
+}
+
+impl Metrics {
+    /// Defines all metrics.
+    pub(super) fn define(settings: &Settings) -> Result<Metrics, HostError> {
+        let webhooks = settings
+            .webhooks
+            .iter()
+            .map(|webhook| webhook.label.as_str());
+        let of_webhook = |webhook: &str| {
+            let name = |verdict| format!("requests.verdict.{verdict}.webhook.{webhook}");
+            verdicts().map(|verdict| counter(&name(verdict))).collect()
+        };
+        let requests: Result<_, _> = webhooks.chain([NO_WEBHOOK]).map(of_webhook).collect();
+        let keys = (0..settings.keyring.len()).filter_map(|place| settings.keyring.get(place));
+        let keys: Result<_, _> = keys
+            .map(|key| counter(&format!("signatures.key.{}", plain(&key.label))))
+            .collect();
+        Ok(Metrics {
+            requests: requests?,
+            keys: keys?,
+            nonces_released: counter("nonces_released")?,
+            nonces_evicted: counter("nonces_evicted")?,
+            nonces_refused_for_space: counter("nonces_refused_for_space")?,
+            nonces_in_use: host::define_metric(MetricKind::Gauge, &full_name("nonces_in_use"))?,
+            store_conflicts: counter("store_cas_retries")?,
+            store_errors: counter("store_errors")?,
+        })
+    }
+
+    /// Counts a verdict.
+    pub(super) fn count(&self, outcome: &Outcome, facts: &Facts) {
+        let none = self.requests.len().saturating_sub(1);
+        let verdict = verdicts().position(|name| name == outcome.name());
+        let of_webhook = self.requests.get(facts.webhook.unwrap_or(none));
+        if let Some(metric) = of_webhook.and_then(|metrics| metrics.get(verdict?)) {
+            host::increment(*metric, 1);
+        }
+        if let Some(metric) = facts.key.and_then(|place| self.keys.get(place)) {
+            host::increment(*metric, 1);
+        }
+        if let Outcome::Refused(refusal) = outcome {
+            match refusal.reason {
+                Reason::StoreFull => host::increment(self.nonces_refused_for_space, 1),
+                Reason::StoreUnavailable => host::increment(self.store_errors, 1),
+                _ => {}
+            }
+        }
+        self.count_change(facts.change);
+    }
+
+    /// Counts what happened to the table of nonces.
+    pub(super) fn count_change(&self, change: Change) {
+        host::increment(self.nonces_in_use, change.entries);
+        let evicted = i64::try_from(change.evicted).unwrap_or(i64::MAX);
+        host::increment(self.nonces_evicted, evicted);
+    }
+
+    /// A nonce was given up for the sender's retry.
+    pub(super) fn count_release(&self) {
+        host::increment(self.nonces_released, 1);
+    }
+
+    /// The store failed where no verdict tells of it.
+    pub(super) fn count_store_error(&self) {
+        host::increment(self.store_errors, 1);
+    }
+
+    /// Compare-and-swaps that another worker made fail.
+    pub(super) fn count_conflicts(&self, conflicts: i64) {
+        host::increment(self.store_conflicts, conflicts);
+    }
+}
+
+fn full_name(name: &str) -> String {
+    format!("twilio_webhook.{name}")
+}
+
+fn counter(name: &str) -> Result<Metric, HostError> {
+    host::define_metric(MetricKind::Counter, &full_name(name))
+}
+
+/// A label in `[a-z0-9_-]`.
+fn plain(label: &str) -> String {
+    let plain = |char: char| match char.to_ascii_lowercase() {
+        char @ ('a'..='z' | '0'..='9' | '_' | '-') => char,
+        _ => '_',
+    };
+    label.chars().map(plain).collect()
+}

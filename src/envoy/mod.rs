@@ -1,0 +1,26 @@
+//! The filter as Envoy runs it: a thin adapter between the host and [`crate::core`].
+//!
+//! - [`host`]: the host functions, each of which may fail and none of which panics
+//! - [`root`]: one for each worker: configuration, and a context for each request
+//! - [`stream`]: one for each request: Envoy's callbacks, driving the core's states
+//! - [`reply`]: what a refused sender gets
+//! - [`shared_data`]: Envoy's shared data as the core's store
+//! - [`metrics`], [`log`]: what an operator gets
+
+// Entry points and host functions need it; each use says why it is sound.
+#![allow(unsafe_code)]
+
+mod host;
+mod log;
+mod metrics;
+mod reply;
+mod root;
+mod shared_data;
+mod stream;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}}
