@@ -1,0 +1,15 @@
+//! The built program, over real HTTP on loopback and a real database in a temporary directory.
+
+// Helpers are not test functions, so clippy.toml does not reach them.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
+mod answers;
+mod crash;
+mod harness;
+mod lifecycle;
