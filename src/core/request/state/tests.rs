@@ -1,1 +1,696 @@
+use super::*;
+use crate::core::clock::Span;
+use crate::core::config::load::load;
+use crate::core::table::memory::MemoryStore;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use std::collections::BTreeSet;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
+const NOW: Moment = Moment(1_800_000_000_000);
+const SID: &str = "AC00000000000000000000000000000001";
+const URL: &str = "https://orders.example.com/hook";
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+
+/// A filter, its store, and the requests sent to it.
+struct World {
+    filter: Rc<Filter>,
+    store: MemoryStore,
+    sent: std::cell::Cell<u64>,
+}
+
+/// A request, signed as Twilio signs unless said otherwise.
+#[derive(Clone)]
+struct Request {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    client: &'static str,
+    now: Moment,
+}
+
+impl World {
+    fn new(json: &str) -> World {
+        let environment = |name: &str| match name {
+            "TWILIO_AUTH_TOKEN" => Some("token".to_owned()),
+            "TWILIO_ACCOUNT_SID" => Some(SID.to_owned()),
+            "WEBHOOK_URL" => Some(URL.to_owned()),
+            _ => None,
+        };
+        let settings = load(json.as_bytes(), &environment)
+            .unwrap_or_else(|problems| panic!("{json}: {problems}"));
+        World {
+            filter: Rc::new(Filter::new(settings, HashKey([7; 16]))),
+            store: MemoryStore::new(),
+            sent: std::cell::Cell::new(0),
+        }
+    }
+
+    fn send(&self, request: &Request) -> Verdict {
+        self.sent.set(self.sent.get() + 1);
+        let path = request.path.as_bytes();
+        let mut pairs: Vec<(&[u8], &[u8])> =
+            vec![(b":method", request.method.as_bytes()), (b":path", path)];
+        let bytes = |(name, value): &'_ (&'static str, String)| (name.as_bytes(), value.clone());
+        let headers: Vec<_> = request.headers.iter().map(bytes).collect();
+        pairs.extend(
+            headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_bytes())),
+        );
+        let client = Client::from_source_address(request.client.as_bytes());
+        let around = Surroundings {
+            store: &self.store,
+            now: request.now,
+        };
+        match self.filter.arrive(Headers::new(&pairs), client, around) {
+            Arrival::Decided(verdict) => verdict,
+            Arrival::Held(held) => held.complete(&request.body, self.sent.get(), around),
+        }
+    }
+
+    fn verdict(&self, request: &Request) -> &'static str {
+        self.send(request).outcome.name()
+    }
+
+    fn settle(&self, verdict: &Verdict, answer: Answer) {
+        let Outcome::Accepted(Accepted {
+            claim: Some(claim), ..
+        }) = &verdict.outcome
+        else {
+            panic!("not accepted: {verdict:?}");
+        };
+        let around = Surroundings {
+            store: &self.store,
+            now: NOW,
+        };
+        let webhook = verdict.facts.webhook.expect("a webhook");
+        self.filter
+            .settle(webhook, claim, answer, around)
+            .expect("settled");
+    }
+}
+
+/// The signature, computed the plain way.
+fn signature(token: &str, url: &str, body: &str) -> String {
+    let decoded: BTreeSet<(String, String)> = body
+        .split('&')
+        .filter(|piece| !piece.is_empty())
+        .map(|piece| piece.split_once('=').unwrap_or((piece, "")))
+        .map(|(name, value)| (plain(name), plain(value)))
+        .collect();
+    let signed = decoded
+        .iter()
+        .fold(url.to_owned(), |text, (name, value)| text + name + value);
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(token.as_bytes()).expect("any key");
+    mac.update(signed.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// The tests' bodies have no escapes but these.
+fn plain(text: &str) -> String {
+    text.replace('+', " ")
+        .replace("%20", " ")
+        .replace("%2B", "+")
+        .replace("%41", "A")
+}
+
+fn form(body: &str) -> Request {
+    Request {
+        method: "POST",
+        path: "/hook".into(),
+        headers: vec![
+            ("x-twilio-signature", signature("token", URL, body)),
+            ("content-type", FORM.into()),
+        ],
+        body: body.into(),
+        client: "192.0.2.1:1234",
+        now: NOW,
+    }
+}
+
+impl Request {
+    fn with(mut self, name: &'static str, value: &str) -> Request {
+        self.headers.retain(|(own, _)| *own != name);
+        self.and(name, value)
+    }
+
+    fn and(mut self, name: &'static str, value: &str) -> Request {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Request {
+        self.headers.retain(|(own, _)| *own != name);
+        self
+    }
+
+    fn signed(self, token: &str, url: &str, body: &str) -> Request {
+        self.with("x-twilio-signature", &signature(token, url, body))
+    }
+
+    fn at(mut self, now: Moment) -> Request {
+        self.now = now;
+        self
+    }
+
+    fn from(mut self, client: &'static str) -> Request {
+        self.client = client;
+        self
+    }
+
+    fn to(mut self, path: &str) -> Request {
+        self.path = path.to_owned();
+        self
+    }
+
+    fn body(mut self, body: &str) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    fn method(mut self, method: &'static str) -> Request {
+        self.method = method;
+        self
+    }
+}
+
+fn after(seconds: u64) -> Moment {
+    NOW.after(Span::seconds(seconds))
+}
+
+#[test]
+fn a_signed_message_is_accepted_once() {
+    let world = World::new("{}");
+    let request = form("Body=2+tacos&AccountSid=AC00000000000000000000000000000001");
+    let verdict = world.send(&request);
+    assert_eq!(verdict.outcome.name(), "accepted");
+    assert_eq!(verdict.facts.account.as_deref(), Some(SID));
+    world.settle(&verdict, Answer::Taken);
+    for seconds in [0, 1, 300, 86_399] {
+        assert_eq!(
+            world.verdict(&request.clone().at(after(seconds))),
+            "duplicate",
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn the_checks_come_in_the_order_of_the_contract() {
+    // Each request has every later fault, too; the earliest is the one that is told.
+    let world = World::new(r#"{"max_body_bytes": 50, "rate_limits": []}"#);
+    let mut request = form("Timestamp=1&AccountSid=ACother")
+        .body(&"x".repeat(51))
+        .with("content-type", "text/plain")
+        .with("x-twilio-signature", "forged")
+        .with("x-twilio-request-timestamp", "never")
+        .to("/other")
+        .method("PUT");
+    assert_eq!(world.verdict(&request), "unknown_webhook");
+    request = request.to("/hook");
+    assert_eq!(world.verdict(&request), "method_not_allowed");
+    request = request.method("POST");
+    assert_eq!(
+        world.verdict(&request.clone().without("x-twilio-signature")),
+        "missing_signature"
+    );
+    assert_eq!(world.verdict(&request), "malformed_signature");
+    request = request.signed("wrong token", URL, "");
+    assert_eq!(world.verdict(&request), "malformed_timestamp");
+    request = request.with("x-twilio-request-timestamp", "1");
+    assert_eq!(world.verdict(&request), "stale_timestamp");
+    request = request.without("x-twilio-request-timestamp");
+    assert_eq!(world.verdict(&request), "body_too_large");
+    request = request.body("Timestamp=1&AccountSid=ACother");
+    assert_eq!(world.verdict(&request), "unsigned_body");
+    request = request.with("content-type", FORM);
+    assert_eq!(world.verdict(&request), "invalid_signature");
+    request = request.signed("token", URL, "Timestamp=1&AccountSid=ACother");
+    assert_eq!(world.verdict(&request), "account_mismatch");
+    request = form("Timestamp=1");
+    assert_eq!(world.verdict(&request), "stale_timestamp");
+    request = form("Timestamp=1800000000");
+    assert_eq!(world.verdict(&request), "accepted");
+    assert_eq!(world.verdict(&request), "duplicate");
+}
+
+#[test]
+fn without_a_key_nothing_passes_and_the_limit_comes_first() {
+    let json = r#"{"accounts": [], "rate_limits": [
+        {"key": "client_ip", "requests": 1, "window": "60s"}]}"#;
+    let world = World::new(json);
+    assert_eq!(world.verdict(&form("a=1")), "not_configured");
+    assert_eq!(world.verdict(&form("a=1")), "rate_limited");
+}
+
+#[test]
+fn respellings_of_an_accepted_request_are_repeats() {
+    let world = World::new(r#"{"rate_limits": []}"#);
+    let original = form("A=1+2&B=x&From=%2B1&ToCity=");
+    let verdict = world.send(&original);
+    world.settle(&verdict, Answer::Taken);
+    for respelled in [
+        "B=x&A=1+2&From=%2B1&ToCity=",
+        "A=1%202&B=x&From=%2B1&ToCity=",
+        "%41=1+2&B=x&From=%2B1&ToCity",
+        "A=1+2&A=1+2&B=x&From=%2B1&ToCity=",
+        "A=1+2&Bx=&From=%2B1&ToCity=",
+    ] {
+        assert_eq!(
+            world.verdict(&original.clone().body(respelled)),
+            "duplicate",
+            "{respelled}"
+        );
+    }
+    for header in [
+        "i-twilio-idempotency-token",
+        "x-twilio-request-timestamp",
+        "user-agent",
+    ] {
+        let changed = original.clone().with(header, "1800000000");
+        assert_eq!(world.verdict(&changed), "duplicate", "{header}");
+    }
+    let with_port = original.signed(
+        "token",
+        "https://orders.example.com:443/hook",
+        "A=1+2&B=x&From=%2B1&ToCity=",
+    );
+    assert_eq!(
+        world.verdict(&with_port),
+        "accepted",
+        "another MAC is another request"
+    );
+}
+
+#[test]
+fn a_timestamp_hidden_in_its_neighbour_opens_nothing() {
+    let world = World::new(r#"{"rate_limits": []}"#);
+    let original = form("Body=hi&Timestamp=1800000000&Zone=x");
+    let verdict = world.send(&original);
+    world.settle(&verdict, Answer::Taken);
+    let hidden = original.body("Body=hiTimestamp1800000000&Zone=x");
+    for seconds in [1, 400, 80_000] {
+        assert_eq!(
+            world.verdict(&hidden.clone().at(after(seconds))),
+            "duplicate"
+        );
+    }
+}
+
+#[test]
+fn a_released_request_passes_again() {
+    let world = World::new("{}");
+    let request = form("a=1");
+    for answer in [
+        Answer::Failed,
+        Answer::Failed,
+        Answer::SenderLeft,
+        Answer::Taken,
+    ] {
+        let verdict = world.send(&request);
+        assert_eq!(verdict.outcome.name(), "accepted");
+        assert_eq!(
+            world.verdict(&request),
+            "duplicate",
+            "while it is on its way"
+        );
+        world.settle(&verdict, answer);
+    }
+    assert_eq!(world.verdict(&request), "duplicate");
+}
+
+#[test]
+fn signed_timestamps_are_found_in_form_and_query() {
+    let world = World::new(
+        r#"{"rate_limits": [], "webhooks": [{"url": "https://orders.example.com/hook",
+        "methods": ["GET", "POST"]}]}"#,
+    );
+    let query = |timestamp: &str| {
+        let path = format!("/hook?Timestamp={timestamp}");
+        let url = format!("https://orders.example.com{path}");
+        form("")
+            .to(&path)
+            .method("GET")
+            .signed("token", &url, "")
+            .without("content-type")
+    };
+    assert_eq!(world.verdict(&query("1800000000")), "accepted");
+    assert_eq!(world.verdict(&query("1799999699")), "stale_timestamp");
+    assert_eq!(world.verdict(&query("1800000031")), "future_timestamp");
+    assert_eq!(world.verdict(&query("soon")), "malformed_timestamp");
+    let twice = "Timestamp=1800000000&Timestamp=1";
+    assert_eq!(
+        world.verdict(&form(twice)),
+        "stale_timestamp",
+        "every one has to be fresh"
+    );
+}
+
+#[test]
+fn a_required_timestamp_has_to_be_signed() {
+    let world = World::new(r#"{"rate_limits": [], "timestamp": {"required": true}}"#);
+    let unsigned = form("a=1").with("x-twilio-request-timestamp", "1800000000");
+    assert_eq!(world.verdict(&unsigned), "missing_timestamp");
+    assert_eq!(world.verdict(&form("Timestamp=1800000000")), "accepted");
+}
+
+#[test]
+fn a_hash_in_the_url_covers_a_json_body() {
+    let world = World::new(r#"{"rate_limits": []}"#);
+    let hash = |body: &str| {
+        let hash = Nonce(Sha256::digest(body).into());
+        format!("/hook?bodySHA256={}", hash.to_hex())
+    };
+    let json = |path: &str| {
+        let url = format!("https://orders.example.com{path}");
+        form("")
+            .to(path)
+            .signed("token", &url, "")
+            .with("content-type", "application/json")
+    };
+    let request = json(&hash("{}"));
+    assert_eq!(
+        world.verdict(&request.clone().body("[]")),
+        "body_hash_mismatch"
+    );
+    assert_eq!(world.verdict(&request.clone().body("{}")), "accepted");
+    assert_eq!(world.verdict(&json("/hook").body("{}")), "unsigned_body");
+    let forged = request.signed("wrong", URL, "").body("[]");
+    assert_eq!(
+        world.verdict(&forged),
+        "invalid_signature",
+        "forgers learn nothing of hashes"
+    );
+}
+
+#[test]
+fn a_websocket_is_decided_by_its_headers_and_signed_as_wss() {
+    let world = World::new(
+        r#"{"rate_limits": [], "webhooks": [{"url": "https://orders.example.com/hook",
+        "methods": ["GET"]}]}"#,
+    );
+    let handshake = |url: &str| {
+        form("")
+            .method("GET")
+            .without("content-type")
+            .signed("token", url, "")
+            .with("connection", "Upgrade")
+            .with("upgrade", "websocket")
+    };
+    assert_eq!(
+        world.verdict(&handshake("wss://orders.example.com/hook")),
+        "accepted"
+    );
+    assert_eq!(
+        world.verdict(&handshake("wss://orders.example.com/hook/")),
+        "accepted"
+    );
+    assert_eq!(world.verdict(&handshake(URL)), "invalid_signature");
+    let with_body = handshake("wss://orders.example.com/hook").with("content-length", "5");
+    assert_eq!(world.verdict(&with_body), "malformed_body");
+}
+
+#[test]
+fn no_spelling_of_a_webhooks_path_is_exempt() {
+    let world = World::new(r#"{"exempt_paths": ["/*", "/healthz"]}"#);
+    assert_eq!(world.verdict(&form("").to("/healthz")), "exempt");
+    assert_eq!(
+        world.verdict(&form("").to("/static/a.css?x=/hook")),
+        "exempt"
+    );
+    for path in [
+        "/HOOK",
+        "/hook/",
+        "//hook",
+        "/./hook",
+        "/%68ook",
+        "/x/../hook",
+        "/hook;x=1",
+    ] {
+        assert_eq!(
+            world.verdict(&form("").to(path)),
+            "unknown_webhook",
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn an_exact_path_comes_before_a_prefix_and_a_longer_prefix_before_a_shorter() {
+    let world = World::new(
+        r#"{"public_base_url": "https://h", "webhooks": [
+        {"path": "/a/*"}, {"path": "/a/b/*"}, {"path": "/a/b/c"}]}"#,
+    );
+    for (path, webhook) in [("/a/x", 0), ("/a/b/x", 1), ("/a/b/c", 2)] {
+        assert_eq!(
+            world.send(&form("").to(path)).facts.webhook,
+            Some(webhook),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn the_original_path_is_signed_only_where_it_is_trusted() {
+    let request = form("a=1")
+        .to("/hook")
+        .signed("token", "https://orders.example.com/public/hook", "a=1")
+        .with("x-envoy-original-path", "/public/hook");
+    for (trusted, verdict) in [("true", "accepted"), ("false", "invalid_signature")] {
+        let world = World::new(&format!(
+            r#"{{"trust_original_path": {trusted}, "public_base_url": "https://orders.example.com",
+                 "webhooks": [{{"path": "/hook"}}]}}"#
+        ));
+        assert_eq!(world.verdict(&request), verdict, "trusted: {trusted}");
+    }
+}
+
+#[test]
+fn a_key_of_one_account_does_not_speak_for_another() {
+    let world = World::new(
+        r#"{"rate_limits": [], "accounts": [
+        {"account_sid": "ACa", "auth_tokens": ["a"]}, {"account_sid": "ACb", "auth_tokens": ["b"]}]}"#,
+    );
+    let request = |token: &str, body: &str| form(body).signed(token, URL, body);
+    assert_eq!(world.verdict(&request("a", "AccountSid=ACa")), "accepted");
+    assert_eq!(world.verdict(&request("b", "AccountSid=ACb")), "accepted");
+    assert_eq!(
+        world.verdict(&request("a", "AccountSid=ACb")),
+        "account_mismatch"
+    );
+    assert_eq!(
+        world.verdict(&request("a", "AccountSid=ACa&AccountSid=ACb")),
+        "account_mismatch"
+    );
+    let neither = world.send(&request("b", "x=1"));
+    assert_eq!(neither.facts.account.as_deref(), Some("ACb"));
+}
+
+#[test]
+fn an_acknowledged_repeat_is_not_passed_on() {
+    let world = World::new(r#"{"replay": {"on_duplicate": "acknowledge"}}"#);
+    assert_eq!(world.verdict(&form("a=1")), "accepted");
+    let Outcome::Refused(refusal) = world.send(&form("a=1")).outcome else {
+        panic!("it must not pass");
+    };
+    assert!(refusal.acknowledge && refusal.reason == Reason::Duplicate);
+}
+
+#[test]
+fn with_replay_off_repeats_pass_and_still_have_a_nonce() {
+    let world = World::new(r#"{"replay": "off"}"#);
+    let mut nonces = (0..2).map(|_| world.send(&form("a=1")).facts.nonce);
+    let first = nonces.next().flatten();
+    assert!(first.is_some() && first == nonces.next().flatten());
+}
+
+#[test]
+fn forged_requests_take_no_room_and_burn_no_nonce() {
+    let world = World::new(r#"{"rate_limits": [], "replay": {"capacity": 2}}"#);
+    for number in 0..100 {
+        let body = format!("a={number}");
+        let forged = form(&body).signed("wrong", URL, &body);
+        assert_eq!(world.verdict(&forged), "invalid_signature");
+    }
+    assert_eq!(world.store.keys(), 0);
+    assert_eq!(world.verdict(&form("a=1")), "accepted");
+    assert_eq!(world.verdict(&form("a=2")), "accepted");
+    assert_eq!(world.verdict(&form("a=3")), "store_full");
+}
+
+fn limited(key: &str, count: &str) -> World {
+    World::new(&format!(
+        r#"{{"accounts": [{{"account_sid": "ACa", "auth_tokens": ["a"]}},
+                          {{"account_sid": "ACb", "auth_tokens": ["b"]}}],
+            "webhooks": [{{"url": "https://orders.example.com/hook"}},
+                         {{"url": "https://orders.example.com/other"}}],
+            "rate_limits": [{{"key": "{key}", "count": "{count}", "requests": 2, "window": "60s"}}]}}"#
+    ))
+}
+
+fn of(token: &str, body: &str) -> Request {
+    form(body).signed(token, URL, body)
+}
+
+#[test]
+fn a_limit_by_client_counts_every_request_of_that_client() {
+    let world = limited("client_ip", "all");
+    assert_eq!(world.verdict(&of("a", "x=1")), "accepted");
+    assert_eq!(world.verdict(&of("wrong", "x=2")), "invalid_signature");
+    let third = world.send(&of("a", "x=3"));
+    let Outcome::Refused(Refusal {
+        limited: Some(limited),
+        ..
+    }) = &third.outcome
+    else {
+        panic!("{third:?}");
+    };
+    assert_eq!(limited.wait, Span::seconds(60));
+    assert_eq!(
+        world.verdict(&of("a", "x=3").from("192.0.2.2:1")),
+        "accepted"
+    );
+    assert_eq!(world.verdict(&of("a", "x=3").at(after(59))), "rate_limited");
+    assert_eq!(world.verdict(&of("a", "x=4").at(after(60))), "accepted");
+}
+
+#[test]
+fn a_limit_by_account_cannot_be_used_up_by_strangers_or_repeats() {
+    for count in ["all", "authenticated"] {
+        let world = limited("account", count);
+        for _ in 0..5 {
+            assert_eq!(
+                world.verdict(&of("wrong", "AccountSid=ACa")),
+                "invalid_signature"
+            );
+        }
+        assert_eq!(world.verdict(&of("a", "x=1")), "accepted");
+        for _ in 0..5 {
+            assert_eq!(world.verdict(&of("a", "x=1")), "duplicate");
+        }
+        assert_eq!(world.verdict(&of("a", "x=2")), "accepted");
+        assert_eq!(world.verdict(&of("a", "x=3")), "rate_limited");
+        assert_eq!(
+            world.verdict(&of("b", "x=3")),
+            "accepted",
+            "another account"
+        );
+    }
+}
+
+#[test]
+fn a_limit_by_parameter_counts_its_values_apart() {
+    let world = limited("param:From", "authenticated");
+    for body in ["From=1&x=1", "From=1&x=2", "From=2&x=1"] {
+        assert_eq!(world.verdict(&of("a", body)), "accepted", "{body}");
+    }
+    assert_eq!(world.verdict(&of("a", "From=1&x=3")), "rate_limited");
+    for body in ["x=1", "x=2"] {
+        assert_eq!(world.verdict(&of("a", body)), "accepted", "{body}");
+    }
+    assert_eq!(
+        world.verdict(&of("a", "x=3")),
+        "rate_limited",
+        "those without it count together"
+    );
+}
+
+#[test]
+fn a_limit_by_webhook_counts_each_webhook() {
+    let world = limited("webhook", "all");
+    for _ in 0..2 {
+        world.verdict(&of("wrong", "x=1"));
+    }
+    assert_eq!(world.verdict(&of("a", "x=1")), "rate_limited");
+    let other = of("a", "x=1").to("/other");
+    let other = other.signed("a", "https://orders.example.com/other", "x=1");
+    assert_eq!(world.verdict(&other), "accepted");
+}
+
+#[test]
+fn a_limit_on_rejected_requests_does_not_count_accepted_ones() {
+    let world = limited("client_ip", "rejected");
+    for number in 0..10 {
+        assert_eq!(world.verdict(&of("a", &format!("x={number}"))), "accepted");
+    }
+    assert_eq!(world.verdict(&of("wrong", "x=1")), "invalid_signature");
+    assert_eq!(
+        world.verdict(&of("wrong", "x=1").without("x-twilio-signature")),
+        "missing_signature"
+    );
+    assert_eq!(world.verdict(&of("wrong", "x=1")), "rate_limited");
+    assert_eq!(world.verdict(&of("a", "x=11")), "rate_limited");
+    assert_eq!(world.verdict(&of("a", "x=11").at(after(60))), "accepted");
+}
+
+#[test]
+fn what_one_limit_refuses_another_does_not_count() {
+    let world = World::new(
+        r#"{"rate_limits": [
+        {"key": "webhook", "requests": 3, "window": "60s"},
+        {"key": "client_ip", "requests": 1, "window": "60s"}]}"#,
+    );
+    assert_eq!(world.verdict(&form("x=1")), "accepted");
+    for _ in 0..5 {
+        assert_eq!(world.verdict(&form("x=2")), "rate_limited");
+    }
+    for client in ["192.0.2.2:1", "192.0.2.3:1"] {
+        assert_eq!(
+            world.verdict(&form(client).from(client)),
+            "accepted",
+            "{client}"
+        );
+    }
+    assert_eq!(
+        world.verdict(&form("x=9").from("192.0.2.4:1")),
+        "rate_limited"
+    );
+}
+
+#[test]
+fn with_the_mode_off_everything_passes_unchecked() {
+    let world = World::new(r#"{"mode": "off"}"#);
+    assert_eq!(world.verdict(&form("").to("/anything")), "unchecked");
+}
+
+#[test]
+fn a_store_that_fails_lets_nothing_through() {
+    struct Broken;
+    impl SharedStore for Broken {
+        fn get(&self, _: &str) -> Result<Option<crate::core::table::store::Entry>, StoreError> {
+            Err(StoreError::Unavailable)
+        }
+        fn compare_and_swap(
+            &self,
+            _: &str,
+            _: Option<crate::core::table::store::Version>,
+            _: &[u8],
+        ) -> Result<bool, StoreError> {
+            Err(StoreError::Unavailable)
+        }
+    }
+    for json in ["{}", r#"{"rate_limits": []}"#] {
+        let world = World::new(json);
+        let signature = signature("token", URL, "a=1");
+        let pairs: [(&[u8], &[u8]); 4] = [
+            (b":method", b"POST"),
+            (b":path", b"/hook"),
+            (b"x-twilio-signature", signature.as_bytes()),
+            (b"content-type", FORM.as_bytes()),
+        ];
+        let around = Surroundings {
+            store: &Broken,
+            now: NOW,
+        };
+        let client = Client::from_source_address(b"192.0.2.1:1");
+        let verdict = match world.filter.arrive(Headers::new(&pairs), client, around) {
+            Arrival::Decided(verdict) => verdict,
+            Arrival::Held(held) => held.complete(b"a=1", 1, around),
+        };
+        assert_eq!(verdict.outcome.name(), "store_unavailable", "{json}");
+    }
+}
