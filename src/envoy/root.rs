@@ -14,7 +14,7 @@ use crate::envoy::host::{self, Buffer, Level};
 use crate::envoy::log::Log;
 use crate::envoy::metrics::Metrics;
 use crate::envoy::shared_data::{SharedData, random_word};
-use crate::envoy::stream::Stream;
+use crate::envoy::stream::{Stream, around};
 
 /// What all requests of one worker and configuration share.
 pub(super) struct Worker {
@@ -43,15 +43,17 @@ impl Root {
         let environment = |name: &str| std::env::var(name).ok();
         let settings = load(&json, &environment).map_err(|problems| problems.to_string())?;
         let store = SharedData::default();
-        let hash_key = store
-            .hash_key()
-            .map_err(|error| format!("shared data does not work ({error:?})"))?;
+        let unusable = |error| format!("shared data does not work ({error:?})");
+        let hash_key = store.hash_key().map_err(unusable)?;
         let metrics = Metrics::define(&settings)
             .map_err(|error| format!("the metrics cannot be defined ({error:?})"))?;
         say_what_is_unusual(&settings, &store, &json);
+        let log = Log::new(settings.log);
+        let mut filter = Filter::new(settings, hash_key);
+        filter.join(around(&store)).map_err(unusable)?;
         self.worker = Some(Rc::new(Worker {
-            log: Log::new(settings.log),
-            filter: Rc::new(Filter::new(settings, hash_key)),
+            log,
+            filter: Rc::new(filter),
             store,
             metrics,
             claims: random_word(),

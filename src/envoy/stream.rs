@@ -96,7 +96,7 @@ impl Stream {
         };
         let client = Client::from_source_address(&source.unwrap_or_default());
         let headers = Headers::new(&pairs);
-        match worker.filter.arrive(headers, client, around(&worker)) {
+        match worker.filter.arrive(headers, client, around(&worker.store)) {
             Arrival::Decided(verdict) => self.conclude(&worker, verdict),
             Arrival::Held(held) if end_of_stream || !held.needs_body() => {
                 self.complete(&worker, held)
@@ -116,7 +116,7 @@ impl Stream {
                 };
                 self.body_size = body_size;
                 if !held.fits(body_size) {
-                    let verdict = held.overflow(around(&worker));
+                    let verdict = held.overflow(around(&worker.store));
                     return self.conclude(&worker, verdict);
                 }
                 if end_of_stream {
@@ -142,10 +142,10 @@ impl Stream {
         };
         let verdict = match body {
             Ok(body) if body.len() == self.body_size => {
-                held.complete(&body, self.claim_id(worker), around(worker))
+                held.complete(&body, self.claim_id(worker), around(&worker.store))
             }
             // A part of a body is not the body that was signed.
-            Ok(_) | Err(_) => held.fail(around(worker)),
+            Ok(_) | Err(_) => held.fail(around(&worker.store)),
         };
         self.conclude(worker, verdict)
     }
@@ -253,11 +253,8 @@ impl Stream {
 }
 
 /// What the core works with at this moment.
-fn around(worker: &Worker) -> Surroundings<'_, SharedData> {
-    Surroundings {
-        store: &worker.store,
-        now: now(),
-    }
+pub(super) fn around(store: &SharedData) -> Surroundings<'_, SharedData> {
+    Surroundings { store, now: now() }
 }
 
 fn now() -> Moment {
@@ -289,7 +286,7 @@ fn settle(worker: &Worker, settlement: Option<Settlement>, answer: Answer) {
     };
     let settled = worker
         .filter
-        .settle(webhook, &claim, answer, around(worker));
+        .settle(webhook, &claim, answer, around(&worker.store));
     match settled {
         Ok(change) => worker.metrics.count_change(change),
         Err(_) => worker.metrics.count_store_error(),

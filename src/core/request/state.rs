@@ -114,6 +114,19 @@ impl Filter {
         }
     }
 
+    /// Finds what earlier configurations have left in the store. To be called once,
+    /// before the first request.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn join<S: SharedStore>(&mut self, around: Surroundings<'_, S>) -> Result<(), StoreError> {
+        let tables = self.webhooks.iter_mut();
+        for nonces in tables.filter_map(|tables| tables.nonces.as_mut()) {
+            nonces.join(around.store, around.now)?;
+        }
+        Ok(())
+    }
+
     /// What the filter was configured with.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -35,11 +35,21 @@ impl Buckets {
             let count = capacity.saturating_mul(2).div_ceil(shape.slots.max(1));
             (count as u64, shape.slots)
         };
+        Buckets::of_shape(name, count, slots)
+    }
+
+    /// So many buckets of so many slots.
+    pub fn of_shape(name: &str, count: u64, slots: usize) -> Buckets {
         Buckets {
             prefix: format!("{LAYOUT}:{name}:{count:x}:"),
             count,
             slots: slots.max(1),
         }
+    }
+
+    /// The key of a value about all tables of a name. No bucket has it.
+    pub fn directory_key(name: &str) -> String {
+        format!("{LAYOUT}:{name}:directory")
     }
 
     /// How many buckets, and so how many keys, there can ever be.

@@ -5,16 +5,6 @@
 //! up. All of it happens in one bucket by compare-and-swap, so of any number of
 //! identical requests over all workers exactly one claim succeeds.
 //!
-//! ```text
-//! bucket = header *entry                  ; 64-bit little-endian words
-//! header = magic                          ; "TWF" "n" and a version
-//!          refuse-until                   ; see "damaged" below
-//! entry  = fingerprint                    ; 64 bits of the nonce
-//!          remember-until << 16 | state
-//!          keep-until << 16 | 0
-//!          claim                          ; whose claim it is
-//! ```
-//!
 //! **Damaged buckets.** A value that this code did not write says nothing about
 //! what was accepted. It is replaced by an empty bucket that refuses every claim
 //! for as long as an accepted request must be remembered; after that, nothing that
@@ -24,11 +14,20 @@
 //! entries live longer. If it jumps ahead and back, entries from ahead still refuse
 //! repeats, but may be evicted for room: otherwise they would fill the table for as
 //! long as the jump was.
+//!
+//! **Another capacity.** It puts nonces into other buckets. What was accepted under
+//! the capacity before must be refused all the same, also while some workers still
+//! work with that one: see [`layouts`].
+
+mod bucket;
+mod layouts;
 
 use crate::core::clock::{Moment, Span};
 use crate::core::signature::key::Nonce;
-use crate::core::table::buckets::{Buckets, Shape, pack, push_word, unpack, words};
+use crate::core::table::buckets::{Buckets, Shape};
 use crate::core::table::store::{SharedStore, Step, StoreError, update};
+use bucket::{Bucket, Remembered, State};
+use layouts::{Layout, Use};
 
 /// What happens to a new request when all that is remembered must be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +69,9 @@ pub const MOST_ABANDONED: u16 = 3;
 
 /// The table of accepted requests.
 pub struct NonceTable {
-    buckets: Buckets,
+    /// This table's own layout, among those that this process has used before, in
+    /// the order in which all workers claim in them.
+    layouts: Vec<Layout>,
     rules: NonceRules,
 }
 
@@ -114,15 +115,36 @@ pub struct Change {
 impl NonceTable {
     /// A table by these rules. Tables of the same capacity share their entries.
     pub fn new(rules: NonceRules) -> NonceTable {
+        let buckets = Buckets::new(NAME, rules.capacity, SHAPE);
         NonceTable {
-            buckets: Buckets::new("nonces", rules.capacity, SHAPE),
+            layouts: vec![Layout::own(buckets)],
             rules,
         }
     }
 
-    /// How many keys the table can ever have in the store.
+    /// Looks up which other capacities this process has worked with, so that what
+    /// was accepted under them is refused here, too. To be called once, before the
+    /// first claim.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn join(&mut self, store: &impl SharedStore, now: Moment) -> Result<(), StoreError> {
+        let own = self.layouts.pop();
+        let longest = self.rules.keep.max(self.rules.longest).max(IN_FLIGHT);
+        self.layouts = match own {
+            Some(own) => layouts::join(store, own.buckets, NAME, longest, now)?,
+            None => Vec::new(),
+        };
+        Ok(())
+    }
+
+    /// How many keys the table can ever have in the store, those of earlier
+    /// capacities included.
     pub fn keys(&self) -> u64 {
-        self.buckets.count()
+        self.layouts
+            .iter()
+            .map(|layout| layout.buckets.count())
+            .sum()
     }
 
     /// Whether a nonce is known to be a repeat, without claiming it.
@@ -135,15 +157,12 @@ impl NonceTable {
         nonce: Nonce,
         now: Moment,
     ) -> Result<bool, StoreError> {
-        let Some(entry) = store.get(&self.key(nonce))? else {
-            return Ok(false);
-        };
-        let Some(bucket) = Bucket::read(&entry.value) else {
-            return Ok(false);
-        };
-        let fingerprint = fingerprint(nonce);
-        let mut entries = bucket.entries.iter();
-        Ok(entries.any(|entry| entry.fingerprint == fingerprint && entry.blocks(now)))
+        for layout in &self.layouts {
+            if layout.used_at(now) != Use::None && knows(store, &layout.buckets, nonce, now)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Claims a nonce for the request with this `id`, which no other request has.
@@ -168,7 +187,49 @@ impl NonceTable {
             id,
             remember_until,
         };
-        update(store, &self.key(nonce), |value| {
+        let mut own_change = Change::default();
+        for (place, layout) in self.layouts.iter().enumerate() {
+            let claimed = match layout.used_at(now) {
+                Use::None => continue,
+                Use::Check => match knows(store, &layout.buckets, nonce, now) {
+                    Ok(false) => continue,
+                    Ok(true) => Ok(Claimed::Duplicate),
+                    Err(error) => Err(error),
+                },
+                Use::Claim => self.claim_in(&layout.buckets, store, claim, now),
+            };
+            match claimed {
+                Ok(Claimed::Yes(_, change)) => {
+                    if layout.is_own() {
+                        own_change = change;
+                    }
+                }
+                refused => {
+                    // What was claimed before this layout refused is given back; where
+                    // that fails, the claim lapses by itself.
+                    let before = self.layouts.get(..place).unwrap_or_default();
+                    let _ = self.settle_in(before, store, &claim, now, released);
+                    return refused;
+                }
+            }
+        }
+        Ok(Claimed::Yes(claim, own_change))
+    }
+
+    fn claim_in(
+        &self,
+        buckets: &Buckets,
+        store: &impl SharedStore,
+        claim: Claim,
+        now: Moment,
+    ) -> Result<Claimed, StoreError> {
+        let Claim {
+            nonce,
+            id,
+            remember_until,
+        } = claim;
+        let fingerprint = fingerprint(nonce);
+        update(store, &key(buckets, nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
                 let refusing = Bucket {
                     refuse_until: now.after(self.rules.longest),
@@ -179,7 +240,6 @@ impl NonceTable {
             if bucket.refuses(now, self.rules.longest) {
                 return Step::Leave(Claimed::Damaged);
             }
-            let fingerprint = fingerprint(nonce);
             let mut abandoned = 0;
             if let Some(known) = bucket.find(fingerprint) {
                 if known.blocks(now) {
@@ -190,9 +250,8 @@ impl NonceTable {
             let before = bucket.entries.len();
             bucket.forget(fingerprint);
             bucket.drop_expired(now);
-            let evicted = match self.make_room(&mut bucket, now) {
-                Some(evicted) => evicted,
-                None => return Step::Leave(Claimed::Full),
+            let Some(evicted) = self.make_room(&mut bucket, buckets.slots(), now) else {
+                return Step::Leave(Claimed::Full);
             };
             bucket.entries.push(Remembered {
                 fingerprint,
@@ -217,7 +276,7 @@ impl NonceTable {
         claim: &Claim,
         now: Moment,
     ) -> Result<Change, StoreError> {
-        self.settle(store, claim, now, |_| Settled::Kept)
+        self.settle_in(&self.layouts, store, claim, now, |_| Settled::Kept)
     }
 
     /// The upstream has failed: the sender's retry is to pass.
@@ -230,10 +289,7 @@ impl NonceTable {
         claim: &Claim,
         now: Moment,
     ) -> Result<Change, StoreError> {
-        self.settle(store, claim, now, |abandoned| match abandoned {
-            0 => Settled::Forgotten,
-            _ => Settled::Abandoned(abandoned),
-        })
+        self.settle_in(&self.layouts, store, claim, now, released)
     }
 
     /// The sender left before there was an answer: a retry may pass, a few times.
@@ -246,7 +302,7 @@ impl NonceTable {
         claim: &Claim,
         now: Moment,
     ) -> Result<Change, StoreError> {
-        self.settle(store, claim, now, |abandoned| {
+        self.settle_in(&self.layouts, store, claim, now, |abandoned| {
             if abandoned < MOST_ABANDONED {
                 Settled::Abandoned(abandoned + 1)
             } else {
@@ -255,29 +311,45 @@ impl NonceTable {
         })
     }
 
-    /// Ends a claim, if it is still there and still this request's own.
-    fn settle(
+    /// Ends a claim wherever it was made. Every layout is tried, whatever another
+    /// one says; the first error is told.
+    fn settle_in(
         &self,
+        layouts: &[Layout],
         store: &impl SharedStore,
         claim: &Claim,
         now: Moment,
         outcome: impl Fn(u16) -> Settled,
     ) -> Result<Change, StoreError> {
-        update(store, &self.key(claim.nonce), |value| {
+        let mut own_change = Ok(Change::default());
+        for layout in layouts {
+            if !layout.may_hold_a_claim_at(now) {
+                continue;
+            }
+            let settled = self.settle(&layout.buckets, store, claim, now, &outcome);
+            if layout.is_own() || settled.is_err() {
+                own_change = own_change.and(settled);
+            }
+        }
+        own_change
+    }
+
+    /// Ends a claim, if it is still there and still this request's own.
+    fn settle(
+        &self,
+        buckets: &Buckets,
+        store: &impl SharedStore,
+        claim: &Claim,
+        now: Moment,
+        outcome: impl Fn(u16) -> Settled,
+    ) -> Result<Change, StoreError> {
+        let fingerprint = fingerprint(claim.nonce);
+        update(store, &key(buckets, claim.nonce), |value| {
             let Some(mut bucket) = value.and_then(Bucket::read) else {
                 return Step::Leave(Change::default());
             };
             let before = bucket.entries.len();
-            let fingerprint = fingerprint(claim.nonce);
-            let own = bucket.entries.iter_mut().find(|entry| {
-                entry.fingerprint == fingerprint
-                    && entry.claim == claim.id
-                    && matches!(entry.state, State::Pending { .. })
-            });
-            let Some(own) = own else {
-                return Step::Leave(Change::default());
-            };
-            let State::Pending { abandoned } = own.state else {
+            let Some((own, abandoned)) = bucket.find_pending(fingerprint, claim.id) else {
                 return Step::Leave(Change::default());
             };
             // Acceptance is the upstream's answer, so the window starts here.
@@ -301,34 +373,52 @@ impl NonceTable {
     }
 
     /// Makes room for one more entry, and says how many had to go; `None` if none can.
-    fn make_room(&self, bucket: &mut Bucket, now: Moment) -> Option<u64> {
+    fn make_room(&self, bucket: &mut Bucket, slots: usize, now: Moment) -> Option<u64> {
+        let longest = self.rules.longest;
         let mut evicted = 0;
-        while bucket.entries.len() >= self.buckets.slots() {
-            let spare = |entry: &&Remembered| !entry.must_stay(now, self.rules.longest);
-            let oldest = |entry: &Remembered| entry.keep_until;
-            let victim = bucket.entries.iter().filter(spare).map(oldest).min();
-            let victim = match (victim, self.rules.on_full) {
-                (Some(victim), _) => victim,
-                (None, OnFull::EvictOldest) => bucket.entries.iter().map(oldest).min()?,
-                (None, OnFull::Reject) => return None,
-            };
-            // A must-stay entry can be as old as the victim: look for the victim itself.
-            let place = bucket
-                .entries
-                .iter()
-                .position(|entry| entry.keep_until == victim && spare(&entry))
-                .or_else(|| {
-                    let mut entries = bucket.entries.iter();
-                    entries.position(|entry| entry.keep_until == victim)
+        while bucket.entries.len() >= slots {
+            let victim = bucket
+                .oldest(|entry| !entry.must_stay(now, longest))
+                .or_else(|| match self.rules.on_full {
+                    OnFull::EvictOldest => bucket.oldest(|_| true),
+                    OnFull::Reject => None,
                 })?;
-            bucket.entries.swap_remove(place);
+            bucket.entries.swap_remove(victim);
             evicted += 1;
         }
         Some(evicted)
     }
+}
 
-    fn key(&self, nonce: Nonce) -> String {
-        self.buckets.key(half(nonce, 8))
+/// What the keys of this table are called.
+const NAME: &str = "nonces";
+
+fn knows(
+    store: &impl SharedStore,
+    buckets: &Buckets,
+    nonce: Nonce,
+    now: Moment,
+) -> Result<bool, StoreError> {
+    let Some(entry) = store.get(&key(buckets, nonce))? else {
+        return Ok(false);
+    };
+    // Of a damaged bucket nothing is known; the claim deals with it.
+    let bucket = Bucket::read(&entry.value);
+    let known = bucket
+        .as_ref()
+        .and_then(|bucket| bucket.find(fingerprint(nonce)));
+    Ok(known.is_some_and(|known| known.blocks(now)))
+}
+
+fn key(buckets: &Buckets, nonce: Nonce) -> String {
+    buckets.key(half(nonce, 8))
+}
+
+/// What a failed upstream makes of a claim: nothing, unless the sender has hung up before.
+fn released(abandoned: u16) -> Settled {
+    match abandoned {
+        0 => Settled::Forgotten,
+        _ => Settled::Abandoned(abandoned),
     }
 }
 
@@ -355,480 +445,5 @@ enum Settled {
     Forgotten,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The upstream has answered.
-    Kept,
-    /// The request is on its way to the upstream.
-    Pending { abandoned: u16 },
-    /// The sender left this often before an answer; it may be claimed again.
-    Abandoned(u16),
-}
-
-impl State {
-    fn to_bits(self) -> u16 {
-        match self {
-            State::Kept => 0,
-            State::Pending { abandoned } => abandoned << 2 | 1,
-            State::Abandoned(times) => times << 2 | 2,
-        }
-    }
-
-    fn from_bits(bits: u16) -> Option<State> {
-        match bits & 3 {
-            0 => Some(State::Kept),
-            1 => Some(State::Pending {
-                abandoned: bits >> 2,
-            }),
-            2 => Some(State::Abandoned(bits >> 2)),
-            _ => None,
-        }
-    }
-}
-
-/// One remembered request.
-struct Remembered {
-    fingerprint: u64,
-    remember_until: Moment,
-    keep_until: Moment,
-    state: State,
-    claim: u64,
-}
-
-impl Remembered {
-    /// Until when the entry means anything. A claim whose worker died stands only
-    /// as long as it must; one that was kept stays while there is room.
-    fn ends(&self) -> Moment {
-        match self.state {
-            State::Kept => self.keep_until.max(self.remember_until),
-            State::Pending { .. } | State::Abandoned(_) => self.remember_until,
-        }
-    }
-
-    fn is_expired(&self, now: Moment) -> bool {
-        now > self.ends()
-    }
-
-    /// Whether a repeat is to be refused.
-    fn blocks(&self, now: Moment) -> bool {
-        !matches!(self.state, State::Abandoned(_)) && !self.is_expired(now)
-    }
-
-    fn must_stay(&self, now: Moment, longest: Span) -> bool {
-        let is_due = now <= self.remember_until;
-        let is_from_a_clock_ahead = self.remember_until > now.after(longest.max(IN_FLIGHT));
-        self.blocks(now) && is_due && !is_from_a_clock_ahead
-    }
-
-    fn abandoned(&self, now: Moment) -> u16 {
-        match self.state {
-            State::Abandoned(times) if !self.is_expired(now) => times,
-            _ => 0,
-        }
-    }
-}
-
-struct Bucket {
-    refuse_until: Moment,
-    entries: Vec<Remembered>,
-}
-
-const MAGIC: u64 = u64::from_le_bytes(*b"TWFn\0\0\0\x01");
-
-impl Bucket {
-    /// An absent bucket is empty; a damaged one is `None`.
-    fn read_or_new(value: Option<&[u8]>) -> Option<Bucket> {
-        match value {
-            Some(value) => Bucket::read(value),
-            None => Some(Bucket {
-                refuse_until: Moment(0),
-                entries: Vec::new(),
-            }),
-        }
-    }
-
-    fn read(value: &[u8]) -> Option<Bucket> {
-        let mut words = words(value)?;
-        if words.next()? != MAGIC {
-            return None;
-        }
-        let refuse_until = Moment(words.next()?);
-        let mut entries = Vec::with_capacity(value.len() / ENTRY_BYTES + 1);
-        while let Some(fingerprint) = words.next() {
-            let (remember_until, state) = unpack(words.next()?);
-            let (keep_until, _) = unpack(words.next()?);
-            entries.push(Remembered {
-                fingerprint,
-                remember_until: Moment(remember_until),
-                keep_until: Moment(keep_until),
-                state: State::from_bits(state)?,
-                claim: words.next()?,
-            });
-        }
-        Some(Bucket {
-            refuse_until,
-            entries,
-        })
-    }
-
-    fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + self.entries.len() * ENTRY_BYTES);
-        push_word(&mut out, MAGIC);
-        push_word(&mut out, self.refuse_until.0);
-        for entry in &self.entries {
-            push_word(&mut out, entry.fingerprint);
-            push_word(
-                &mut out,
-                pack(entry.remember_until.0, entry.state.to_bits()),
-            );
-            push_word(&mut out, pack(entry.keep_until.0, 0));
-            push_word(&mut out, entry.claim);
-        }
-        out
-    }
-
-    /// Whether the bucket was damaged so recently that what it lost still matters.
-    fn refuses(&self, now: Moment, longest: Span) -> bool {
-        now < self.refuse_until && self.refuse_until <= now.after(longest)
-    }
-
-    fn find(&self, fingerprint: u64) -> Option<&Remembered> {
-        self.entries
-            .iter()
-            .find(|entry| entry.fingerprint == fingerprint)
-    }
-
-    fn forget(&mut self, fingerprint: u64) {
-        self.entries
-            .retain(|entry| entry.fingerprint != fingerprint);
-    }
-
-    fn drop_expired(&mut self, now: Moment) {
-        self.entries.retain(|entry| !entry.is_expired(now));
-    }
-
-    fn change_from(&self, before: usize, evicted: u64) -> Change {
-        Change {
-            entries: self.entries.len() as i64 - before as i64,
-            evicted,
-        }
-    }
-}
-
-const ENTRY_BYTES: usize = 32;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::table::memory::MemoryStore;
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    const START: Moment = Moment(1_800_000_000_000);
-
-    fn table(capacity: usize, on_full: OnFull) -> NonceTable {
-        NonceTable::new(NonceRules {
-            window: Span::seconds(300),
-            keep: Span::seconds(86_400),
-            longest: Span::seconds(330),
-            capacity,
-            on_full,
-        })
-    }
-
-    fn nonce(number: u64) -> Nonce {
-        let mut bytes = [0; 32];
-        let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        bytes[..8].copy_from_slice(&number.to_be_bytes());
-        bytes[8..16].copy_from_slice(&spread.to_be_bytes());
-        Nonce(bytes)
-    }
-
-    fn after(seconds: u64) -> Moment {
-        START.after(Span::seconds(seconds))
-    }
-
-    struct Fixture {
-        store: MemoryStore,
-        table: NonceTable,
-    }
-
-    impl Fixture {
-        fn new(capacity: usize, on_full: OnFull) -> Fixture {
-            Fixture {
-                store: MemoryStore::new(),
-                table: table(capacity, on_full),
-            }
-        }
-
-        fn try_claim(&self, number: u64, now: Moment) -> Claimed {
-            let claimed = self
-                .table
-                .claim(&self.store, nonce(number), now.0 ^ number, None, now);
-            claimed.expect("the memory store does not fail")
-        }
-
-        fn claim(&self, number: u64, now: Moment) -> Claim {
-            match self.try_claim(number, now) {
-                Claimed::Yes(claim, _) => claim,
-                other => panic!("{other:?}"),
-            }
-        }
-
-        fn accept(&self, number: u64, now: Moment) {
-            let claim = self.claim(number, now);
-            self.table.keep(&self.store, &claim, now).expect("kept");
-        }
-    }
-
-    #[test]
-    fn a_nonce_is_claimed_once_while_it_is_on_its_way_and_after() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        let claim = fixture.claim(1, START);
-        assert!(matches!(fixture.try_claim(1, after(1)), Claimed::Duplicate));
-        fixture
-            .table
-            .keep(&fixture.store, &claim, after(2))
-            .expect("kept");
-        for seconds in [3, 299, 302, 86_000] {
-            assert!(matches!(
-                fixture.try_claim(1, after(seconds)),
-                Claimed::Duplicate
-            ));
-            let knows = fixture
-                .table
-                .knows(&fixture.store, nonce(1), after(seconds));
-            assert_eq!(knows, Ok(true));
-        }
-        fixture.accept(1, after(86_401));
-    }
-
-    #[test]
-    fn a_released_nonce_can_be_claimed_again_at_once() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        let claim = fixture.claim(1, START);
-        fixture
-            .table
-            .release(&fixture.store, &claim, START)
-            .expect("released");
-        assert_eq!(
-            fixture.table.knows(&fixture.store, nonce(1), START),
-            Ok(false)
-        );
-        fixture.accept(1, START);
-    }
-
-    #[test]
-    fn only_its_own_claim_is_released() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        let first = fixture.claim(1, START);
-        fixture
-            .table
-            .release(&fixture.store, &first, START)
-            .expect("released");
-        let _second = fixture.claim(1, after(1));
-        fixture
-            .table
-            .release(&fixture.store, &first, after(2))
-            .expect("nothing to release");
-        assert!(matches!(fixture.try_claim(1, after(3)), Claimed::Duplicate));
-    }
-
-    #[test]
-    fn a_kept_nonce_is_not_released_any_more() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        let claim = fixture.claim(1, START);
-        fixture
-            .table
-            .keep(&fixture.store, &claim, START)
-            .expect("kept");
-        fixture
-            .table
-            .release(&fixture.store, &claim, START)
-            .expect("nothing to release");
-        assert!(matches!(fixture.try_claim(1, after(1)), Claimed::Duplicate));
-    }
-
-    #[test]
-    fn a_claim_of_a_dead_worker_blocks_no_longer_than_the_window() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        let _never_settled = fixture.claim(1, START);
-        assert!(matches!(
-            fixture.try_claim(1, after(300)),
-            Claimed::Duplicate
-        ));
-        fixture.accept(1, after(301));
-    }
-
-    #[test]
-    fn a_sender_who_hangs_up_can_repeat_only_a_few_times() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        for _ in 0..=MOST_ABANDONED {
-            let claim = fixture.claim(1, START);
-            fixture
-                .table
-                .abandon(&fixture.store, &claim, START)
-                .expect("abandoned");
-        }
-        assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
-    }
-
-    #[test]
-    fn a_failing_upstream_does_not_reset_the_count_of_hang_ups() {
-        let fixture = Fixture::new(1000, OnFull::Reject);
-        for _ in 0..=MOST_ABANDONED {
-            let claim = fixture.claim(1, START);
-            fixture
-                .table
-                .release(&fixture.store, &claim, START)
-                .expect("released");
-            let claim = fixture.claim(1, START);
-            fixture
-                .table
-                .abandon(&fixture.store, &claim, START)
-                .expect("abandoned");
-        }
-        assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
-    }
-
-    #[test]
-    fn a_full_table_refuses_until_something_need_not_be_remembered() {
-        let fixture = Fixture::new(3, OnFull::Reject);
-        for number in 0..3 {
-            fixture.accept(number, after(number));
-        }
-        assert!(matches!(fixture.try_claim(9, after(300)), Claimed::Full));
-        // 301 s: the first must no longer be remembered, the others must.
-        let Claimed::Yes(claim, change) = fixture.try_claim(9, after(301)) else {
-            panic!("there is room");
-        };
-        assert_eq!(
-            change,
-            Change {
-                entries: 0,
-                evicted: 1
-            }
-        );
-        fixture
-            .table
-            .keep(&fixture.store, &claim, after(301))
-            .expect("kept");
-        for number in 1..3 {
-            assert!(matches!(
-                fixture.try_claim(number, after(301)),
-                Claimed::Duplicate
-            ));
-        }
-    }
-
-    #[test]
-    fn a_capacity_of_one_holds_one() {
-        let fixture = Fixture::new(1, OnFull::Reject);
-        fixture.accept(1, START);
-        assert!(matches!(fixture.try_claim(2, START), Claimed::Full));
-        assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
-        fixture.accept(2, after(301));
-    }
-
-    #[test]
-    fn evict_oldest_makes_room_by_the_oldest() {
-        let fixture = Fixture::new(2, OnFull::EvictOldest);
-        for number in 0..3 {
-            fixture.accept(number, after(number));
-        }
-        assert_eq!(
-            fixture.table.knows(&fixture.store, nonce(0), after(3)),
-            Ok(false)
-        );
-        assert_eq!(
-            fixture.table.knows(&fixture.store, nonce(1), after(3)),
-            Ok(true)
-        );
-        assert_eq!(
-            fixture.table.knows(&fixture.store, nonce(2), after(3)),
-            Ok(true)
-        );
-    }
-
-    #[test]
-    fn a_signed_timestamp_is_remembered_until_it_is_stale() {
-        let fixture = Fixture::new(1, OnFull::Reject);
-        let until = after(330);
-        let claimed = fixture
-            .table
-            .claim(&fixture.store, nonce(1), 1, Some(until), START);
-        let Ok(Claimed::Yes(claim, _)) = claimed else {
-            panic!("{claimed:?}");
-        };
-        fixture
-            .table
-            .keep(&fixture.store, &claim, START)
-            .expect("kept");
-        assert!(matches!(fixture.try_claim(2, after(330)), Claimed::Full));
-        fixture.accept(2, after(331));
-    }
-
-    #[test]
-    fn a_damaged_bucket_refuses_until_what_it_lost_no_longer_matters() {
-        for damage in [
-            &b""[..],
-            b"x",
-            b"12345678",
-            &MAGIC.to_le_bytes(),
-            &[0xFF; 64],
-        ] {
-            let fixture = Fixture::new(3, OnFull::Reject);
-            fixture.accept(1, START);
-            let keys = fixture.store.key_names();
-            assert!(fixture.store.host_set(&keys[0], damage, 0));
-            assert!(
-                matches!(fixture.try_claim(1, after(1)), Claimed::Damaged),
-                "{damage:?}"
-            );
-            assert!(matches!(fixture.try_claim(1, after(330)), Claimed::Damaged));
-            fixture.accept(1, after(332));
-        }
-    }
-
-    #[test]
-    fn a_clock_that_goes_back_makes_nothing_acceptable_again() {
-        let fixture = Fixture::new(10, OnFull::Reject);
-        fixture.accept(1, after(1000));
-        for seconds in [0, 500, 999, 1001] {
-            assert!(matches!(
-                fixture.try_claim(1, after(seconds)),
-                Claimed::Duplicate
-            ));
-        }
-    }
-
-    #[test]
-    fn entries_from_a_clock_that_was_ahead_do_not_fill_the_table() {
-        let fixture = Fixture::new(2, OnFull::Reject);
-        fixture.accept(1, after(1_000_000));
-        fixture.accept(2, after(1_000_000));
-        assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
-        fixture.accept(3, START);
-    }
-
-    #[test]
-    fn a_table_takes_what_it_promises_and_never_has_more_keys_than_buckets() {
-        let fixture = Fixture::new(4096, OnFull::Reject);
-        let taken = (0..4096)
-            .filter(|number| matches!(fixture.try_claim(*number, START), Claimed::Yes(..)));
-        assert_eq!(taken.count(), 4096);
-        assert!(fixture.store.keys() as u64 <= fixture.table.keys());
-    }
-
-    #[test]
-    fn the_end_of_time_does_not_overflow() {
-        let fixture = Fixture::new(2, OnFull::Reject);
-        let late = Moment(u64::MAX - 1);
-        let _claim = fixture.claim(1, Moment((1 << 48) - 1000));
-        assert!(matches!(
-            fixture.try_claim(1, Moment((1 << 48) - 999)),
-            Claimed::Duplicate
-        ));
-        let _ = fixture.try_claim(2, late);
-    }
-}
+mod tests;

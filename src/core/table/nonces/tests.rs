@@ -1,0 +1,432 @@
+use super::bucket::MAGIC;
+use super::*;
+use crate::core::table::memory::MemoryStore;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const START: Moment = Moment(1_800_000_000_000);
+
+fn table(capacity: usize, on_full: OnFull) -> NonceTable {
+    NonceTable::new(NonceRules {
+        window: Span::seconds(300),
+        keep: Span::seconds(86_400),
+        longest: Span::seconds(330),
+        capacity,
+        on_full,
+    })
+}
+
+fn nonce(number: u64) -> Nonce {
+    let mut bytes = [0; 32];
+    let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes[8..16].copy_from_slice(&spread.to_be_bytes());
+    Nonce(bytes)
+}
+
+fn after(seconds: u64) -> Moment {
+    START.after(Span::seconds(seconds))
+}
+
+struct Fixture {
+    store: MemoryStore,
+    table: NonceTable,
+}
+
+impl Fixture {
+    fn new(capacity: usize, on_full: OnFull) -> Fixture {
+        Fixture {
+            store: MemoryStore::new(),
+            table: table(capacity, on_full),
+        }
+    }
+
+    fn try_claim(&self, number: u64, now: Moment) -> Claimed {
+        let claimed = self
+            .table
+            .claim(&self.store, nonce(number), now.0 ^ number, None, now);
+        claimed.expect("the memory store does not fail")
+    }
+
+    fn claim(&self, number: u64, now: Moment) -> Claim {
+        match self.try_claim(number, now) {
+            Claimed::Yes(claim, _) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn accept(&self, number: u64, now: Moment) {
+        let claim = self.claim(number, now);
+        self.table.keep(&self.store, &claim, now).expect("kept");
+    }
+}
+
+#[test]
+fn a_nonce_is_claimed_once_while_it_is_on_its_way_and_after() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let claim = fixture.claim(1, START);
+    assert!(matches!(fixture.try_claim(1, after(1)), Claimed::Duplicate));
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(2))
+        .expect("kept");
+    for seconds in [3, 299, 302, 86_000] {
+        assert!(matches!(
+            fixture.try_claim(1, after(seconds)),
+            Claimed::Duplicate
+        ));
+        let knows = fixture
+            .table
+            .knows(&fixture.store, nonce(1), after(seconds));
+        assert_eq!(knows, Ok(true));
+    }
+    fixture.accept(1, after(86_401));
+}
+
+#[test]
+fn a_released_nonce_can_be_claimed_again_at_once() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let claim = fixture.claim(1, START);
+    fixture
+        .table
+        .release(&fixture.store, &claim, START)
+        .expect("released");
+    assert_eq!(
+        fixture.table.knows(&fixture.store, nonce(1), START),
+        Ok(false)
+    );
+    fixture.accept(1, START);
+}
+
+#[test]
+fn only_its_own_claim_is_released() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let first = fixture.claim(1, START);
+    fixture
+        .table
+        .release(&fixture.store, &first, START)
+        .expect("released");
+    let _second = fixture.claim(1, after(1));
+    fixture
+        .table
+        .release(&fixture.store, &first, after(2))
+        .expect("nothing to release");
+    assert!(matches!(fixture.try_claim(1, after(3)), Claimed::Duplicate));
+}
+
+#[test]
+fn a_kept_nonce_is_not_released_any_more() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let claim = fixture.claim(1, START);
+    fixture
+        .table
+        .keep(&fixture.store, &claim, START)
+        .expect("kept");
+    fixture
+        .table
+        .release(&fixture.store, &claim, START)
+        .expect("nothing to release");
+    assert!(matches!(fixture.try_claim(1, after(1)), Claimed::Duplicate));
+}
+
+#[test]
+fn a_claim_of_a_dead_worker_blocks_no_longer_than_the_window() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let _never_settled = fixture.claim(1, START);
+    assert!(matches!(
+        fixture.try_claim(1, after(300)),
+        Claimed::Duplicate
+    ));
+    fixture.accept(1, after(301));
+}
+
+#[test]
+fn a_sender_who_hangs_up_can_repeat_only_a_few_times() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    for _ in 0..=MOST_ABANDONED {
+        let claim = fixture.claim(1, START);
+        fixture
+            .table
+            .abandon(&fixture.store, &claim, START)
+            .expect("abandoned");
+    }
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+}
+
+#[test]
+fn a_failing_upstream_does_not_reset_the_count_of_hang_ups() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    for _ in 0..=MOST_ABANDONED {
+        let claim = fixture.claim(1, START);
+        fixture
+            .table
+            .release(&fixture.store, &claim, START)
+            .expect("released");
+        let claim = fixture.claim(1, START);
+        fixture
+            .table
+            .abandon(&fixture.store, &claim, START)
+            .expect("abandoned");
+    }
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+}
+
+#[test]
+fn a_full_table_refuses_until_something_need_not_be_remembered() {
+    let fixture = Fixture::new(3, OnFull::Reject);
+    for number in 0..3 {
+        fixture.accept(number, after(number));
+    }
+    assert!(matches!(fixture.try_claim(9, after(300)), Claimed::Full));
+    // 301 s: the first must no longer be remembered, the others must.
+    let Claimed::Yes(claim, change) = fixture.try_claim(9, after(301)) else {
+        panic!("there is room");
+    };
+    assert_eq!(
+        change,
+        Change {
+            entries: 0,
+            evicted: 1
+        }
+    );
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(301))
+        .expect("kept");
+    for number in 1..3 {
+        assert!(matches!(
+            fixture.try_claim(number, after(301)),
+            Claimed::Duplicate
+        ));
+    }
+}
+
+#[test]
+fn a_capacity_of_one_holds_one() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    fixture.accept(1, START);
+    assert!(matches!(fixture.try_claim(2, START), Claimed::Full));
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+    fixture.accept(2, after(301));
+}
+
+#[test]
+fn evict_oldest_makes_room_by_the_oldest() {
+    let fixture = Fixture::new(2, OnFull::EvictOldest);
+    for number in 0..3 {
+        fixture.accept(number, after(number));
+    }
+    assert_eq!(
+        fixture.table.knows(&fixture.store, nonce(0), after(3)),
+        Ok(false)
+    );
+    assert_eq!(
+        fixture.table.knows(&fixture.store, nonce(1), after(3)),
+        Ok(true)
+    );
+    assert_eq!(
+        fixture.table.knows(&fixture.store, nonce(2), after(3)),
+        Ok(true)
+    );
+}
+
+#[test]
+fn a_signed_timestamp_is_remembered_until_it_is_stale() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    let until = after(330);
+    let claimed = fixture
+        .table
+        .claim(&fixture.store, nonce(1), 1, Some(until), START);
+    let Ok(Claimed::Yes(claim, _)) = claimed else {
+        panic!("{claimed:?}");
+    };
+    fixture
+        .table
+        .keep(&fixture.store, &claim, START)
+        .expect("kept");
+    assert!(matches!(fixture.try_claim(2, after(330)), Claimed::Full));
+    fixture.accept(2, after(331));
+}
+
+#[test]
+fn a_damaged_bucket_refuses_until_what_it_lost_no_longer_matters() {
+    for damage in [
+        &b""[..],
+        b"x",
+        b"12345678",
+        &MAGIC.to_le_bytes(),
+        &[0xFF; 64],
+    ] {
+        let fixture = Fixture::new(3, OnFull::Reject);
+        fixture.accept(1, START);
+        let keys = fixture.store.key_names();
+        assert!(fixture.store.host_set(&keys[0], damage, 0));
+        assert!(
+            matches!(fixture.try_claim(1, after(1)), Claimed::Damaged),
+            "{damage:?}"
+        );
+        assert!(matches!(fixture.try_claim(1, after(330)), Claimed::Damaged));
+        fixture.accept(1, after(332));
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_nothing_acceptable_again() {
+    let fixture = Fixture::new(10, OnFull::Reject);
+    fixture.accept(1, after(1000));
+    for seconds in [0, 500, 999, 1001] {
+        assert!(matches!(
+            fixture.try_claim(1, after(seconds)),
+            Claimed::Duplicate
+        ));
+    }
+}
+
+#[test]
+fn entries_from_a_clock_that_was_ahead_do_not_fill_the_table() {
+    let fixture = Fixture::new(2, OnFull::Reject);
+    fixture.accept(1, after(1_000_000));
+    fixture.accept(2, after(1_000_000));
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+    fixture.accept(3, START);
+}
+
+#[test]
+fn a_table_takes_what_it_promises_and_never_has_more_keys_than_buckets() {
+    let fixture = Fixture::new(4096, OnFull::Reject);
+    let taken =
+        (0..4096).filter(|number| matches!(fixture.try_claim(*number, START), Claimed::Yes(..)));
+    assert_eq!(taken.count(), 4096);
+    assert!(fixture.store.keys() as u64 <= fixture.table.keys());
+}
+
+#[test]
+fn the_end_of_time_does_not_overflow() {
+    let fixture = Fixture::new(2, OnFull::Reject);
+    let late = Moment(u64::MAX - 1);
+    let _claim = fixture.claim(1, Moment((1 << 48) - 1000));
+    assert!(matches!(
+        fixture.try_claim(1, Moment((1 << 48) - 999)),
+        Claimed::Duplicate
+    ));
+    let _ = fixture.try_claim(2, late);
+}
+
+impl Fixture {
+    /// The table of a worker that is configured with this capacity at this moment.
+    fn joined(&self, capacity: usize, now: Moment) -> NonceTable {
+        let mut table = table(capacity, OnFull::Reject);
+        table
+            .join(&self.store, now)
+            .expect("the memory store does not fail");
+        table
+    }
+}
+
+fn claim(table: &NonceTable, store: &MemoryStore, number: u64, id: u64, now: Moment) -> Claimed {
+    let claimed = table.claim(store, nonce(number), id, None, now);
+    claimed.expect("the memory store does not fail")
+}
+
+#[test]
+fn what_was_accepted_under_another_capacity_is_still_refused() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    let store = &fixture.store;
+    let small = fixture.joined(100, START);
+    let Claimed::Yes(accepted, _) = claim(&small, store, 1, 1, START) else {
+        panic!("the first");
+    };
+    small.keep(store, &accepted, START).expect("kept");
+    for capacity in [5000, 10, 100, 70_000] {
+        let changed = fixture.joined(capacity, after(10));
+        for seconds in [10, 1000, 86_399] {
+            let repeat = claim(&changed, store, 1, 2, after(seconds));
+            assert!(
+                matches!(repeat, Claimed::Duplicate),
+                "{capacity} {seconds} {repeat:?}"
+            );
+            assert_eq!(changed.knows(store, nonce(1), after(seconds)), Ok(true));
+        }
+    }
+}
+
+#[test]
+fn workers_with_the_old_and_the_new_capacity_accept_a_request_once() {
+    for (first, second) in [(100, 5000), (5000, 100)] {
+        let fixture = Fixture::new(1, OnFull::Reject);
+        let store = &fixture.store;
+        let old = fixture.joined(first, START);
+        let new = fixture.joined(second, after(1));
+        let newest = fixture.joined(20, after(2));
+        let workers = [&old, &new, &newest];
+        for number in 0..60 {
+            let order = [number % 3, (number + 1) % 3, (number / 3) % 3];
+            let accepted = order.iter().filter(|worker| {
+                let id = 10 * number + **worker;
+                let worker = workers[usize::try_from(**worker).expect("small")];
+                matches!(claim(worker, store, number, id, after(3)), Claimed::Yes(..))
+            });
+            assert_eq!(accepted.count(), 1, "{first} to {second}, {number}");
+        }
+    }
+}
+
+#[test]
+fn a_release_frees_a_nonce_under_every_capacity() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    let store = &fixture.store;
+    let old = fixture.joined(100, START);
+    let new = fixture.joined(5000, after(1));
+    let Claimed::Yes(failed, _) = claim(&new, store, 1, 1, after(2)) else {
+        panic!("the first");
+    };
+    assert!(matches!(
+        claim(&old, store, 1, 2, after(2)),
+        Claimed::Duplicate
+    ));
+    new.release(store, &failed, after(3)).expect("released");
+    assert!(matches!(
+        claim(&old, store, 1, 3, after(3)),
+        Claimed::Yes(..)
+    ));
+}
+
+#[test]
+fn a_table_that_was_full_can_be_made_larger() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    let store = &fixture.store;
+    let small = fixture.joined(2, START);
+    for number in 0..2 {
+        assert!(matches!(
+            claim(&small, store, number, number, START),
+            Claimed::Yes(..)
+        ));
+    }
+    assert!(matches!(claim(&small, store, 9, 9, START), Claimed::Full));
+    // The same single bucket: more slots count at once.
+    let larger = fixture.joined(50, after(1));
+    assert!(matches!(
+        claim(&larger, store, 9, 9, after(1)),
+        Claimed::Yes(..)
+    ));
+}
+
+#[test]
+fn a_damaged_directory_starts_anew() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    let key = Buckets::directory_key(NAME);
+    for damage in [&b"x"[..], b"", &[0xFF; 24]] {
+        assert!(fixture.store.host_set(&key, damage, 0));
+        let table = fixture.joined(100, START);
+        assert_eq!(table.layouts.len(), 1);
+    }
+}
+
+#[test]
+fn the_directory_is_bounded() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    for capacity in (100..10_000).step_by(100) {
+        let table = fixture.joined(capacity, START);
+        assert!(table.layouts.len() <= 8 && table.layouts.iter().any(Layout::is_own));
+    }
+}
