@@ -32,6 +32,11 @@ impl Freshness {
     }
 }
 
+/// How old a timestamp is; `None` if it is none, nothing if it lies ahead.
+pub fn age(timestamp: &[u8], now: Moment) -> Option<Span> {
+    parse(timestamp).map(|moment| now.since(moment))
+}
+
 /// Unix seconds, Unix milliseconds, RFC 3339 or RFC 2822.
 ///
 /// A number of up to 11 digits is seconds (until the year 5138), a longer one

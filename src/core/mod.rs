@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod diagnosis;
 pub mod freshness;
 pub mod refusal;
 pub mod request;

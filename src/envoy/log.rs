@@ -32,6 +32,7 @@ struct Line<'a> {
     account_sid: Option<&'a str>,
     key: Option<&'a str>,
     nonce: Option<&'a str>,
+    hint: Option<&'a str>,
 }
 
 /// Says how many lines were left out.
@@ -94,6 +95,7 @@ impl Log {
             account_sid: facts.account.as_deref(),
             key: key.map(|key| key.label.as_str()),
             nonce: nonce.as_deref().and_then(|nonce| nonce.get(..8)),
+            hint: facts.hint.as_deref(),
         };
         if let Ok(line) = serde_json::to_string(&line) {
             host::log(level, &line);

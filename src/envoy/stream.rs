@@ -142,7 +142,12 @@ impl Stream {
         };
         let verdict = match body {
             Ok(body) if body.len() == self.body_size => {
-                held.complete(&body, self.claim_id(worker), around(&worker.store))
+                let claim_id = self.claim_id(worker);
+                let mut verdict = held.complete(&body, claim_id, around(&worker.store));
+                if verdict.suspect.is_some() {
+                    verdict.facts.hint = diagnose(worker, &verdict, &body);
+                }
+                verdict
             }
             // A part of a body is not the body that was signed.
             Ok(_) | Err(_) => held.fail(around(&worker.store)),
@@ -161,7 +166,7 @@ impl Stream {
 
     /// The verdict becomes what Envoy does, and what an operator sees.
     fn conclude(&mut self, worker: &Worker, verdict: Verdict) -> Action {
-        let Verdict { outcome, facts } = verdict;
+        let Verdict { outcome, facts, .. } = verdict;
         worker.metrics.count(&outcome, &facts);
         worker
             .metrics
@@ -250,6 +255,16 @@ impl Stream {
             Stage::New | Stage::Held(_) | Stage::Refused => None,
         }
     }
+}
+
+/// Why a signature does not fit. The headers are read once more: they are still
+/// held, and an accepted request does not need them.
+fn diagnose(worker: &Worker, verdict: &Verdict, body: &[u8]) -> Option<String> {
+    let serialised = host::headers(Map::RequestHeaders).ok()?;
+    let pairs = host::pairs(&serialised)?;
+    worker
+        .filter
+        .diagnose(verdict, Headers::new(&pairs), body, now())
 }
 
 /// What the core works with at this moment.

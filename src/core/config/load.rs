@@ -198,11 +198,18 @@ impl<E: Environment> Loader<'_, E> {
     }
 
     fn account_of_the_environment(&self, keys: &mut Vec<Key>) {
+        let account = self.variable(variable::ACCOUNT_SID);
+        if account
+            .as_deref()
+            .is_some_and(|account| !is_account_sid(account))
+        {
+            self.problems.expected(variable::ACCOUNT_SID, ACCOUNT_SID);
+        }
         let token = self.variable(variable::AUTH_TOKEN).map(Secret::new);
         let signing = token.as_ref().and_then(SigningKey::auth_token);
         keys.extend(signing.map(|signing| Key {
             signing,
-            account: self.variable(variable::ACCOUNT_SID),
+            account,
             label: variable::AUTH_TOKEN.to_owned(),
             shared_id: None,
         }));
@@ -212,9 +219,14 @@ impl<E: Environment> Loader<'_, E> {
         let Some(account) = node.object(&["account_sid", "auth_tokens"]) else {
             return;
         };
-        let sid = account
-            .field("account_sid")
-            .and_then(|sid| sid.text("an account SID such as AC followed by 32 hex digits"));
+        let sid = account.field("account_sid").and_then(|node| {
+            let sid = node.text(ACCOUNT_SID)?;
+            if is_account_sid(sid) {
+                Some(sid)
+            } else {
+                node.expected(ACCOUNT_SID)
+            }
+        });
         let tokens = account.required("auth_tokens").and_then(|node| node.list());
         for node in tokens.unwrap_or_default() {
             let Some((token, label)) = node.secret(self.environment) else {
@@ -604,6 +616,13 @@ impl<E: Environment> Loader<'_, E> {
             max_per_second: lines.unwrap_or(defaults::LOG_MAX_PER_SECOND),
         }
     }
+}
+
+const ACCOUNT_SID: &str = "an account SID (AC followed by 32 hex digits)";
+
+/// Only the form is checked: test accounts do not always have 32 digits.
+fn is_account_sid(text: &str) -> bool {
+    text.starts_with("AC") && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The longest that any request has to be remembered: a timestamp from as far ahead

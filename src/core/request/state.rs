@@ -23,6 +23,8 @@ use crate::core::clock::Moment;
 use crate::core::config::settings::{
     Mode, OnDuplicate, ReplaySettings, Settings, TimestampSettings, WebhookSettings,
 };
+use crate::core::diagnosis::{Budget, Evidence, Lateness, Suspect};
+use crate::core::freshness::age;
 use crate::core::refusal::Reason;
 use crate::core::request::answer::Answer;
 use crate::core::request::client::Client;
@@ -44,6 +46,8 @@ pub struct Filter {
     settings: Settings,
     webhooks: Vec<Tables>,
     hash_key: HashKey,
+    lateness: Lateness,
+    diagnoses: Budget,
 }
 
 /// Where one webhook's nonces and counters are.
@@ -111,6 +115,8 @@ impl Filter {
             webhooks: settings.webhooks.iter().map(tables).collect(),
             settings,
             hash_key,
+            lateness: Lateness::default(),
+            diagnoses: Budget::default(),
         }
     }
 
@@ -145,22 +151,23 @@ impl Filter {
             key: None,
             account: None,
             nonce: None,
+            hint: None,
             change: Change::default(),
         };
         if self.settings.mode == Mode::Off {
             let outcome = Outcome::Unchecked;
-            return Arrival::Decided(Verdict { outcome, facts });
+            return Arrival::Decided(Verdict::new(outcome, facts));
         }
         let received = headers.pseudo(":path");
         let webhook = match self.route(Target::new(received, false).path) {
             Route::Webhook(webhook) => webhook,
             Route::Exempt => {
                 let outcome = Outcome::Exempt;
-                return Arrival::Decided(Verdict { outcome, facts });
+                return Arrival::Decided(Verdict::new(outcome, facts));
             }
             Route::Unknown => {
                 let outcome = Outcome::Refused(Reason::UnknownWebhook.into());
-                return Arrival::Decided(Verdict { outcome, facts });
+                return Arrival::Decided(Verdict::new(outcome, facts));
             }
         };
         facts.webhook = Some(webhook);
@@ -180,10 +187,61 @@ impl Filter {
             }),
             Err(refusal) => {
                 let refusal = self.count_refusal(refusal, webhook, &facts.client, None, around);
+                facts.hint = self.hint_of_headers(&refusal, webhook, headers, around.now);
                 let outcome = Outcome::Refused(refusal);
-                Arrival::Decided(Verdict { outcome, facts })
+                Arrival::Decided(Verdict::new(outcome, facts))
             }
         }
+    }
+
+    /// What the headers of a refused request tell an operator.
+    fn hint_of_headers(
+        &self,
+        refusal: &Refusal,
+        webhook: usize,
+        headers: Headers<'_>,
+        now: Moment,
+    ) -> Option<String> {
+        match refusal.reason {
+            Reason::MissingSignature => {
+                let agent = headers.all("user-agent").next().unwrap_or_default();
+                let hint = if agent.starts_with(b"TwilioProxy/") {
+                    "it looks like Twilio's: a proxy in front may strip X-Twilio-Signature"
+                } else {
+                    "either it is not Twilio's, or a proxy in front strips X-Twilio-Signature"
+                };
+                Some(hint.to_owned())
+            }
+            Reason::StaleTimestamp => {
+                let (settings, _) = self.webhook(webhook).ok()?;
+                let name = settings.timestamp.header.as_ref()?;
+                let value = headers.once(name).ok().flatten()?;
+                Some(self.lateness.stale(age(value, now)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// What would have made the signature of a refused request fit. Bounded in work,
+    /// and in how often a second it is done at all: then the answer is `None`.
+    pub fn diagnose(
+        &self,
+        verdict: &Verdict,
+        headers: Headers<'_>,
+        body: &[u8],
+        now: Moment,
+    ) -> Option<String> {
+        let suspect = verdict.suspect.as_ref()?;
+        let (settings, _) = self.webhook(verdict.facts.webhook?).ok()?;
+        if !self.diagnoses.take(now) {
+            return None;
+        }
+        suspect.explain(&Evidence {
+            keyring: &self.settings.keyring,
+            public: &settings.public_url,
+            headers,
+            body,
+        })
     }
 
     /// Check 0, the path. A path that only *means* a webhook is none, and is not
@@ -374,15 +432,40 @@ impl Held {
     }
 
     fn refuse<S: SharedStore>(self, reason: Reason, around: Surroundings<'_, S>) -> Verdict {
+        self.refuse_suspect(reason, None, around)
+    }
+
+    /// Refuses a request whose signature may be explained to the operator.
+    fn refuse_suspect<S: SharedStore>(
+        self,
+        reason: Reason,
+        form: Option<Form>,
+        around: Surroundings<'_, S>,
+    ) -> Verdict {
         let Held {
             filter,
             facts,
             webhook,
+            claimed,
+            target,
+            websocket,
             ..
         } = self;
         let refusal = filter.count_refusal(reason.into(), webhook, &facts.client, None, around);
-        let outcome = Outcome::Refused(refusal);
-        Verdict { outcome, facts }
+        let can_be_explained = refusal.reason == reason && Suspect::can_be_explained(reason);
+        let suspect = can_be_explained.then(|| {
+            Box::new(Suspect {
+                reason,
+                claimed,
+                target,
+                websocket,
+                form,
+            })
+        });
+        Verdict {
+            suspect,
+            ..Verdict::new(Outcome::Refused(refusal), facts)
+        }
     }
 
     /// The request is complete: checks 5 to 11. `claim_id` is one that no other
@@ -418,7 +501,7 @@ impl Held {
         };
         let found = verify(&filter.settings.keyring, &settings.public_url, signed);
         let Some(verified) = found else {
-            return self.refuse(Reason::InvalidSignature, around);
+            return self.refuse_suspect(Reason::InvalidSignature, form, around);
         };
         if let Coverage::Hash(hash) = coverage
             && Sha256::digest(body).as_slice() != hash
@@ -444,11 +527,7 @@ impl Held {
         match authentic.check(self.webhook, &self.facts.client, claim_id, around) {
             Ok((accepted, change)) => {
                 self.facts.change = change;
-                let outcome = Outcome::Accepted(accepted);
-                Verdict {
-                    outcome,
-                    facts: self.facts,
-                }
+                Verdict::new(Outcome::Accepted(accepted), self.facts)
             }
             Err(refusal) => {
                 let refusal = filter.count_refusal(
@@ -458,11 +537,8 @@ impl Held {
                     Some(authenticated),
                     around,
                 );
-                let outcome = Outcome::Refused(refusal);
-                Verdict {
-                    outcome,
-                    facts: self.facts,
-                }
+                self.facts.hint = authentic.hint(&refusal, around.now);
+                Verdict::new(Outcome::Refused(refusal), self.facts)
             }
         }
     }
@@ -549,10 +625,24 @@ impl<'a> Authentic<'a> {
                 until = until.max(Some(moment.after(settings.freshness.max_age)));
             }
         }
+        if until.is_some() {
+            self.filter.lateness.fresh();
+        }
         if until.is_none() && settings.required {
             return Err(Reason::MissingTimestamp);
         }
         Ok(until)
+    }
+
+    /// What a refused request tells an operator, its signature being right.
+    fn hint(&self, refusal: &Refusal, now: Moment) -> Option<String> {
+        if refusal.reason != Reason::StaleTimestamp {
+            return None;
+        }
+        let names = self.settings.timestamp.params.iter();
+        let values = names.flat_map(|name| self.values(name.as_bytes()));
+        let oldest = values.filter_map(|value| age(value, now)).max()?;
+        Some(self.filter.lateness.stale(oldest))
     }
 
     fn for_rules(&self) -> Authenticated<'a> {
@@ -592,4 +682,4 @@ fn duplicate(replay: &ReplaySettings) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! How a request ended, and what is known of it.
 
 use crate::core::clock::Span;
+use crate::core::diagnosis::Suspect;
 use crate::core::refusal::Reason;
 use crate::core::request::client::Client;
 use crate::core::signature::key::Nonce;
@@ -14,6 +15,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// What log and metrics say of it.
     pub facts: Facts,
+    /// For a signature that does not fit: what a diagnosis needs.
+    pub suspect: Option<Box<Suspect>>,
 }
 
 /// What happens to a request.
@@ -91,8 +94,21 @@ pub struct Facts {
     pub account: Option<String>,
     /// Its nonce, once the signature is right.
     pub nonce: Option<Nonce>,
+    /// For the operator: what may be the cause of the refusal.
+    pub hint: Option<String>,
     /// What its claim changed in the table.
     pub change: Change,
+}
+
+impl Verdict {
+    /// A verdict that needs no diagnosis.
+    pub fn new(outcome: Outcome, facts: Facts) -> Verdict {
+        Verdict {
+            outcome,
+            facts,
+            suspect: None,
+        }
+    }
 }
 
 impl Outcome {

@@ -75,13 +75,17 @@ impl Coverage {
             DeclaredBody::Ambiguous => return Err(Reason::UnsignedBody),
             DeclaredBody::Other => {}
         }
-        let mut hashes = body_hashes(query);
-        match (hashes.next(), hashes.next()) {
-            (Some(hash), None) => parse_hash(&decode(hash))
-                .map(Coverage::Hash)
-                .ok_or(Reason::UnsignedBody),
-            _ => Err(Reason::UnsignedBody),
-        }
+        let hash = signed_hash(query).ok_or(Reason::UnsignedBody)?;
+        Ok(Coverage::Hash(hash))
+    }
+}
+
+/// The hash in a query that holds exactly one.
+pub(crate) fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
+    let mut hashes = body_hashes(query);
+    match (hashes.next(), hashes.next()) {
+        (Some(hash), None) => parse_hash(&decode(hash)),
+        _ => None,
     }
 }
 

@@ -13,6 +13,8 @@
 //! the distinct values of a repeated name sorted too.
 //! <https://www.twilio.com/docs/usage/security#validating-requests>
 
+use std::fmt;
+
 /// The parameters of a form (or a query), decoded and sorted.
 pub struct Form {
     /// Each parameter's name, directly followed by its value: just what is signed,
@@ -85,6 +87,18 @@ impl Form {
             .map(|parameter| parameter.value(&self.decoded))
     }
 
+    /// Every parameter as name and value, in the order of arrival.
+    pub fn pairs_as_sent(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut order = self.parameters.clone();
+        order.sort_unstable_by_key(|parameter| parameter.start);
+        order.into_iter().map(|parameter| {
+            (
+                parameter.name(&self.decoded),
+                parameter.value(&self.decoded),
+            )
+        })
+    }
+
     /// Every parameter as name and value, sorted.
     pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.parameters.iter().map(|parameter| {
@@ -93,6 +107,13 @@ impl Form {
                 parameter.value(&self.decoded),
             )
         })
+    }
+}
+
+/// Shows how many there are, not what they are: that is personal data.
+impl fmt::Debug for Form {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Form({} parameters)", self.parameters.len())
     }
 }
 

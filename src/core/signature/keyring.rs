@@ -49,6 +49,17 @@ impl Keyring {
         self.keys.get(place)
     }
 
+    /// All keys that make MACs of this length, whatever a request selects.
+    pub fn of_mac_length(&self, length: usize) -> impl Iterator<Item = &Key> {
+        let keys = self.keys.iter();
+        keys.filter(move |key| key.signing.mac_length() == length)
+    }
+
+    /// The accounts that keys are configured for.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.account.as_deref())
+    }
+
     /// The keys that may have made a MAC of `mac_length` bytes, each with its place.
     ///
     /// A `settings` header (`key=<id>,algorithm=…`) that names a configured shared

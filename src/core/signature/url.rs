@@ -61,6 +61,21 @@ impl ConfiguredUrl {
         })
     }
 
+    /// As it is spelled.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Userinfo and host.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, if the URL has one.
+    pub fn port(&self) -> Option<&str> {
+        self.port.as_deref()
+    }
+
     /// The path, empty where the URL has none.
     pub fn path(&self) -> &str {
         &self.path
@@ -119,6 +134,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
 /// Where a webhook's public URL comes from.
 #[derive(Clone, Debug)]
 pub struct PublicUrl {
+    url: ConfiguredUrl,
     /// Everything in front of the path (or, for a configured URL, of the query),
     /// in every form to try.
     prefixes: Vec<String>,
@@ -152,6 +168,7 @@ impl PublicUrl {
             origins.into_iter().map(with).collect()
         };
         PublicUrl {
+            url: url.clone(),
             prefixes: with_path(url.origins(&url.scheme)),
             websocket_prefixes: with_path(url.origins("wss")),
             path_from_request: false,
@@ -170,11 +187,22 @@ impl PublicUrl {
             origins.into_iter().map(with).collect()
         };
         PublicUrl {
+            url: url.clone(),
             prefixes: with_path(url.origins(&url.scheme)),
             websocket_prefixes: with_path(url.origins("wss")),
             path_from_request: true,
             own_query: None,
         }
+    }
+
+    /// The URL, or the base of it, as it is configured.
+    pub fn url(&self) -> &ConfiguredUrl {
+        &self.url
+    }
+
+    /// Whether the request's path follows the configured base.
+    pub fn takes_path_from_request(&self) -> bool {
+        self.path_from_request
     }
 
     /// Every URL that may have been signed for a request, the likeliest first,

@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const NOW: Moment = Moment(1_800_000_000_000);
+pub(crate) const NOW: Moment = Moment(1_800_000_000_000);
 const SID: &str = "AC00000000000000000000000000000001";
-const URL: &str = "https://orders.example.com/hook";
+pub(crate) const URL: &str = "https://orders.example.com/hook";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// A filter, its store, and the requests sent to it.
-struct World {
+pub(crate) struct World {
     filter: Rc<Filter>,
     store: MemoryStore,
     sent: std::cell::Cell<u64>,
@@ -23,7 +23,7 @@ struct World {
 
 /// A request, signed as Twilio signs unless said otherwise.
 #[derive(Clone)]
-struct Request {
+pub(crate) struct Request {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, String)>,
@@ -33,7 +33,7 @@ struct Request {
 }
 
 impl World {
-    fn new(json: &str) -> World {
+    pub(crate) fn new(json: &str) -> World {
         let environment = |name: &str| match name {
             "TWILIO_AUTH_TOKEN" => Some("token".to_owned()),
             "TWILIO_ACCOUNT_SID" => Some(SID.to_owned()),
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    fn send(&self, request: &Request) -> Verdict {
+    pub(crate) fn send(&self, request: &Request) -> Verdict {
         self.sent.set(self.sent.get() + 1);
         let path = request.path.as_bytes();
         let mut pairs: Vec<(&[u8], &[u8])> =
@@ -66,13 +66,32 @@ impl World {
             store: &self.store,
             now: request.now,
         };
-        match self.filter.arrive(Headers::new(&pairs), client, around) {
+        let mut verdict = match self.filter.arrive(Headers::new(&pairs), client, around) {
             Arrival::Decided(verdict) => verdict,
             Arrival::Held(held) => held.complete(&request.body, self.sent.get(), around),
+        };
+        if verdict.suspect.is_some() {
+            let headers = Headers::new(&pairs);
+            verdict.facts.hint =
+                self.filter
+                    .diagnose(&verdict, headers, &request.body, request.now);
         }
+        verdict
     }
 
-    fn verdict(&self, request: &Request) -> &'static str {
+    /// The hint on a refused request. Each in a second of its own, to be within the budget.
+    pub(crate) fn hint(&self, request: &Request) -> String {
+        let number = self.sent.get();
+        let request = request.clone().at(request.now.after(Span::seconds(number)));
+        let verdict = self.send(&request);
+        assert!(
+            matches!(verdict.outcome, Outcome::Refused(_)),
+            "{verdict:?}"
+        );
+        verdict.facts.hint.unwrap_or_default()
+    }
+
+    pub(crate) fn verdict(&self, request: &Request) -> &'static str {
         self.send(request).outcome.name()
     }
 
@@ -95,7 +114,7 @@ impl World {
 }
 
 /// The signature, computed the plain way.
-fn signature(token: &str, url: &str, body: &str) -> String {
+pub(crate) fn signature(token: &str, url: &str, body: &str) -> String {
     let decoded: BTreeSet<(String, String)> = body
         .split('&')
         .filter(|piece| !piece.is_empty())
@@ -118,7 +137,7 @@ fn plain(text: &str) -> String {
         .replace("%41", "A")
 }
 
-fn form(body: &str) -> Request {
+pub(crate) fn form(body: &str) -> Request {
     Request {
         method: "POST",
         path: "/hook".into(),
@@ -133,26 +152,26 @@ fn form(body: &str) -> Request {
 }
 
 impl Request {
-    fn with(mut self, name: &'static str, value: &str) -> Request {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Request {
         self.headers.retain(|(own, _)| *own != name);
         self.and(name, value)
     }
 
-    fn and(mut self, name: &'static str, value: &str) -> Request {
+    pub(crate) fn and(mut self, name: &'static str, value: &str) -> Request {
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    fn without(mut self, name: &str) -> Request {
+    pub(crate) fn without(mut self, name: &str) -> Request {
         self.headers.retain(|(own, _)| *own != name);
         self
     }
 
-    fn signed(self, token: &str, url: &str, body: &str) -> Request {
+    pub(crate) fn signed(self, token: &str, url: &str, body: &str) -> Request {
         self.with("x-twilio-signature", &signature(token, url, body))
     }
 
-    fn at(mut self, now: Moment) -> Request {
+    pub(crate) fn at(mut self, now: Moment) -> Request {
         self.now = now;
         self
     }
@@ -162,23 +181,23 @@ impl Request {
         self
     }
 
-    fn to(mut self, path: &str) -> Request {
+    pub(crate) fn to(mut self, path: &str) -> Request {
         self.path = path.to_owned();
         self
     }
 
-    fn body(mut self, body: &str) -> Request {
+    pub(crate) fn body(mut self, body: &str) -> Request {
         self.body = body.into();
         self
     }
 
-    fn method(mut self, method: &'static str) -> Request {
+    pub(crate) fn method(mut self, method: &'static str) -> Request {
         self.method = method;
         self
     }
 }
 
-fn after(seconds: u64) -> Moment {
+pub(crate) fn after(seconds: u64) -> Moment {
     NOW.after(Span::seconds(seconds))
 }
 
