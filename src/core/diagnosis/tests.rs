@@ -58,12 +58,8 @@ fn another_scheme_host_port_or_path_is_named() {
             "the URL that was signed ends in a question mark",
         ),
     ] {
-        assert_eq!(
-            signed_url(url, "/hook").contains(expected),
-            true,
-            "{url}: {}",
-            signed_url(url, "/hook")
-        );
+        let hint = signed_url(url, "/hook");
+        assert!(hint.contains(expected), "{url}: {hint}");
     }
 }
 

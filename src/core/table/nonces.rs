@@ -17,7 +17,7 @@
 //!
 //! **Another capacity.** It puts nonces into other buckets. What was accepted under
 //! the capacity before must be refused all the same, also while some workers still
-//! work with that one: see [`layouts`].
+//! work with that one: `layouts` says how.
 
 mod bucket;
 mod layouts;

@@ -96,6 +96,10 @@ fn every_mistake_is_named_by_its_path() {
             r#"{"accounts": [{"account_sid": "AC"}]}"#,
             "accounts[0].auth_tokens: this field is missing",
         ),
+        (
+            r#"{"accounts": [{"account_sid": "12", "auth_tokens": []}]}"#,
+            "accounts[0].account_sid: expected an account SID",
+        ),
         (r#"{"accounts": {}}"#, "accounts: expected a list"),
         (
             r#"{"shared_keys": [{"id": "a"}]}"#,
@@ -288,6 +292,7 @@ fn the_environment_sets_what_the_json_leaves_out() {
 #[test]
 fn a_bad_variable_is_named() {
     for (name, value) in [
+        ("TWILIO_ACCOUNT_SID", "nobody"),
         ("TWILIO_CLOCK_SKEW_MS", "30s"),
         ("TWILIO_NONCE_WINDOW_MS", "0"),
         ("FORCE_TWILIO_VERIFY", "yes"),
