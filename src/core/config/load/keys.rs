@@ -1,0 +1,111 @@
+//! Who may sign: auth tokens, accounts, shared keys.
+
+use crate::core::config::load::{Loader, variable};
+use crate::core::config::reader::{Environment, Node, Object};
+use crate::core::secret::Secret;
+use crate::core::signature::key::SigningKey;
+use crate::core::signature::keyring::{Key, Keyring, MOST_KEYS};
+
+impl<E: Environment> Loader<'_, E> {
+    pub(super) fn keyring(&self, root: &Object<'_>) -> Keyring {
+        let mut keys = Vec::new();
+        match root.field("accounts") {
+            Some(accounts) => {
+                for account in accounts.list().unwrap_or_default() {
+                    self.account(&account, &mut keys);
+                }
+            }
+            None => self.account_of_the_environment(&mut keys),
+        }
+        if let Some(shared) = root.field("shared_keys") {
+            for node in shared.list().unwrap_or_default() {
+                self.shared_key(&node, &mut keys);
+            }
+        }
+        if keys.len() > MOST_KEYS {
+            self.problems.expected(
+                "accounts",
+                format_args!("at most {MOST_KEYS} auth tokens and shared keys in all"),
+            );
+        }
+        Keyring::new(keys)
+    }
+
+    fn account_of_the_environment(&self, keys: &mut Vec<Key>) {
+        let account = self.variable(variable::ACCOUNT_SID);
+        if account
+            .as_deref()
+            .is_some_and(|account| !is_account_sid(account))
+        {
+            self.problems.expected(variable::ACCOUNT_SID, ACCOUNT_SID);
+        }
+        let token = self.variable(variable::AUTH_TOKEN).map(Secret::new);
+        let signing = token.as_ref().and_then(SigningKey::auth_token);
+        keys.extend(signing.map(|signing| Key {
+            signing,
+            account,
+            label: variable::AUTH_TOKEN.to_owned(),
+            shared_id: None,
+        }));
+    }
+
+    fn account(&self, node: &Node<'_>, keys: &mut Vec<Key>) {
+        let Some(account) = node.object(&["account_sid", "auth_tokens"]) else {
+            return;
+        };
+        let sid = account.field("account_sid").and_then(|node| {
+            let sid = node.text(ACCOUNT_SID)?;
+            if is_account_sid(sid) {
+                Some(sid)
+            } else {
+                node.expected(ACCOUNT_SID)
+            }
+        });
+        let tokens = account.required("auth_tokens").and_then(|node| node.list());
+        for node in tokens.unwrap_or_default() {
+            let Some((token, label)) = node.secret(self.environment) else {
+                continue;
+            };
+            keys.extend(SigningKey::auth_token(&token).map(|signing| Key {
+                signing,
+                account: sid.map(str::to_owned),
+                label,
+                shared_id: None,
+            }));
+        }
+    }
+
+    fn shared_key(&self, node: &Node<'_>, keys: &mut Vec<Key>) {
+        let Some(object) = node.object(&["id", "secret"]) else {
+            return;
+        };
+        let id = object
+            .required("id")
+            .and_then(|node| node.text("the key's id"));
+        let secret = object
+            .required("secret")
+            .and_then(|node| node.secret(self.environment));
+        let (Some(id), Some((secret, label))) = (id, secret) else {
+            return;
+        };
+        if keys.iter().any(|key| key.shared_id.as_deref() == Some(id)) {
+            self.problems.expected(
+                format_args!("{}.id", node.path()),
+                "an id that no other key has",
+            );
+        }
+        keys.extend(SigningKey::shared_key(&secret).map(|signing| Key {
+            signing,
+            account: None,
+            label,
+            shared_id: Some(id.to_owned()),
+        }));
+    }
+}
+
+const ACCOUNT_SID: &str = "an account SID (AC followed by 32 hex digits)";
+
+/// Only the form is checked: test accounts do not always have 32 digits.
+fn is_account_sid(text: &str) -> bool {
+    text.starts_with("AC") && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
