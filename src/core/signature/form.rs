@@ -13,6 +13,7 @@
 //! the distinct values of a repeated name sorted too.
 //! <https://www.twilio.com/docs/usage/security#validating-requests>
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// The parameters of a form (or a query), decoded and sorted.
@@ -27,6 +28,9 @@ pub struct Form {
 /// Where in `decoded` a parameter lies.
 #[derive(Clone, Copy)]
 struct Parameter {
+    /// The first eight bytes of the name, filled up with zeros, as a number: most
+    /// names differ in them, and comparing numbers is what makes the sorting cheap.
+    first_of_name: u64,
     start: u32,
     name_end: u32,
     end: u32,
@@ -36,32 +40,41 @@ impl Form {
     /// Takes a body or a query apart. Nothing is malformed: whatever the bytes are,
     /// they mean something to the signature.
     pub fn parse(body: &[u8]) -> Form {
-        let mut decoded = Vec::with_capacity(body.len());
-        let mut parameters = Vec::with_capacity(EXPECTED_PARAMETERS);
-        for piece in body.split(|byte| *byte == b'&') {
-            if piece.is_empty() {
-                continue;
-            }
-            let start = offset(&decoded);
-            let (name, value) = split_at_first_equals(piece);
-            decode_into(&mut decoded, name);
-            let name_end = offset(&decoded);
-            decode_into(&mut decoded, value);
-            let end = offset(&decoded);
-            parameters.push(Parameter {
-                start,
-                name_end,
-                end,
-            });
+        if body.is_empty() {
+            // The usual query. No memory for nothing.
+            return Form {
+                decoded: Vec::new(),
+                parameters: Vec::new(),
+            };
         }
-        parameters.sort_unstable_by(|left, right| {
-            let name = left.name(&decoded).cmp(right.name(&decoded));
-            name.then_with(|| left.value(&decoded).cmp(right.value(&decoded)))
-        });
-        parameters.dedup_by(|later, earlier| {
-            later.name(&decoded) == earlier.name(&decoded)
-                && later.value(&decoded) == earlier.value(&decoded)
-        });
+        let mut decoder = Decoder::new(body.len());
+        let mut parameters = Vec::with_capacity(EXPECTED_PARAMETERS);
+        let mut start = 0;
+        let mut name_end = None;
+        let mut rest = body;
+        loop {
+            rest = decoder.copy_plain(rest);
+            let Some((special, after)) = rest.split_first() else {
+                break;
+            };
+            match special {
+                b'&' => {
+                    parameters.extend(Parameter::new(&decoder, start, name_end));
+                    start = decoder.end;
+                    name_end = None;
+                    rest = after;
+                }
+                b'=' if name_end.is_none() => {
+                    name_end = Some(decoder.end);
+                    rest = after;
+                }
+                special => rest = decoder.decode(*special, after),
+            }
+        }
+        parameters.extend(Parameter::new(&decoder, start, name_end));
+        let decoded = decoder.finish();
+        parameters.sort_unstable_by(|left, right| left.compare(right, &decoded));
+        parameters.dedup_by(|later, earlier| later.compare(earlier, &decoded).is_eq());
         Form {
             decoded,
             parameters,
@@ -121,6 +134,36 @@ impl fmt::Debug for Form {
 const EXPECTED_PARAMETERS: usize = 32;
 
 impl Parameter {
+    /// The parameter from `start` to the decoder's end; `None` for an empty piece
+    /// (`&&`), which signs nothing. Without a `=` all of it is the name.
+    fn new(decoder: &Decoder, start: usize, name_end: Option<usize>) -> Option<Parameter> {
+        if decoder.end == start && name_end.is_none() {
+            return None;
+        }
+        let name_end = name_end.unwrap_or(decoder.end);
+        let name = decoder.bytes.get(start..name_end).unwrap_or_default();
+        let mut first_of_name = [0; 8];
+        for (to, from) in first_of_name.iter_mut().zip(name) {
+            *to = *from;
+        }
+        Some(Parameter {
+            first_of_name: u64::from_be_bytes(first_of_name),
+            start: offset(start),
+            name_end: offset(name_end),
+            end: offset(decoder.end),
+        })
+    }
+
+    /// By name, then by value, both bytewise.
+    fn compare(&self, other: &Parameter, decoded: &[u8]) -> Ordering {
+        // Where these differ, the names differ in the same direction: a name that
+        // ends before the difference is the smaller one, and so is its zero.
+        let first = self.first_of_name.cmp(&other.first_of_name);
+        first
+            .then_with(|| self.name(decoded).cmp(other.name(decoded)))
+            .then_with(|| self.value(decoded).cmp(other.value(decoded)))
+    }
+
     fn name(self, decoded: &[u8]) -> &[u8] {
         slice(decoded, self.start, self.name_end)
     }
@@ -139,8 +182,8 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
 }
 
 /// Bodies are held to `max_body_bytes`, far below 4 GiB, and decoding never makes them longer.
-fn offset(decoded: &[u8]) -> u32 {
-    u32::try_from(decoded.len()).unwrap_or(u32::MAX)
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// Name and value of a piece, still encoded.
@@ -152,35 +195,86 @@ pub(crate) fn split_at_first_equals(piece: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
-/// Appends `encoded` with `+` as a space and valid escapes as their bytes.
-fn decode_into(out: &mut Vec<u8>, encoded: &[u8]) {
-    let mut rest = encoded;
-    while let Some(special) = rest.iter().position(|byte| matches!(byte, b'+' | b'%')) {
-        let (plain, tail) = rest.split_at(special);
-        out.extend_from_slice(plain);
-        rest = match tail {
-            [b'%', high, low, after @ ..] => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    after
-                }
-                _ => {
-                    out.push(b'%');
-                    tail.get(1..).unwrap_or_default()
-                }
-            },
-            [b'+', after @ ..] => {
-                out.push(b' ');
-                after
-            }
-            [other, after @ ..] => {
-                out.push(*other);
-                after
-            }
-            [] => &[],
-        };
+/// Decoded bytes, growing.
+///
+/// Names and values are short, some ten bytes between one special character and the
+/// next, so that a call to copy each run costs more than the copy. Eight bytes are
+/// looked at and copied at once instead, and those behind a special character are
+/// written over by what it decodes to. This halves the time of [`Form::parse`]
+/// against a search for the next special character and a copy up to it.
+struct Decoder {
+    /// Eight bytes longer than what is decoded into it.
+    bytes: Vec<u8>,
+    /// How much is decoded.
+    end: usize,
+}
+
+impl Decoder {
+    /// Room for so many encoded bytes: decoding never makes them more.
+    fn new(encoded: usize) -> Decoder {
+        Decoder {
+            bytes: vec![0; encoded.saturating_add(8)],
+            end: 0,
+        }
     }
-    out.extend_from_slice(rest);
+
+    /// Copies what needs no decoding, and answers what is left: it starts with a
+    /// special character, or is shorter than eight bytes.
+    fn copy_plain<'a>(&mut self, encoded: &'a [u8]) -> &'a [u8] {
+        let mut rest = encoded;
+        while let Some(chunk) = rest.first_chunk() {
+            let plain = plain_bytes(u64::from_le_bytes(*chunk));
+            let to = self.bytes.get_mut(self.end..);
+            if let Some(to) = to.and_then(|to| to.first_chunk_mut()) {
+                *to = *chunk;
+            }
+            self.end += plain;
+            rest = rest.get(plain..).unwrap_or_default();
+            if plain < 8 {
+                break;
+            }
+        }
+        rest
+    }
+
+    /// Decodes what starts with `first`, and answers what follows it.
+    fn decode<'a>(&mut self, first: u8, after: &'a [u8]) -> &'a [u8] {
+        let (byte, rest) = match (first, after) {
+            (b'+', rest) => (b' ', rest),
+            (b'%', [high, low, rest @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, rest),
+                _ => (b'%', after),
+            },
+            (other, rest) => (other, rest),
+        };
+        if let Some(slot) = self.bytes.get_mut(self.end) {
+            *slot = byte;
+        }
+        self.end += 1;
+        rest
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.end);
+        self.bytes
+    }
+}
+
+/// How many of a word's bytes, from the lowest, come before the first of `&`, `=`, `+`, `%`.
+fn plain_bytes(word: u64) -> usize {
+    let special = [b'&', b'=', b'+', b'%'].map(|byte| zero_bytes(word ^ repeated(byte)));
+    let special = special.iter().fold(0, |all, one| all | one);
+    (special.trailing_zeros() / 8) as usize
+}
+
+const fn repeated(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The high bit of each byte that is zero, exact up to the first one: see "Determine
+/// if a word has a zero byte" in Sean Anderson's Bit Twiddling Hacks.
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeated(1)) & !word & repeated(0x80)
 }
 
 /// The value of a hex digit of either case.
@@ -195,9 +289,13 @@ pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
 
 /// Decodes one name or value on its own.
 pub(crate) fn decode(encoded: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(encoded.len());
-    decode_into(&mut out, encoded);
-    out
+    let mut decoder = Decoder::new(encoded.len());
+    let mut rest = decoder.copy_plain(encoded);
+    while let Some((first, after)) = rest.split_first() {
+        rest = decoder.decode(*first, after);
+        rest = decoder.copy_plain(rest);
+    }
+    decoder.finish()
 }
 
 #[cfg(test)]
@@ -259,6 +357,33 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_stay_as_they_are() {
         assert_eq!(signed(b"\xC3=\x28\xFF"), b"\xC3\x28\xFF");
+    }
+
+    #[test]
+    fn names_that_are_alike_in_their_first_bytes_are_sorted_by_the_rest() {
+        assert_eq!(
+            signed(b"MessageSid2=5&MessageSid=4&Message=2&MessageS=3&Messag=1&%00=0&=x"),
+            b"x\x000Messag1Message2MessageS3MessageSid4MessageSid25"
+        );
+        assert_eq!(signed(b"a%00=2&a=1&a%00%00=3"), b"a1a\x002a\0\x003");
+    }
+
+    #[test]
+    fn special_characters_are_found_wherever_they_stand() {
+        // Every position in and across words of eight bytes, beside every other byte.
+        for byte in 0..=255_u8 {
+            for place in 0..20 {
+                let mut value = vec![byte; 20];
+                if matches!(byte, b'&' | b'+' | b'%') {
+                    value = vec![b'x'; 20];
+                }
+                value[place] = b'+';
+                let mut expected = value.clone();
+                expected[place] = b' ';
+                let body = [b"n=", value.as_slice()].concat();
+                assert_eq!(signed(&body), [b"n", expected.as_slice()].concat());
+            }
+        }
     }
 
     #[test]
