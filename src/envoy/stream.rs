@@ -324,10 +324,20 @@ fn to_status(text: &[u8]) -> Option<u16> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// Ends this worker's VM where a test asks for it. Not in any build that is used.
+#[cfg(feature = "trap")]
+fn trap(map: Map) {
+    if host::header(map, "x-trap").ok().flatten().is_some() {
+        std::process::abort();
+    }
+}
+
 impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        #[cfg(feature = "trap")]
+        trap(Map::RequestHeaders);
         self.arrive(end_of_stream)
     }
 
@@ -343,6 +353,8 @@ impl HttpContext for Stream {
     /// The answer: the upstream's, or what Envoy says for it. This runs before the
     /// answer goes out, so that a retry finds the nonce released.
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        #[cfg(feature = "trap")]
+        trap(Map::ResponseHeaders);
         if let Some(settlement) = self.take_settlement()
             && let Some(worker) = &self.worker
         {
