@@ -1,0 +1,596 @@
+use serde_json::{Value, json};
+
+use crate::support::envoy::{Setup, connection_manager, listener, plugin_with, shared};
+use crate::support::messages::{
+    self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, bare, forged, form, form_for, message, sid, unsigned,
+    whatsapp,
+};
+use crate::support::tap::Behaviour;
+use crate::support::wire::Request;
+use crate::support::{assert_passed, assert_refused, rule, signing};
+
+/// A configuration that is right, but for the changes.
+fn minimal(changes: Value) -> Value {
+    let mut plugin = json!({"webhooks": [{"path": WEBHOOK, "url": format!("{ORIGIN}{WEBHOOK}")}]});
+    for (name, value) in changes.as_object().expect("an object") {
+        plugin[name] = value.clone();
+    }
+    plugin
+}
+
+/// A webhook that is right, but for the changes.
+fn webhook(changes: Value) -> Value {
+    let mut webhook = json!({"path": WEBHOOK, "url": format!("{ORIGIN}{WEBHOOK}")});
+    for (name, value) in changes.as_object().expect("an object") {
+        if value.is_null() {
+            webhook.as_object_mut().expect("an object").remove(name);
+        } else {
+            webhook[name] = value.clone();
+        }
+    }
+    minimal(json!({"webhooks": [webhook]}))
+}
+
+/// Some of each class; the loader's own tests have the rest, without an Envoy for each.
+fn mistakes() -> Vec<(Value, &'static str)> {
+    let limit = |key: &str, count: &str, window: &str| json!({"rate_limits": [rule(key, count, 1, window)]});
+    let account = |sid: &str, tokens: Value| json!({"accounts": [{"account_sid": sid, "auth_tokens": tokens}]});
+    vec![
+        // Unknown fields, at each depth.
+        (minimal(json!({"webhokks": []})), "webhokks"),
+        (webhook(json!({"metods": ["POST"]})), "webhooks[0].metods"),
+        (
+            minimal(json!({"timestamp": {"maxage": "1s"}})),
+            "timestamp.maxage",
+        ),
+        // Wrong types.
+        (minimal(json!({"mode": 3})), "mode"),
+        (minimal(json!({"max_body_bytes": "64k"})), "max_body_bytes"),
+        (
+            minimal(json!({"timestamp": {"params": "Timestamp"}})),
+            "timestamp.params",
+        ),
+        (minimal(json!({"log": {"accepted": "yes"}})), "log.accepted"),
+        // Durations.
+        (minimal(json!({"replay": {"window": 300}})), "replay.window"),
+        (
+            minimal(json!({"timestamp": {"max_age": "-5s"}})),
+            "timestamp.max_age",
+        ),
+        (
+            minimal(limit("client_ip", "all", "60")),
+            "rate_limits[0].window",
+        ),
+        (
+            webhook(json!({"replay": {"window": "5 minutes"}})),
+            "webhooks[0].replay.window",
+        ),
+        // Impossible values.
+        (minimal(json!({"mode": "enforced"})), "mode"),
+        (
+            minimal(json!({"replay": {"capacity": -1}})),
+            "replay.capacity",
+        ),
+        (
+            minimal(json!({"replay": {"on_full": "drop"}})),
+            "replay.on_full",
+        ),
+        (minimal(limit("client", "all", "1s")), "rate_limits[0].key"),
+        (
+            minimal(limit("client_ip", "everything", "1s")),
+            "rate_limits[0].count",
+        ),
+        (
+            minimal(json!({"store": {"type": "memcached"}})),
+            "store.type",
+        ),
+        // Keys.
+        (
+            minimal(account(ACCOUNT, json!([""]))),
+            "accounts[0].auth_tokens[0]",
+        ),
+        (
+            minimal(account(ACCOUNT, json!(["good", 7]))),
+            "accounts[0].auth_tokens[1]",
+        ),
+        (
+            minimal(account("12", json!(["good"]))),
+            "accounts[0].account_sid",
+        ),
+        (
+            minimal(json!({"shared_keys": [{"id": "k", "secret": ""}]})),
+            "shared_keys[0].secret",
+        ),
+        // Webhooks and their URLs.
+        (webhook(json!({"path": "api/webhook"})), "webhooks[0].path"),
+        (
+            webhook(json!({"url": "orders.example.com/api"})),
+            "webhooks[0].url",
+        ),
+        (
+            webhook(json!({"url": "ftp://orders.example.com/api"})),
+            "webhooks[0].url",
+        ),
+        (webhook(json!({"path": "/api/*"})), "webhooks[0].url"),
+        (webhook(json!({"url": null})), "webhooks[0].url"),
+        (
+            webhook(json!({"methods": ["PO ST"]})),
+            "webhooks[0].methods[0]",
+        ),
+        (
+            minimal(json!({"public_base_url": "orders.example.com"})),
+            "public_base_url",
+        ),
+        (
+            minimal(json!({"exempt_paths": ["/ok", "healthz"]})),
+            "exempt_paths[1]",
+        ),
+        (json!({}), "webhooks"),
+    ]
+}
+
+/// What Envoy logged of the refusal: the one line of the filter that says why.
+fn complaint(log: &str) -> Vec<&str> {
+    let ours = |line: &&str| {
+        (line.contains("[error]") || line.contains("[critical]")) && line.contains("wasm log")
+    };
+    log.lines().filter(ours).collect()
+}
+
+#[test]
+fn each_mistake_in_the_configuration_keeps_envoy_from_starting_and_the_log_names_the_field() {
+    let mut wrong = Vec::new();
+    // Some at a time: most of it is waiting.
+    for some in mistakes().chunks(3) {
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let start = |(plugin, field): &(Value, &'static str)| {
+                let (plugin, field) = (plugin.clone(), *field);
+                scope.spawn(move || (Setup::with(&plugin).refused(), plugin, field))
+            };
+            let threads: Vec<_> = some.iter().map(start).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("an outcome"))
+                .collect()
+        });
+        for (outcome, plugin, field) in outcomes {
+            match outcome {
+                Err(started) => wrong.push(format!("{started} with {plugin}")),
+                Ok(log) => {
+                    let lines = complaint(&log);
+                    let named = lines.iter().any(|line| line.contains(&format!("{field}:")));
+                    if lines.len() != 1 || !named || log.contains("panicked") {
+                        wrong.push(format!(
+                            "no single line with `{field}:` for {plugin}\n  {}",
+                            lines.join("\n  ")
+                        ));
+                    }
+                    for secret in [TOKEN, "\"good\""] {
+                        assert!(!log.contains(secret), "the log tells {secret}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_configuration_that_is_no_json_object_keeps_envoy_from_starting() {
+    for text in [
+        "{",
+        "[]",
+        "null",
+        "\"enforce\"",
+        "webhooks: []",
+        "{\"mode\": \"enforce\",}",
+    ] {
+        let log = Setup::with_text(text)
+            .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
+            .refused();
+        let log = log.unwrap_or_else(|started| panic!("{started} with {text}"));
+        assert_eq!(complaint(&log).len(), 1, "{text}: {log}");
+        assert!(!log.contains("panicked"), "{text}: {log}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_environment_keeps_envoy_from_starting_and_the_log_names_the_variable() {
+    for (name, value) in [
+        ("WEBHOOK_URL", "orders.example.com"),
+        ("TWILIO_CLOCK_SKEW_MS", "30s"),
+        ("TWILIO_NONCE_WINDOW_MS", "-1"),
+        ("TWILIO_ACCOUNT_SID", "nobody"),
+    ] {
+        let setup = Setup::with(&json!({}))
+            .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
+            .env(name, value);
+        let log = setup
+            .refused()
+            .unwrap_or_else(|started| panic!("{started} with {name}={value}"));
+        let lines = complaint(&log);
+        assert!(
+            lines.iter().any(|line| line.contains(name)),
+            "{name}={value}: {log}"
+        );
+    }
+}
+
+#[test]
+fn in_monitor_mode_everything_passes_and_carries_the_reason() {
+    let plugin = plugin_with(json!({
+        "mode": "monitor",
+        "rate_limits": [rule("client_ip", "all", 12, "600s")],
+    }));
+    Setup::with(&plugin).start().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let good = message();
+        let big = form(
+            WEBHOOK,
+            &messages::set(whatsapp(), "Body", &"x".repeat(70_000)),
+        );
+        for (request, verdict) in [
+            (good.clone(), "true"),
+            (good.clone(), "duplicate"),
+            (forged(&whatsapp()), "invalid_signature"),
+            (message().without("x-twilio-signature"), "missing_signature"),
+            (
+                message().with("x-twilio-signature", "x"),
+                "malformed_signature",
+            ),
+            (
+                message().header("x-twilio-request-timestamp", "1"),
+                "stale_timestamp",
+            ),
+            (
+                message().with("content-type", "text/plain"),
+                "unsigned_body",
+            ),
+            (unsigned("POST", "/elsewhere"), "unknown_webhook"),
+            (bare("DELETE", WEBHOOK), "method_not_allowed"),
+            (big, "body_too_large"),
+        ] {
+            let spoofed = request
+                .header("x-twilio-webhook-verified", "true")
+                .header("x-twilio-webhook-account", "AC");
+            let answer = t.send(&spoofed).await;
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (200, ""),
+                "{verdict}"
+            );
+            let received = t.received();
+            let last = received.last().expect("everything passes");
+            assert_eq!(last.all("x-twilio-webhook-verified"), [verdict.as_bytes()]);
+            assert_eq!(
+                last.body, spoofed.body,
+                "{verdict}: the body goes through whole"
+            );
+            if verdict != "true" {
+                assert!(
+                    !last
+                        .all("x-twilio-webhook-account")
+                        .contains(&b"AC".as_slice())
+                );
+            }
+        }
+        // Limits and nonces are used up as if it were in force.
+        let mut verdicts = Vec::new();
+        for _ in 0..5 {
+            assert_passed(&t.send(&message()).await);
+            let received = t.received();
+            verdicts.push(
+                received
+                    .last()
+                    .and_then(|last| last.header("x-twilio-webhook-verified"))
+                    .map(str::to_owned),
+            );
+        }
+        assert_eq!(
+            verdicts.last(),
+            Some(&Some("rate_limited".to_owned())),
+            "{verdicts:?}"
+        );
+        assert_eq!(t.received_count(), 15);
+        let lines = t.log_lines(9, |line| line["verdict"].is_string()).await;
+        assert!(
+            lines
+                .iter()
+                .any(|line| line["verdict"] == "invalid_signature"),
+            "{lines:?}"
+        );
+    });
+}
+
+#[test]
+fn in_off_mode_everything_passes_and_the_log_says_so_once() {
+    let plugin = plugin_with(json!({"mode": "off"}));
+    Setup::with(&plugin).start().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let good = message();
+        for request in [
+            good.clone(),
+            good,
+            forged(&whatsapp()),
+            unsigned("POST", "/elsewhere"),
+            unsigned("GET", WEBHOOK),
+        ] {
+            let spoofed = request.header("x-twilio-webhook-verified", "true");
+            assert_passed(&t.send(&spoofed).await);
+        }
+        for _ in 0..70 {
+            assert_passed(&t.send(&forged(&whatsapp())).await);
+        }
+        assert_eq!(t.received_count(), 75);
+        for received in t.received() {
+            // An upstream that trusts the header must not be told that something was verified.
+            assert_eq!(received.header("x-twilio-webhook-verified"), None);
+        }
+        let log = t.envoy.full_log();
+        let said = log
+            .lines()
+            .filter(|line| line.contains("wasm log") && line.to_ascii_lowercase().contains("off"));
+        assert_eq!(said.count(), 1, "{log}");
+    });
+}
+
+#[test]
+fn exempt_paths_go_through_unchecked_and_uncounted() {
+    shared().run(async |t| {
+        for _ in 0..100 {
+            assert_eq!(t.send(&unsigned("GET", "/healthz")).await.status, 200);
+        }
+        t.upstream(Behaviour::Answer(200));
+        for request in [
+            unsigned("GET", "/public/"),
+            unsigned("GET", "/public/menu.html?x=/../"),
+            unsigned("POST", "/public/a/b").body("anything"),
+            unsigned("DELETE", "/healthz?verbose").header("x-twilio-signature", "bad"),
+            unsigned("POST", "/public/big").body("x".repeat(200_000)),
+        ] {
+            assert_passed(&t.send(&request).await);
+        }
+        assert_eq!(t.received_count(), 105);
+        assert_passed(&t.send(&message()).await);
+    });
+}
+
+#[test]
+fn a_prefix_webhook_signs_the_path_as_received() {
+    shared().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        for path in [
+            "/studio/a",
+            "/studio/a/b",
+            "/studio/%41",
+            "/studio/a//b",
+            "/studio/",
+            "/studio/ü".replace('ü', "%C3%BC").as_str(),
+        ] {
+            assert_passed(&t.send(&form(path, &whatsapp())).await);
+            assert_eq!(
+                t.received().last().map(|received| received.target.clone()),
+                Some(path.to_owned())
+            );
+        }
+        // The spelling is signed.
+        let mut respelled = form("/studio/%41", &whatsapp());
+        respelled.target = b"/studio/A".to_vec();
+        assert_refused(&t.send(&respelled).await, 403, "invalid_signature");
+    });
+}
+
+#[test]
+fn a_configured_url_is_signed_whatever_envoy_sees_and_with_every_port_form() {
+    let plugin = json!({
+        "webhooks": [
+            {"path": "/internal/a", "url": "https://public.example:8443/hooks/a#rc=3"},
+            {"path": "/internal/b", "url": "http://public.example/hooks/b"},
+            {"path": "/internal/c", "url": "https://public.example/hooks/c?shop=1&lang=de"},
+        ],
+        "public_base_url": "https://unused.example",
+    });
+    Setup::with(&plugin).start().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        for (target, url) in [
+            ("/internal/a", "https://public.example:8443/hooks/a"),
+            ("/internal/a", "https://public.example/hooks/a"),
+            (
+                "/internal/a?x=%20",
+                "https://public.example:8443/hooks/a?x=%20",
+            ),
+            ("/internal/b", "http://public.example/hooks/b"),
+            ("/internal/b", "http://public.example:80/hooks/b"),
+            (
+                "/internal/c?shop=1&lang=de",
+                "https://public.example/hooks/c?shop=1&lang=de",
+            ),
+            (
+                "/internal/c?shop=1&lang=de",
+                "https://public.example:443/hooks/c?shop=1&lang=de",
+            ),
+            // Sent in another order, signed as configured; and the other way round.
+            (
+                "/internal/c?lang=de&shop=1",
+                "https://public.example/hooks/c?shop=1&lang=de",
+            ),
+            (
+                "/internal/c?lang=de&shop=1",
+                "https://public.example/hooks/c?lang=de&shop=1",
+            ),
+        ] {
+            let answer = t.send(&form_for(TOKEN, url, target, &whatsapp())).await;
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (200, ""),
+                "{target}, {url}"
+            );
+        }
+        let passed = t.received_count();
+        for (target, url) in [
+            ("/internal/a", "https://public.example:8443/internal/a"),
+            ("/internal/a", "http://public.example:8443/hooks/a"),
+            ("/internal/a", "https://public.example:8444/hooks/a"),
+            ("/internal/b", "https://public.example/hooks/b"),
+            ("/internal/b", "http://public.example:443/hooks/b"),
+            (
+                "/internal/c?shop=2&lang=de",
+                "https://public.example/hooks/c?shop=1&lang=de",
+            ),
+            (
+                "/internal/c",
+                "https://public.example/hooks/c?shop=1&lang=de",
+            ),
+            (
+                "/internal/c?shop=1&lang=de&x=1",
+                "https://public.example/hooks/c?shop=1&lang=de",
+            ),
+            (
+                "/internal/c?shop=1&shop=1&lang=de",
+                "https://public.example/hooks/c?shop=1&lang=de",
+            ),
+        ] {
+            let answer = t.send(&form_for(TOKEN, url, target, &whatsapp())).await;
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (403, "invalid_signature"),
+                "{target}, {url}"
+            );
+        }
+        assert_eq!(t.received_count(), passed);
+    });
+}
+
+#[test]
+fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
+    let next = "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
+    let plugin = plugin_with(json!({"accounts": [
+        {"account_sid": ACCOUNT, "auth_tokens": [{"env": "TWILIO_AUTH_TOKEN"}, {"env": "TWILIO_AUTH_TOKEN_NEXT"}]},
+    ]}));
+    Setup::with(&plugin)
+        .env("TWILIO_AUTH_TOKEN_NEXT", next)
+        .start()
+        .run(async |t| {
+            let url = format!("{ORIGIN}{WEBHOOK}");
+            for token in [TOKEN, next] {
+                assert_passed(&t.send(&form_for(token, &url, WEBHOOK, &whatsapp())).await);
+            }
+            assert_refused(
+                &t.send(&form_for(&sid("x"), &url, WEBHOOK, &whatsapp()))
+                    .await,
+                403,
+                "invalid_signature",
+            );
+            assert_eq!(t.received_count(), 2);
+        });
+}
+
+#[test]
+fn the_timestamp_header_can_be_renamed_or_switched_off() {
+    for (header, name, refused) in [
+        (json!("x-sent-at"), "x-sent-at", true),
+        (json!("x-sent-at"), "x-twilio-request-timestamp", false),
+        (Value::Null, "x-twilio-request-timestamp", false),
+    ] {
+        let plugin = plugin_with(json!({"timestamp": {"header": header, "params": ["SentAt"]}}));
+        Setup::with(&plugin).start().run(async |t| {
+            let answer = t.send(&message().header(name, "1")).await;
+            if refused {
+                assert_refused(&answer, 400, "stale_timestamp");
+            } else {
+                assert_passed(&answer);
+            }
+            let signed = form(WEBHOOK, &messages::set(whatsapp(), "SentAt", "1"));
+            assert_refused(&t.send(&signed).await, 400, "stale_timestamp");
+            let other = form(WEBHOOK, &messages::set(whatsapp(), "Timestamp", "1"));
+            assert_passed(&t.send(&other).await);
+        });
+    }
+}
+
+#[test]
+fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
+    let secret = "c1c2c3c4c5c6c7c8c9cacbcccdcecfc0";
+    let plugin = plugin_with(json!({
+        "rate_limits": [],
+        "shared_keys": [{"id": "WK1", "secret": {"env": "TWILIO_AUTH_TOKEN_NEXT"}}],
+    }));
+    Setup::with(&plugin)
+        .env("TWILIO_AUTH_TOKEN_NEXT", secret)
+        .start()
+        .run(async |t| {
+            let url = format!("{ORIGIN}{WEBHOOK}");
+            let by = |signature: &dyn Fn(&messages::Parameters) -> String, settings: &str| {
+                let parameters = whatsapp();
+                let request =
+                    form(WEBHOOK, &parameters).with("x-twilio-signature", signature(&parameters));
+                if settings.is_empty() {
+                    request
+                } else {
+                    request.header("X-Twilio-Webhooks-Signature-Settings", settings)
+                }
+            };
+            let sha256 = |key: &'static str| {
+                let url = url.clone();
+                move |p: &messages::Parameters| signing::sign_sha256(key, &url, p)
+            };
+            let sha1 = |key: &'static str| {
+                let url = url.clone();
+                move |p: &messages::Parameters| signing::sign(key, &url, p)
+            };
+            let settings = "key=WK1,algorithm=HMAC_SHA256";
+            let request = by(&sha256(secret), settings);
+            assert_passed(&t.send(&request).await);
+            assert_refused(&t.send(&request).await, 409, "duplicate");
+            // The header chooses a key. It chooses no algorithm, and it makes none.
+            for request in [
+                by(&sha256(secret), ""),
+                by(&sha256(secret), "key=WK2,algorithm=HMAC_SHA256"),
+                by(&sha256(secret), "key=,algorithm=HMAC_SHA256"),
+                by(&sha256(TOKEN), settings),
+                by(&sha256(TOKEN), ""),
+                by(&sha256(""), settings),
+                by(&sha1(secret), settings),
+                by(&sha1(secret), "key=WK1,algorithm=HMAC_SHA1"),
+                by(&sha1(secret), ""),
+            ] {
+                assert_refused(&t.send(&request).await, 403, "invalid_signature");
+            }
+            t.received_one();
+        });
+}
+
+#[test]
+fn behind_an_envoy_that_rewrites_the_original_path_is_signed_where_that_is_configured() {
+    for (trusted, passes) in [(true, true), (false, false)] {
+        let plugin = plugin_with(json!({"trust_original_path": trusted}));
+        // From anyone who is not internal Envoy removes the header.
+        let setup = Setup::with(&plugin).edit(|config| {
+            connection_manager(listener(config))["internal_address_config"] =
+                json!({"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]});
+        });
+        setup.start().run(async |t| {
+            t.upstream(Behaviour::Answer(200));
+            // Both paths belong to the same webhook, /studio/*.
+            let request = form("/studio/original?a=b", &whatsapp())
+                .header("x-envoy-original-path", "/studio/original?a=b");
+            let request = Request {
+                target: b"/studio/rewritten".to_vec(),
+                ..request
+            };
+            let answer = t.send(&request).await;
+            if passes {
+                assert_passed(&answer);
+                assert_eq!(t.received_one().target, "/studio/rewritten");
+            } else {
+                assert_refused(&answer, 403, "invalid_signature");
+                t.assert_nothing_received().await;
+            }
+        });
+    }
+}

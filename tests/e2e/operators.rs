@@ -1,0 +1,293 @@
+use serde_json::{Value, json};
+
+use crate::support::envoy::{Setup, plugin, plugin_with, shared};
+use crate::support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
+use crate::support::{assert_passed, assert_refused};
+
+#[test]
+fn each_refusal_is_one_line_of_json_at_warn() {
+    let plugin = plugin_with(json!({"rate_limits": []}));
+    Setup::with(&plugin).start().run(async |t| {
+        let good = message();
+        assert_passed(&t.send(&good).await);
+        let nonce = t
+            .received_one()
+            .header("x-twilio-webhook-nonce")
+            .map(|nonce| nonce[..8].to_owned());
+        for (request, status, reason) in [
+            (forged(&whatsapp()), 403, "invalid_signature"),
+            (good.clone(), 409, "duplicate"),
+            (unsigned("POST", WEBHOOK), 403, "missing_signature"),
+            (unsigned("POST", "/elsewhere"), 404, "unknown_webhook"),
+            (unsigned("GET", WEBHOOK), 405, "method_not_allowed"),
+            (
+                message().header("x-twilio-request-timestamp", "1"),
+                400,
+                "stale_timestamp",
+            ),
+            (
+                message().with("content-type", "text/plain"),
+                403,
+                "unsigned_body",
+            ),
+            (
+                form(
+                    WEBHOOK,
+                    &messages::set(whatsapp(), "Body", &"x".repeat(70_000)),
+                ),
+                413,
+                "body_too_large",
+            ),
+        ] {
+            let answer = t.send(&request).await;
+            assert_refused(&answer, status, reason);
+            let id = answer.json()["request_id"].clone();
+            let lines = t.log_lines(1, |line| line["request_id"] == id).await;
+            assert_eq!(lines.len(), 1, "{reason}: {lines:?}");
+            let line = &lines[0];
+            assert!(line["event"].is_string(), "{line}");
+            assert_eq!(line["verdict"], reason);
+            assert_eq!(line["status"], status);
+            assert_eq!(line["client_ip"], t.address.to_string());
+            if status != 404 {
+                assert!(line["webhook"].is_string(), "{line}");
+            }
+            if reason == "duplicate" {
+                assert_eq!(line["nonce"].as_str().map(str::to_owned), nonce);
+            }
+            let log = t.log();
+            let id = id.as_str().expect("a request id");
+            let raw: Vec<_> = log
+                .lines()
+                .filter(|line| line.contains("wasm log") && line.contains(id))
+                .collect();
+            assert_eq!(raw.len(), 1, "{raw:?}");
+            assert!(raw[0].contains("[warning]"), "{}", raw[0]);
+        }
+        t.received_one();
+    });
+}
+
+#[test]
+fn the_words_that_operators_search_the_old_log_for_are_still_there() {
+    let plugin =
+        plugin_with(json!({"rate_limits": [crate::support::rule("client_ip", "all", 3, "600s")]}));
+    Setup::with(&plugin).start().run(async |t| {
+        let good = message();
+        for (request, status, words) in [
+            (good.clone(), 200, ""),
+            (forged(&whatsapp()), 403, "Invalid Twilio signature"),
+            (good, 409, "Replay attack"),
+            (message(), 429, "Rate limit"),
+        ] {
+            let answer = t.send(&request).await;
+            assert_eq!(answer.status, status);
+            if status != 200 {
+                let id = answer.json()["request_id"].clone();
+                let lines = t.log_lines(1, |line| line["request_id"] == id).await;
+                assert!(
+                    lines[0].to_string().contains(words),
+                    "{words}: {}",
+                    lines[0]
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn an_accepted_request_is_logged_only_where_that_is_asked_for() {
+    Setup::with(&plugin()).start().run(async |t| {
+        assert_passed(&t.send(&message()).await);
+        // Something that is logged after it, so that its absence means something.
+        assert_refused(
+            &t.send(&forged(&whatsapp())).await,
+            403,
+            "invalid_signature",
+        );
+        t.log_lines(1, |line| line["verdict"] == "invalid_signature")
+            .await;
+        assert!(!t.log().contains("accepted"), "{}", t.log());
+    });
+    let plugin = plugin_with(json!({"log": {"accepted": true}}));
+    Setup::with(&plugin).start().run(async |t| {
+        assert_passed(&t.send(&message()).await);
+        let lines = t.log_lines(1, |line| line["verdict"] == "accepted").await;
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        assert_eq!(
+            (&line["account_sid"], &line["client_ip"]),
+            (&json!(ACCOUNT), &json!(t.address.to_string()))
+        );
+        assert!(
+            line["key"].as_str().is_some_and(|key| !key.is_empty()),
+            "which key matched: {line}"
+        );
+        let received = t.received_one();
+        assert_eq!(
+            line["nonce"].as_str(),
+            received
+                .header("x-twilio-webhook-nonce")
+                .map(|nonce| &nonce[..8])
+        );
+        assert_eq!(line["request_id"].as_str(), received.header("x-request-id"));
+        let log = t.log();
+        let raw: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("\"accepted\""))
+            .collect();
+        assert!(raw.len() == 1 && raw[0].contains("[info]"), "{raw:?}");
+    });
+}
+
+#[test]
+fn a_flood_of_refusals_is_logged_at_a_bounded_rate() {
+    let plugin = plugin_with(json!({"rate_limits": [], "log": {"max_per_second": 3}}));
+    Setup::with(&plugin).start().run(async |t| {
+        // One connection is one worker.
+        let mut connection = t.http1().await;
+        let start = std::time::Instant::now();
+        for _ in 0..400 {
+            assert_refused(
+                &connection.send(&unsigned("POST", WEBHOOK)).await,
+                403,
+                "missing_signature",
+            );
+        }
+        let seconds = start.elapsed().as_secs() as usize + 2;
+        let lines = t
+            .log_lines(1, |line| line["verdict"] == "missing_signature")
+            .await
+            .len();
+        assert!(lines <= 3 * seconds, "{lines} lines in {seconds} seconds");
+        t.assert_nothing_received().await;
+    });
+}
+
+/// The value of the counter for a verdict (and a webhook that contains `webhook`), summed.
+fn count(metrics: &str, verdict: &str, webhook: &str) -> u64 {
+    let verdict = format!("verdict=\"{verdict}\"");
+    let line = |line: &&str| {
+        line.contains("twilio_webhook_requests")
+            && line.contains(&verdict)
+            && (webhook.is_empty()
+                || label(line, "webhook").is_some_and(|label| label.contains(webhook)))
+    };
+    let value = |line: &str| {
+        line.rsplit(' ')
+            .next()
+            .and_then(|value| value.parse::<u64>().ok())
+            .expect("a number")
+    };
+    metrics.lines().filter(line).map(value).sum()
+}
+
+fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!("{name}=\""))?;
+    rest.split('"').next()
+}
+
+#[test]
+fn metrics_have_labels_for_verdict_and_webhook() {
+    Setup::with(&plugin()).start().run(async |t| {
+        let good = message();
+        assert_passed(&t.send(&good).await);
+        assert_passed(&t.send(&message()).await);
+        assert_refused(&t.send(&good).await, 409, "duplicate");
+        for _ in 0..3 {
+            assert_refused(
+                &t.send(&forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+        }
+        let missing = form("/voice/status", &whatsapp()).without("x-twilio-signature");
+        assert_refused(&t.send(&missing).await, 403, "missing_signature");
+        assert_eq!(t.send(&unsigned("GET", "/healthz")).await.status, 200);
+        assert_refused(
+            &t.send(&unsigned("GET", "/nowhere")).await,
+            404,
+            "unknown_webhook",
+        );
+        let metrics = t.metrics();
+        let ours: Vec<_> = metrics
+            .lines()
+            .filter(|line| line.contains("twilio_webhook"))
+            .collect();
+        for (verdict, expected) in [
+            ("accepted", 2),
+            ("duplicate", 1),
+            ("invalid_signature", 3),
+            ("missing_signature", 1),
+            ("exempt", 1),
+            ("unknown_webhook", 1),
+        ] {
+            assert_eq!(
+                count(&metrics, verdict, ""),
+                expected,
+                "{verdict} in {ours:#?}"
+            );
+        }
+        let webhooks: std::collections::BTreeSet<_> = ours
+            .iter()
+            .filter(|line| line.contains("verdict=\"missing_signature\"") && !line.ends_with(" 0"))
+            .chain(
+                ours.iter()
+                    .filter(|line| line.contains("verdict=\"accepted\"") && !line.ends_with(" 0")),
+            )
+            .map(|line| label(line, "webhook").unwrap_or_default())
+            .collect();
+        assert_eq!(
+            webhooks.len(),
+            2,
+            "each webhook has a label of its own: {webhooks:?} in {ours:#?}"
+        );
+        assert!(!webhooks.contains(""), "{webhooks:?}");
+    });
+}
+
+#[test]
+fn the_access_log_has_the_verdict_of_each_request() {
+    shared().run(async |t| {
+        let good = message();
+        let cases = [
+            (good.clone(), 200, "accepted"),
+            (good, 409, "duplicate"),
+            (forged(&whatsapp()), 403, "invalid_signature"),
+            (unsigned("POST", "/elsewhere"), 404, "unknown_webhook"),
+            (unsigned("GET", "/healthz"), 200, "exempt"),
+        ];
+        for (request, status, verdict) in cases {
+            let answer = t.send(&request).await;
+            assert_eq!(answer.status, status);
+            let id = answer.header("x-request-id").expect("an id").to_owned();
+            let line = t.access_line(&id).await;
+            assert!(
+                line.contains(&format!("access {status} verdict={verdict} ")),
+                "{line}"
+            );
+        }
+    });
+}
+
+#[test]
+fn the_shipped_access_log_is_json_with_the_verdict() {
+    let url = format!("{}{WEBHOOK}", messages::ORIGIN);
+    Setup::shipped()
+        .env("WEBHOOK_URL", &url)
+        .start()
+        .run(async |t| {
+            let answer = t.send(&forged(&whatsapp())).await;
+            assert_refused(&answer, 403, "invalid_signature");
+            let id = answer.header("x-request-id").expect("an id").to_owned();
+            let line: Value = serde_json::from_str(&t.stdout_line(&id).await).expect("JSON");
+            assert_eq!(
+                (&line["verdict"], &line["status"]),
+                (&json!("invalid_signature"), &json!(403))
+            );
+            assert_eq!(
+                (&line["request_id"], &line["client_ip"]),
+                (&json!(id), &json!(t.address.to_string()))
+            );
+        });
+}

@@ -1,0 +1,467 @@
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::envoy::{Setup, Test, connection_manager, listener, new_address, plugin_with};
+use crate::support::messages::{
+    ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_for, message, set,
+    unsigned, whatsapp,
+};
+use crate::support::tap::Behaviour;
+use crate::support::wire::Response;
+use crate::support::{assert_passed, assert_refused, rule};
+
+fn limits(rules: &Value) -> Setup {
+    Setup::with(&plugin_with(json!({"rate_limits": rules})))
+}
+
+fn retry_after(answer: &Response) -> u64 {
+    assert_refused(answer, 429, "rate_limited");
+    answer
+        .header("retry-after")
+        .expect("retry-after")
+        .parse()
+        .expect("whole seconds")
+}
+
+#[test]
+fn exactly_the_limit_passes_and_another_address_is_not_affected() {
+    limits(&json!([rule("client_ip", "all", 5, "600s")]))
+        .start()
+        .run(async |t| {
+            for _ in 0..5 {
+                assert_passed(&t.send(&message()).await);
+            }
+            for _ in 0..5 {
+                assert_refused(&t.send(&message()).await, 429, "rate_limited");
+            }
+            let other = new_address();
+            for _ in 0..5 {
+                assert_passed(&t.send_from(other, &message()).await);
+            }
+            assert_refused(&t.send_from(other, &message()).await, 429, "rate_limited");
+            assert_eq!(t.received_count(), 10);
+        });
+}
+
+#[test]
+fn a_limit_on_all_requests_counts_refused_ones_too() {
+    limits(&json!([rule("client_ip", "all", 4, "600s")]))
+        .start()
+        .run(async |t| {
+            assert_refused(
+                &t.send(&forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+            assert_refused(
+                &t.send(&unsigned("POST", WEBHOOK)).await,
+                403,
+                "missing_signature",
+            );
+            let request = message();
+            assert_passed(&t.send(&request).await);
+            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_refused(&t.send(&message()).await, 429, "rate_limited");
+            assert_refused(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
+            t.received_one();
+        });
+}
+
+#[test]
+fn a_limited_request_is_no_duplicate_when_it_comes_back() {
+    limits(&json!([rule("client_ip", "all", 1, "600s")]))
+        .start()
+        .run(async |t| {
+            assert_passed(&t.send(&message()).await);
+            let request = message();
+            assert_refused(&t.send(&request).await, 429, "rate_limited");
+            assert_passed(&t.send_from(new_address(), &request).await);
+        });
+}
+
+/// Uses up a limit of two in five seconds; returns when the first of them was sent, when the first refused one
+/// was sent and answered, and its `Retry-After`.
+async fn use_up(t: &Test<'_>, address: IpAddr) -> (Instant, Instant, Instant, u64) {
+    let first = Instant::now();
+    assert_passed(&t.send_from(address, &message()).await);
+    assert_passed(&t.send_from(address, &message()).await);
+    let sent = Instant::now();
+    let answer = t.send_from(address, &message()).await;
+    (first, sent, Instant::now(), retry_after(&answer))
+}
+
+#[test]
+fn who_waits_as_long_as_retry_after_says_passes() {
+    limits(&json!([rule("client_ip", "all", 2, "3s")]))
+        .start()
+        .run(async |t| {
+            for _ in 0..3 {
+                let address = new_address();
+                let (_, _, answered, seconds) = use_up(t, address).await;
+                assert!((1..=3).contains(&seconds), "{seconds}");
+                sleep(
+                    (answered + Duration::from_secs(seconds))
+                        .saturating_duration_since(Instant::now()),
+                )
+                .await;
+                assert_passed(&t.send_from(address, &message()).await);
+            }
+            assert_eq!(t.received_count(), 9);
+        });
+}
+
+#[test]
+fn who_waits_one_second_less_than_retry_after_says_does_not_pass() {
+    limits(&json!([rule("client_ip", "all", 2, "5s")]))
+        .start()
+        .run(async |t| {
+            // On a machine that stalls, an attempt may say nothing; it is repeated until it does.
+            for attempt in 0.. {
+                assert!(attempt < 8, "the machine is too busy for this test");
+                let address = new_address();
+                let (first, sent, _, seconds) = use_up(t, address).await;
+                assert!(
+                    seconds > 1,
+                    "{seconds}: two requests have just used up five seconds"
+                );
+                let early = sent + Duration::from_secs(seconds - 1);
+                sleep(
+                    (early - Duration::from_millis(150)).saturating_duration_since(Instant::now()),
+                )
+                .await;
+                let answer = t.send_from(address, &message()).await;
+                let done = Instant::now();
+                // Decided before a second less than Retry-After was over, and before the first had left the window.
+                if done < early && done < first + Duration::from_secs(5) {
+                    let rest = retry_after(&answer);
+                    assert!(
+                        (1..=2).contains(&rest),
+                        "{rest} after waiting {seconds} - 1 seconds"
+                    );
+                    sleep(
+                        (done + Duration::from_secs(rest))
+                            .saturating_duration_since(Instant::now()),
+                    )
+                    .await;
+                    assert_passed(&t.send_from(address, &message()).await);
+                    return;
+                }
+            }
+        });
+}
+
+#[test]
+fn in_no_window_more_than_the_limit_passes() {
+    // Steadily more than allowed, over several windows: at a boundary of fixed windows twice the limit would pass.
+    limits(&json!([rule("client_ip", "all", 4, "2s")]))
+        .start()
+        .run(async |t| {
+            let mut connection = t.http1().await;
+            let mut passed: Vec<(Instant, Instant)> = Vec::new();
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(7) {
+                let sent = Instant::now();
+                let answer = connection.send(&message()).await;
+                if answer.status == 200 {
+                    passed.push((sent, Instant::now()));
+                } else {
+                    assert_refused(&answer, 429, "rate_limited");
+                }
+                sleep(Duration::from_millis(40)).await;
+            }
+            // Decided between sent and answered: five are in one window for sure only if the last was answered less
+            // than a window after the first was sent.
+            for five in passed.windows(5) {
+                let span = five[4].1 - five[0].0;
+                assert!(span >= Duration::from_secs(2), "5 passed within {span:?}");
+            }
+            assert!(
+                passed.len() >= 8,
+                "nor does it stay closed: {} passed",
+                passed.len()
+            );
+            assert_eq!(t.received_count(), passed.len());
+        });
+}
+
+#[test]
+fn a_limit_for_each_account_counts_all_its_addresses() {
+    limits(&json!([rule("account", "authenticated", 3, "600s")]))
+        .start()
+        .run(async |t| {
+            for _ in 0..3 {
+                assert_passed(&t.send_from(new_address(), &message()).await);
+            }
+            assert_refused(
+                &t.send_from(new_address(), &message()).await,
+                429,
+                "rate_limited",
+            );
+            let own = set(whatsapp(), "AccountSid", OTHER_ACCOUNT);
+            let other = form_for(
+                OTHER_TOKENS[0],
+                &format!("{ORIGIN}{WEBHOOK}"),
+                WEBHOOK,
+                &own,
+            );
+            assert_passed(&t.send(&other).await);
+            assert_eq!(t.received_count(), 4);
+        });
+}
+
+#[test]
+fn a_limit_on_authenticated_requests_cannot_be_used_up_by_forged_ones_or_repeats() {
+    let rules = json!([
+        rule("account", "authenticated", 3, "600s"),
+        rule("client_ip", "authenticated", 3, "600s")
+    ]);
+    limits(&rules).start().run(async |t| {
+        for _ in 0..20 {
+            assert_refused(
+                &t.send(&forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+        }
+        for _ in 0..3 {
+            assert_passed(&t.send(&message()).await);
+        }
+        // A forged one learns nothing about the limit.
+        assert_refused(
+            &t.send(&forged(&whatsapp())).await,
+            403,
+            "invalid_signature",
+        );
+        let request = message();
+        assert_refused(&t.send(&request).await, 429, "rate_limited");
+        assert_eq!(t.received_count(), 3);
+    });
+}
+
+#[test]
+fn a_limit_for_each_webhook_leaves_the_others_alone() {
+    limits(&json!([rule("webhook", "all", 2, "600s")]))
+        .start()
+        .run(async |t| {
+            t.upstream(Behaviour::Answer(200));
+            for _ in 0..2 {
+                assert_passed(&t.send_from(new_address(), &message()).await);
+            }
+            assert_refused(
+                &t.send_from(new_address(), &message()).await,
+                429,
+                "rate_limited",
+            );
+            assert_passed(&t.send(&form("/voice/status", &whatsapp())).await);
+            assert_eq!(t.received_count(), 3);
+        });
+}
+
+#[test]
+fn a_limit_for_each_sender_leaves_the_others_alone() {
+    limits(&json!([rule("param:From", "authenticated", 2, "600s")]))
+        .start()
+        .run(async |t| {
+            for _ in 0..2 {
+                assert_passed(&t.send(&message()).await);
+            }
+            assert_refused(
+                &t.send_from(new_address(), &message()).await,
+                429,
+                "rate_limited",
+            );
+            let other = || {
+                form(
+                    WEBHOOK,
+                    &set(whatsapp(), "From", &format!("whatsapp:+{PHONE}1")),
+                )
+            };
+            for _ in 0..2 {
+                assert_passed(&t.send(&other()).await);
+            }
+            assert_refused(&t.send(&other()).await, 429, "rate_limited");
+            assert_eq!(t.received_count(), 4);
+        });
+}
+
+#[test]
+fn a_limit_on_rejected_requests_counts_nothing_else() {
+    limits(&json!([rule("client_ip", "rejected", 3, "600s")]))
+        .start()
+        .run(async |t| {
+            for _ in 0..10 {
+                assert_passed(&t.send(&message()).await);
+            }
+            assert_refused(
+                &t.send(&forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+            assert_refused(
+                &t.send(&unsigned("POST", WEBHOOK)).await,
+                403,
+                "missing_signature",
+            );
+            assert_passed(&t.send(&message()).await);
+            assert_refused(
+                &t.send(&forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+            assert_refused(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
+            assert_refused(
+                &t.send_from(new_address(), &forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+            assert_eq!(t.received_count(), 11);
+        });
+}
+
+#[test]
+fn of_several_rules_each_holds() {
+    let rules = json!([
+        rule("client_ip", "all", 6, "600s"),
+        rule("account", "authenticated", 4, "600s")
+    ]);
+    limits(&rules).start().run(async |t| {
+        for _ in 0..4 {
+            assert_passed(&t.send(&message()).await);
+        }
+        // The account's limit, by another address too; then the address's.
+        let answer = t.send_from(new_address(), &message()).await;
+        assert_refused(&answer, 429, "rate_limited");
+        assert_eq!(answer.header("ratelimit-limit"), Some("4"));
+        assert_eq!(
+            t.send(&message()).await.header("ratelimit-limit"),
+            Some("4")
+        );
+        assert_eq!(
+            t.send(&message()).await.header("ratelimit-limit"),
+            Some("4")
+        );
+        let answer = t.send(&message()).await;
+        assert_refused(&answer, 429, "rate_limited");
+        assert_eq!(answer.header("ratelimit-limit"), Some("6"));
+        assert_eq!(t.received_count(), 4);
+    });
+}
+
+#[test]
+fn an_empty_list_means_no_limits() {
+    limits(&json!([])).start().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let mut connection = t.http1().await;
+        for _ in 0..200 {
+            assert_passed(&connection.send(&message()).await);
+        }
+        assert_eq!(t.received_count(), 200);
+    });
+}
+
+#[test]
+fn a_webhook_may_have_limits_of_its_own() {
+    let mut plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 3, "600s")]}));
+    plugin["webhooks"][1]["rate_limits"] = json!([]);
+    plugin["webhooks"][3]["rate_limits"] = json!([rule("client_ip", "all", 1, "600s")]);
+    Setup::with(&plugin).start().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        for _ in 0..10 {
+            assert_passed(&t.send(&form("/voice/status", &whatsapp())).await);
+        }
+        assert_passed(&t.send(&form("/studio/a", &whatsapp())).await);
+        assert_refused(
+            &t.send(&form("/studio/b", &whatsapp())).await,
+            429,
+            "rate_limited",
+        );
+        for _ in 0..3 {
+            assert_passed(&t.send(&message()).await);
+        }
+        assert_refused(&t.send(&message()).await, 429, "rate_limited");
+        assert_eq!(t.received_count(), 14);
+    });
+}
+
+#[test]
+fn a_forwarded_for_header_of_a_client_is_not_believed() {
+    limits(&json!([rule("client_ip", "all", 3, "600s")]))
+        .start()
+        .run(async |t| {
+            let spoofed = |number: u8| {
+                let address = Ipv4Addr::new(198, 51, 100, number).to_string();
+                message()
+                    .header("x-forwarded-for", &address)
+                    .header("x-real-ip", &address)
+                    .header("x-envoy-external-address", &address)
+                    .header("forwarded", format!("for={address}"))
+            };
+            for number in 0..3 {
+                assert_passed(&t.send(&spoofed(number)).await);
+            }
+            for number in 3..10 {
+                assert_refused(&t.send(&spoofed(number)).await, 429, "rate_limited");
+            }
+            assert_eq!(t.received_count(), 3);
+        });
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_forwarded_address_counts() {
+    let setup = limits(&json!([rule("client_ip", "all", 2, "600s")]));
+    let setup = setup
+        .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
+    setup.start().run(async |t| {
+        let through = |address: &str| message().header("x-forwarded-for", address);
+        for address in ["198.51.100.1", "198.51.100.2"] {
+            for _ in 0..2 {
+                assert_passed(&t.send(&through(address)).await);
+            }
+            assert_refused(&t.send(&through(address)).await, 429, "rate_limited");
+            // What the client itself has put before it is not the proxy's word.
+            let spoofed = format!("203.0.113.9, {address}");
+            assert_refused(&t.send(&through(&spoofed)).await, 429, "rate_limited");
+        }
+        // IPv6 by its /64: a customer has all of it.
+        for address in ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"] {
+            assert_passed(&t.send(&through(address)).await);
+        }
+        assert_refused(
+            &t.send(&through("2001:db8:1:2:a::b")).await,
+            429,
+            "rate_limited",
+        );
+        assert_passed(&t.send(&through("2001:db8:1:3::1")).await);
+        assert_eq!(t.received_count(), 7);
+    });
+}
+
+#[test]
+fn a_flood_from_ever_new_addresses_does_not_free_the_limited_one() {
+    let plugin = plugin_with(json!({
+        "rate_limits": [rule("client_ip", "all", 2, "600s")],
+        "rate_limit_capacity": 64,
+    }));
+    let setup = Setup::with(&plugin);
+    let setup = setup
+        .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
+    setup.start().run(async |t| {
+        let from = |address: String| unsigned("POST", WEBHOOK).header("x-forwarded-for", address);
+        let limited = || from("203.0.113.77".to_owned());
+        let mut connection = t.http1().await;
+        for _ in 0..2 {
+            assert_refused(&connection.send(&limited()).await, 403, "missing_signature");
+        }
+        assert_refused(&connection.send(&limited()).await, 429, "rate_limited");
+        for number in 0..3000_u32 {
+            let address = Ipv4Addr::from(0x0a00_0000 + number * 7919);
+            let answer = connection.send(&from(address.to_string())).await;
+            assert!([403, 429, 503].contains(&answer.status), "{answer:?}");
+        }
+        assert_refused(&connection.send(&limited()).await, 429, "rate_limited");
+        t.assert_nothing_received().await;
+    });
+}

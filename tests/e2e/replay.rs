@@ -1,0 +1,432 @@
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
+use crate::support::http2::Framing;
+use crate::support::messages::{self, WEBHOOK, form, message, pairs, sid, whatsapp};
+use crate::support::tap::Behaviour;
+use crate::support::wire::Request;
+use crate::support::{assert_passed, assert_refused};
+
+/// Without limits, and with an upstream that may take a second and a half, not ten.
+fn impatient() -> &'static Envoy {
+    static ENVOY: std::sync::LazyLock<Envoy> = std::sync::LazyLock::new(|| {
+        let plugin = plugin_with(json!({"rate_limits": []}));
+        let setup = Setup::with(&plugin).edit(|config| {
+            let hosts = &mut connection_manager(listener(config))["route_config"]["virtual_hosts"];
+            for host in hosts.as_array_mut().expect("virtual hosts") {
+                for route in host["routes"].as_array_mut().expect("routes") {
+                    route["route"]["timeout"] = json!("1.5s");
+                }
+            }
+        });
+        setup.start()
+    });
+    &ENVOY
+}
+
+/// Without limits, and with the timeouts of the file: for what is under way for a while.
+fn patient() -> &'static Envoy {
+    static ENVOY: std::sync::LazyLock<Envoy> =
+        std::sync::LazyLock::new(|| Setup::with(&plugin_with(json!({"rate_limits": []}))).start());
+    &ENVOY
+}
+
+fn replay(replay: &Value) -> Setup {
+    Setup::with(&plugin_with(json!({"rate_limits": [], "replay": replay})))
+}
+
+/// The retry passes and is the one that counts: a third attempt is a duplicate.
+async fn assert_released(t: &Test<'_>, request: &Request, attempts: usize) {
+    t.upstream(Behaviour::Answer(200));
+    assert_passed(&t.send(request).await);
+    assert_refused(&t.send(request).await, 409, "duplicate");
+    assert_eq!(t.received_count(), attempts);
+}
+
+#[test]
+fn after_a_5xx_or_a_401_of_the_upstream_the_retry_passes() {
+    impatient().run(async |t| {
+        let mut attempts = 0;
+        for status in [500, 502, 503, 504, 599, 401] {
+            t.upstream(Behaviour::Answer(status));
+            let request = message();
+            let answer = t.send(&request).await;
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (status, ""),
+                "the upstream's answer goes to the client"
+            );
+            // Again, and again: each of these fails as the first one did.
+            assert_eq!(t.send(&request).await.status, status);
+            attempts += 3;
+            assert_released(t, &request, attempts).await;
+        }
+    });
+}
+
+#[test]
+fn after_any_other_answer_of_the_upstream_the_retry_is_a_duplicate() {
+    impatient().run(async |t| {
+        let mut answered = 0;
+        for status in [200, 201, 302, 307, 400, 403, 404, 409, 422, 429] {
+            t.upstream(Behaviour::Answer(status));
+            let request = message();
+            let answer = t.send(&request).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (status, ""));
+            t.upstream(Behaviour::Answer(200));
+            assert_refused(&t.send(&request).await, 409, "duplicate");
+            answered += 1;
+            assert_eq!(t.received_count(), answered, "a {status}");
+        }
+    });
+}
+
+#[test]
+fn after_a_reset_by_the_upstream_the_retry_passes() {
+    impatient().run(async |t| {
+        t.upstream(Behaviour::Reset);
+        let request = message();
+        let answer = t.send(&request).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (503, ""),
+            "Envoy's own: {answer:?}"
+        );
+        t.wait_for_received(1).await;
+        assert_released(t, &request, 2).await;
+    });
+}
+
+#[test]
+fn after_an_upstream_that_never_answers_the_retry_passes() {
+    impatient().run(async |t| {
+        t.upstream(Behaviour::Silence);
+        let request = message();
+        let answer = t.send(&request).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (504, ""),
+            "Envoy's own: {answer:?}"
+        );
+        t.wait_for_abandoned().await;
+        assert_released(t, &request, 2).await;
+    });
+}
+
+#[test]
+fn after_an_upstream_that_refuses_connections_the_retry_passes() {
+    impatient().run(async |t| {
+        t.envoy.tap.refuse_connections();
+        let request = message();
+        let answer = t.send(&request).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (503, ""),
+            "Envoy's own: {answer:?}"
+        );
+        assert_eq!(t.received_count(), 0);
+        t.envoy.tap.accept_connections();
+        // Envoy may still hold that the address is unreachable for a moment; then it says so with another 503, and
+        // that is one more failed attempt, which releases too.
+        t.upstream(Behaviour::Answer(200));
+        let start = Instant::now();
+        let mut answer = t.send(&request).await;
+        while answer.status == 503
+            && answer.reason().is_empty()
+            && start.elapsed() < Duration::from_secs(10)
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            answer = t.send(&request).await;
+        }
+        assert_passed(&answer);
+        assert_refused(&t.send(&request).await, 409, "duplicate");
+        t.received_one();
+    });
+}
+
+#[test]
+fn after_a_client_that_left_before_the_answer_its_retry_passes() {
+    patient().run(async |t| {
+        let mut attempts = 0;
+        for abruptly in [false, true] {
+            t.upstream(Behaviour::Silence);
+            let request = message();
+            let mut connection = t.http1().await;
+            connection.write(&request.bytes()).await;
+            attempts += 1;
+            t.wait_for_received(attempts).await;
+            // As long as it is under way, it is a duplicate.
+            assert_refused(&t.send(&request).await, 409, "duplicate");
+            if abruptly {
+                connection.reset();
+            } else {
+                drop(connection);
+            }
+            // Nothing tells from outside when Envoy has noticed, before it gives up by itself; so ask until then.
+            t.upstream(Behaviour::Answer(200));
+            let start = Instant::now();
+            let mut answer = t.send(&request).await;
+            while answer.status == 409 && start.elapsed() < Duration::from_secs(10) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                answer = t.send(&request).await;
+            }
+            attempts += 1;
+            assert_passed(&answer);
+            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_eq!(t.received_count(), attempts);
+        }
+    });
+}
+
+#[test]
+fn while_the_upstream_thinks_a_repeat_is_a_duplicate() {
+    patient().run(async |t| {
+        t.upstream(Behaviour::AnswerAfter(Duration::from_millis(700), 200));
+        let request = message();
+        let mut connection = t.http1().await;
+        connection.write(&request.bytes()).await;
+        t.wait_for_received(1).await;
+        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_passed(&connection.response().await);
+        assert_refused(&t.send(&request).await, 409, "duplicate");
+        t.received_one();
+    });
+}
+
+#[test]
+fn a_release_frees_the_request_that_failed_and_no_other() {
+    impatient().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let accepted: Vec<_> = (0..5).map(|_| message()).collect();
+        for request in &accepted {
+            assert_passed(&t.send(request).await);
+        }
+        t.upstream(Behaviour::Answer(500));
+        let failed = message();
+        assert_eq!(t.send(&failed).await.status, 500);
+        t.upstream(Behaviour::Answer(200));
+        for request in &accepted {
+            assert_refused(&t.send(request).await, 409, "duplicate");
+        }
+        // A duplicate's own end releases nothing either.
+        for request in &accepted {
+            assert_refused(&t.send(request).await, 409, "duplicate");
+        }
+        assert_released(t, &failed, 7).await;
+    });
+}
+
+#[test]
+fn a_failure_releases_requests_of_every_shape() {
+    impatient().run(async |t| {
+        t.upstream(Behaviour::Answer(500));
+        let get = messages::bare("GET", &format!("/voice/status?CallSid={}", sid("CA")));
+        let (chunked, trailers) = (message(), message());
+        let framing = Framing {
+            trailers: Some(("x-checksum", "1")),
+            ..Framing::default()
+        };
+        for status in [500, 200] {
+            t.upstream(Behaviour::Answer(status));
+            assert_eq!(t.send(&get).await.status, status);
+            assert_eq!(
+                t.http1()
+                    .await
+                    .send_pieces(&chunked.chunks(50), Duration::ZERO)
+                    .await
+                    .status,
+                status
+            );
+            assert_eq!(
+                t.http2()
+                    .await
+                    .send(&trailers, framing.clone())
+                    .await
+                    .status,
+                status
+            );
+        }
+        assert_eq!(t.received_count(), 6);
+        assert_refused(&t.send(&get).await, 409, "duplicate");
+    });
+}
+
+#[test]
+fn a_duplicate_can_be_acknowledged_instead_of_refused() {
+    replay(&json!({"on_duplicate": "acknowledge"}))
+        .start()
+        .run(async |t| {
+            let request = message();
+            assert_passed(&t.send(&request).await);
+            for _ in 0..3 {
+                let answer = t.send(&request).await;
+                assert_eq!(answer.status, 200);
+                let content_type = answer.header("content-type").expect("a content type");
+                assert!(content_type.contains("xml"), "{content_type}");
+                let twiml: String = answer.text().split_whitespace().collect();
+                let twiml = twiml.split("?>").last().unwrap_or_default().to_owned();
+                assert!(
+                    twiml == "<Response/>" || twiml == "<Response></Response>",
+                    "an empty TwiML response: {twiml}"
+                );
+            }
+            t.received_one();
+            // Nothing else is acknowledged.
+            assert_refused(
+                &t.send(&messages::forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+            assert_refused(
+                &t.send(&request.without("x-twilio-signature")).await,
+                403,
+                "missing_signature",
+            );
+        });
+}
+
+#[test]
+fn a_full_store_answers_503_and_forgets_nothing() {
+    replay(&json!({"capacity": 4, "window": "600s"}))
+        .start()
+        .run(async |t| {
+            let accepted: Vec<_> = (0..4).map(|_| message()).collect();
+            for request in &accepted {
+                assert_passed(&t.send(request).await);
+            }
+            for _ in 0..20 {
+                assert_refused(&t.send(&message()).await, 503, "store_full");
+            }
+            for request in &accepted {
+                assert_refused(&t.send(request).await, 409, "duplicate");
+            }
+            assert_eq!(t.received_count(), 4);
+        });
+}
+
+#[test]
+fn a_full_store_can_forget_the_oldest_instead() {
+    replay(&json!({"capacity": 4, "window": "600s", "on_full": "evict_oldest"}))
+        .start()
+        .run(async |t| {
+            let sent: Vec<_> = (0..6).map(|_| message()).collect();
+            for request in &sent {
+                assert_passed(&t.send(request).await);
+                // Times are kept in whole units of some kind: what is older must be so by more than one of them.
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+            }
+            for request in &sent[2..] {
+                assert_refused(&t.send(request).await, 409, "duplicate");
+            }
+            // The price, which is why it is not the default.
+            assert_passed(&t.send(&sent[0]).await);
+            assert_eq!(t.received_count(), 7);
+        });
+}
+
+#[test]
+fn nonces_are_kept_beyond_the_window_while_there_is_room() {
+    replay(&json!({"capacity": 4, "window": "1s", "keep": "3600s"}))
+        .start()
+        .run(async |t| {
+            let sent: Vec<_> = (0..4).map(|_| message()).collect();
+            for request in &sent {
+                assert_passed(&t.send(request).await);
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(2200)).await;
+            for request in &sent {
+                assert_refused(&t.send(request).await, 409, "duplicate");
+            }
+            // A new one takes the place of the oldest.
+            let new = message();
+            assert_passed(&t.send(&new).await);
+            for request in sent[1..].iter().chain([&new]) {
+                assert_refused(&t.send(request).await, 409, "duplicate");
+            }
+            assert_eq!(t.received_count(), 5);
+        });
+}
+
+#[test]
+fn a_nonce_is_forgotten_after_window_and_keep() {
+    replay(&json!({"window": "3s", "keep": "3s"}))
+        .start()
+        .run(async |t| {
+            let request = message();
+            let sent = Instant::now();
+            assert_passed(&t.send(&request).await);
+            for _ in 0..5 {
+                let answer = t.send(&request).await;
+                // On a machine that stood still for three seconds this says nothing.
+                if sent.elapsed() < Duration::from_secs(3) {
+                    assert_refused(&answer, 409, "duplicate");
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert_passed(&t.send(&request).await);
+        });
+}
+
+#[test]
+fn a_signed_timestamp_keeps_a_nonce_as_long_as_it_is_fresh() {
+    // The window has long passed when the repeat comes, and there is no keeping beyond; the timestamp is still fresh.
+    replay(&json!({"window": "1s", "keep": "1s"}))
+        .start()
+        .run(async |t| {
+            t.upstream(Behaviour::Answer(200));
+            let now = messages::now().as_secs().to_string();
+            let timed = form(
+                "/voice/status",
+                &pairs([("CallSid", &sid("CA")), ("Timestamp", &now)]),
+            );
+            let plain = message();
+            assert_passed(&t.send(&timed).await);
+            assert_passed(&t.send(&plain).await);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert_refused(&t.send(&timed).await, 409, "duplicate");
+            // Or else the test would show nothing but a long memory.
+            assert_passed(&t.send(&plain).await);
+            assert_eq!(t.received_count(), 3);
+        });
+}
+
+#[test]
+fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
+    replay(&json!("off")).start().run(async |t| {
+        let request = message();
+        for _ in 0..3 {
+            assert_passed(&t.send(&request).await);
+        }
+        assert_refused(
+            &t.send(&messages::forged(&whatsapp())).await,
+            403,
+            "invalid_signature",
+        );
+        assert_eq!(t.received_count(), 3);
+    });
+    let mut plugin = plugin_with(json!({"rate_limits": []}));
+    plugin["webhooks"][1]["replay"] = json!("off");
+    plugin["webhooks"][2]["replay"] = json!({"on_duplicate": "acknowledge"});
+    plugin["webhooks"][2]["methods"] = json!(["POST"]);
+    Setup::with(&plugin).start().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let (off, on, acknowledged) = (
+            form("/voice/status", &whatsapp()),
+            message(),
+            form("/voice/stream", &whatsapp()),
+        );
+        for _ in 0..2 {
+            assert_passed(&t.send(&off).await);
+        }
+        assert_passed(&t.send(&on).await);
+        assert_refused(&t.send(&on).await, 409, "duplicate");
+        assert_passed(&t.send(&acknowledged).await);
+        assert_eq!(t.send(&acknowledged).await.status, 200);
+        assert_eq!(t.received_count(), 4);
+        assert_eq!(t.received()[0].target, "/voice/status");
+        assert_eq!(t.received()[2].target, WEBHOOK);
+    });
+}

@@ -1,0 +1,231 @@
+use serde_json::json;
+
+use crate::support::envoy::{Setup, shared};
+use crate::support::messages::{
+    self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, message, sid, unsigned, whatsapp,
+};
+use crate::support::{assert_passed, assert_refused, upstream};
+
+#[test]
+fn a_valid_message_is_answered_200_and_stored_by_the_ordering_upstream() {
+    shared().run(async |t| {
+        let parameters = whatsapp();
+        let answer = t.send(&form(WEBHOOK, &parameters)).await;
+        assert_passed(&answer);
+        assert!(
+            answer.text().contains("<Response"),
+            "the upstream's TwiML: {}",
+            answer.text()
+        );
+        let received = t.received_one();
+        assert_eq!(
+            (received.method.as_str(), received.target.as_str()),
+            ("POST", WEBHOOK)
+        );
+        let sid = messages::value(&parameters, "MessageSid");
+        assert!(
+            upstream::messages().to_string().contains(sid),
+            "the upstream has stored {sid}"
+        );
+    });
+}
+
+#[test]
+fn a_wrong_signature_is_answered_403_and_reaches_nobody() {
+    shared().run(async |t| {
+        let parameters = whatsapp();
+        assert_refused(
+            &t.send(&forged(&parameters)).await,
+            403,
+            "invalid_signature",
+        );
+        t.assert_nothing_received().await;
+        let sid = messages::value(&parameters, "MessageSid");
+        assert!(!upstream::messages().to_string().contains(sid));
+    });
+}
+
+#[test]
+fn a_missing_signature_is_answered_403_and_reaches_nobody() {
+    shared().run(async |t| {
+        let request = message().without("x-twilio-signature");
+        assert_refused(&t.send(&request).await, 403, "missing_signature");
+        t.assert_nothing_received().await;
+    });
+}
+
+#[test]
+fn the_same_request_twice_is_answered_200_and_then_409() {
+    shared().run(async |t| {
+        let request = message();
+        assert_passed(&t.send(&request).await);
+        for _ in 0..3 {
+            assert_refused(&t.send(&request).await, 409, "duplicate");
+        }
+        t.received_one();
+    });
+}
+
+#[test]
+fn of_70_requests_in_a_row_60_pass_and_10_are_answered_429() {
+    shared().run(async |t| {
+        let start = std::time::Instant::now();
+        let mut connection = t.http1().await;
+        let mut answers = Vec::new();
+        for _ in 0..70 {
+            answers.push(connection.send(&message()).await);
+        }
+        // If the machine slept for longer than the window, more may pass, and rightly.
+        assert!(
+            start.elapsed().as_secs() < 60,
+            "70 requests within a minute"
+        );
+        for answer in &answers[..60] {
+            assert_passed(answer);
+        }
+        for answer in &answers[60..] {
+            assert_refused(answer, 429, "rate_limited");
+        }
+        assert_eq!(t.received_count(), 60);
+    });
+}
+
+#[test]
+fn without_a_token_every_webhook_is_answered_500() {
+    let setup = Setup::with(
+        &json!({"public_base_url": ORIGIN, "webhooks": [{"path": WEBHOOK}, {"path": "/other"}]}),
+    );
+    setup
+        .without_env("TWILIO_AUTH_TOKEN")
+        .start()
+        .run(async |t| {
+            assert_refused(&t.send(&message()).await, 500, "not_configured");
+            assert_refused(
+                &t.send(&form("/other", &whatsapp())).await,
+                500,
+                "not_configured",
+            );
+            assert_refused(
+                &t.send(&unsigned("POST", WEBHOOK)).await,
+                500,
+                "not_configured",
+            );
+            t.assert_nothing_received().await;
+            let log = t.envoy.full_log();
+            let errors: Vec<_> = log
+                .lines()
+                .filter(|line| line.contains("[error]") && line.contains("not_configured"))
+                .collect();
+            assert_eq!(errors.len(), 1, "once, at error:\n{log}");
+        });
+}
+
+#[test]
+fn three_environment_variables_and_an_empty_configuration_are_enough() {
+    let setup = Setup::with(&json!({})).env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"));
+    setup.start().run(async |t| {
+        let request = message();
+        assert_passed(&t.send(&request).await);
+        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_refused(
+            &t.send(&forged(&whatsapp())).await,
+            403,
+            "invalid_signature",
+        );
+        assert_refused(
+            &t.send(&unsigned("POST", "/elsewhere")).await,
+            404,
+            "unknown_webhook",
+        );
+        let stale = message().header(
+            "x-twilio-request-timestamp",
+            (messages::now().as_secs() - 301).to_string(),
+        );
+        assert_refused(&t.send(&stale).await, 400, "stale_timestamp");
+        let foreign = messages::set(whatsapp(), "AccountSid", &sid("AC"));
+        assert_refused(
+            &t.send(&form(WEBHOOK, &foreign)).await,
+            403,
+            "account_mismatch",
+        );
+        let received = t.received_one();
+        assert_eq!(received.header("x-twilio-webhook-account"), Some(ACCOUNT));
+    });
+}
+
+#[test]
+fn the_environment_sets_clock_skew_and_nonce_window() {
+    let setup = Setup::with(&json!({})).env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"));
+    let setup = setup
+        .env("TWILIO_CLOCK_SKEW_MS", "600000")
+        .env("TWILIO_NONCE_WINDOW_MS", "900000");
+    setup.start().run(async |t| {
+        let at = |seconds: u64| message().header("x-twilio-request-timestamp", seconds.to_string());
+        let now = messages::now().as_secs();
+        assert_passed(&t.send(&at(now + 600)).await);
+        assert_passed(&t.send(&at(now - 800)).await);
+        assert_refused(&t.send(&at(now - 901)).await, 400, "stale_timestamp");
+        assert_refused(&t.send(&at(now + 700)).await, 400, "future_timestamp");
+        assert_eq!(t.received_count(), 2);
+    });
+}
+
+#[test]
+fn force_twilio_verify_wins_over_the_mode_in_the_configuration() {
+    for mode in ["off", "monitor"] {
+        let plugin = json!({"mode": mode});
+        let setup = Setup::with(&plugin)
+            .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
+            .env("FORCE_TWILIO_VERIFY", "true");
+        setup.start().run(async |t| {
+            assert_refused(
+                &t.send(&forged(&whatsapp())).await,
+                403,
+                "invalid_signature",
+            );
+            assert_passed(&t.send(&message()).await);
+            t.received_one();
+        });
+    }
+}
+
+#[test]
+fn the_shipped_configuration_works_as_it_is() {
+    let setup = Setup::shipped().env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"));
+    setup.start().run(async |t| {
+        let request = message();
+        assert_passed(&t.send(&request).await);
+        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_refused(
+            &t.send(&forged(&whatsapp())).await,
+            403,
+            "invalid_signature",
+        );
+        assert_eq!(t.received_count(), 1);
+        assert_eq!(t.send(&unsigned("GET", "/healthz")).await.status, 200);
+        assert!(
+            !t.envoy.admin("/config_dump").contains(TOKEN),
+            "secrets come by the environment"
+        );
+    });
+}
+
+#[test]
+fn each_rejection_is_logged_with_reason_address_and_request_id() {
+    // A filter of its own: the shared one may have used up its lines for this second.
+    let setup = Setup::with(&crate::support::envoy::plugin());
+    setup.start().run(async |t| {
+        let request = message();
+        assert_passed(&t.send(&request).await);
+        let answer = t.send(&request).await;
+        assert_refused(&answer, 409, "duplicate");
+        let other = t.send(&forged(&whatsapp())).await;
+        let lines = t.log_lines(2, |line| line["client_ip"].is_string()).await;
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for (line, answer) in lines.iter().zip([answer, other]) {
+            assert_eq!(line["verdict"], answer.json()["error"]);
+            assert_eq!(line["request_id"], answer.json()["request_id"]);
+            assert_eq!(line["client_ip"], t.address.to_string());
+        }
+    });
+}
