@@ -1,6 +1,7 @@
 //! A request on its way through the checks.
 //!
 //! - [`state`]: **the path of a request**, in the order of the checks: start reading there
+//! - [`filter`]: settings and tables, which every request works with
 //! - [`headers`]: the request's headers
 //! - [`client`]: who sent it
 //! - [`rules`]: the rate limits it is under
@@ -9,6 +10,7 @@
 
 pub mod answer;
 pub mod client;
+pub mod filter;
 pub mod headers;
 pub mod rules;
 pub mod state;

@@ -21,57 +21,24 @@ use sha2::{Digest, Sha256};
 
 use crate::core::clock::Moment;
 use crate::core::config::settings::{
-    Mode, OnDuplicate, ReplaySettings, Settings, TimestampSettings, WebhookSettings,
+    Mode, OnDuplicate, ReplaySettings, TimestampSettings, WebhookSettings,
 };
-use crate::core::diagnosis::{Budget, Evidence, Lateness, Suspect};
+use crate::core::diagnosis::Suspect;
 use crate::core::freshness::age;
 use crate::core::refusal::Reason;
-use crate::core::request::answer::Answer;
 use crate::core::request::client::Client;
+pub use crate::core::request::filter::{Filter, Surroundings};
+use crate::core::request::filter::{Route, Tables};
 use crate::core::request::headers::{BodyInHandshake, Headers};
-use crate::core::request::rules::{Authenticated, HashKey, Rules, Stage, Subject, unavailable};
+use crate::core::request::rules::{Authenticated, Stage, Subject, unavailable};
 use crate::core::request::verdict::{Accepted, Facts, Outcome, Refusal, Verdict};
-use crate::core::routes::spell_plainly;
 use crate::core::signature::coverage::{Coverage, DeclaredBody};
 use crate::core::signature::form::Form;
 use crate::core::signature::key::{ClaimedMac, Nonce};
 use crate::core::signature::url::Target;
 use crate::core::signature::verify::{ACCOUNT_PARAMETER, Signed, Verified, verify};
-use crate::core::table::nonces::{Change, Claim, Claimed, NonceTable};
-use crate::core::table::store::{SharedStore, StoreError};
-
-/// The filter: settings and tables. One for each configuration and worker; what
-/// the workers share is in the store.
-pub struct Filter {
-    settings: Settings,
-    webhooks: Vec<Tables>,
-    hash_key: HashKey,
-    lateness: Lateness,
-    diagnoses: Budget,
-}
-
-/// Where one webhook's nonces and counters are.
-struct Tables {
-    nonces: Option<NonceTable>,
-    rules: Rules,
-}
-
-/// What a step works with, besides the request.
-pub struct Surroundings<'a, S> {
-    /// Where nonces and counters are.
-    pub store: &'a S,
-    /// The time at this step.
-    pub now: Moment,
-}
-
-// Derived, these would ask the same of the store itself.
-impl<S> Clone for Surroundings<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Surroundings<'_, S> {}
+use crate::core::table::nonces::{Change, Claimed};
+use crate::core::table::store::SharedStore;
 
 /// What a request's headers lead to.
 pub enum Arrival {
@@ -102,42 +69,6 @@ pub const SETTINGS_HEADER: &str = "x-twilio-webhooks-signature-settings";
 pub const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
 
 impl Filter {
-    /// A filter by these settings. `hash_key` is the same for all workers.
-    pub fn new(settings: Settings, hash_key: HashKey) -> Filter {
-        let tables = |webhook: &WebhookSettings| {
-            let replay = webhook.replay.as_ref();
-            Tables {
-                nonces: replay.map(|replay| NonceTable::new(replay.rules.clone())),
-                rules: Rules::new(&webhook.rate_limits, settings.rate_limit_capacity),
-            }
-        };
-        Filter {
-            webhooks: settings.webhooks.iter().map(tables).collect(),
-            settings,
-            hash_key,
-            lateness: Lateness::default(),
-            diagnoses: Budget::default(),
-        }
-    }
-
-    /// Finds what earlier configurations have left in the store. To be called once,
-    /// before the first request.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn join<S: SharedStore>(&mut self, around: Surroundings<'_, S>) -> Result<(), StoreError> {
-        let tables = self.webhooks.iter_mut();
-        for nonces in tables.filter_map(|tables| tables.nonces.as_mut()) {
-            nonces.join(around.store, around.now)?;
-        }
-        Ok(())
-    }
-
-    /// What the filter was configured with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// A request's headers have arrived: checks 0 to 4.
     pub fn arrive<S: SharedStore>(
         self: &Rc<Self>,
@@ -192,81 +123,6 @@ impl Filter {
                 Arrival::Decided(Verdict::new(outcome, facts))
             }
         }
-    }
-
-    /// What the headers of a refused request tell an operator.
-    fn hint_of_headers(
-        &self,
-        refusal: &Refusal,
-        webhook: usize,
-        headers: Headers<'_>,
-        now: Moment,
-    ) -> Option<String> {
-        match refusal.reason {
-            Reason::MissingSignature => {
-                let agent = headers.all("user-agent").next().unwrap_or_default();
-                let hint = if agent.starts_with(b"TwilioProxy/") {
-                    "it looks like Twilio's: a proxy in front may strip X-Twilio-Signature"
-                } else {
-                    "either it is not Twilio's, or a proxy in front strips X-Twilio-Signature"
-                };
-                Some(hint.to_owned())
-            }
-            Reason::StaleTimestamp => {
-                let (settings, _) = self.webhook(webhook).ok()?;
-                let name = settings.timestamp.header.as_ref()?;
-                let value = headers.once(name).ok().flatten()?;
-                Some(self.lateness.stale(age(value, now)?))
-            }
-            _ => None,
-        }
-    }
-
-    /// What would have made the signature of a refused request fit. Bounded in work,
-    /// and in how often a second it is done at all: then the answer is `None`.
-    pub fn diagnose(
-        &self,
-        verdict: &Verdict,
-        headers: Headers<'_>,
-        body: &[u8],
-        now: Moment,
-    ) -> Option<String> {
-        let suspect = verdict.suspect.as_ref()?;
-        let (settings, _) = self.webhook(verdict.facts.webhook?).ok()?;
-        if !self.diagnoses.take(now) {
-            return None;
-        }
-        suspect.explain(&Evidence {
-            keyring: &self.settings.keyring,
-            public: &settings.public_url,
-            headers,
-            body,
-        })
-    }
-
-    /// Check 0, the path. A path that only *means* a webhook is none, and is not
-    /// exempt either: an upstream may be more lenient than this filter.
-    fn route(&self, path: &[u8]) -> Route {
-        let webhooks = || self.settings.webhooks.iter().enumerate();
-        let exact =
-            webhooks().find(|(_, webhook)| !webhook.path.is_prefix() && webhook.path.matches(path));
-        let longest_prefix = || {
-            webhooks()
-                .filter(|(_, webhook)| webhook.path.is_prefix() && webhook.path.matches(path))
-                .max_by_key(|(_, webhook)| webhook.path.as_configured().len())
-        };
-        if let Some((place, _)) = exact.or_else(longest_prefix) {
-            return Route::Webhook(place);
-        }
-        let mut exempt = self.settings.exempt_paths.iter();
-        if !exempt.any(|pattern| pattern.matches(path)) {
-            return Route::Unknown;
-        }
-        let plain = spell_plainly(path);
-        if webhooks().any(|(_, webhook)| webhook.path.means(&plain)) {
-            return Route::Unknown;
-        }
-        Route::Exempt
     }
 
     fn check_headers<'a, S: SharedStore>(
@@ -339,67 +195,6 @@ impl Filter {
             _ => received,
         }
     }
-
-    fn webhook(&self, place: usize) -> Result<(&WebhookSettings, &Tables), Refusal> {
-        let settings = self.settings.webhooks.get(place);
-        settings
-            .zip(self.webhooks.get(place))
-            .ok_or(Refusal::from(Reason::Internal))
-    }
-
-    fn count_refusal<S: SharedStore>(
-        &self,
-        refusal: Refusal,
-        webhook: usize,
-        client: &Client,
-        authenticated: Option<Authenticated<'_>>,
-        around: Surroundings<'_, S>,
-    ) -> Refusal {
-        let subject = Subject {
-            client,
-            webhook,
-            authenticated,
-        };
-        match self.webhook(webhook) {
-            Ok((_, tables)) => {
-                let Surroundings { store, now } = around;
-                tables
-                    .rules
-                    .count_refusal(refusal, subject, self.hash_key, store, now)
-            }
-            Err(internal) => internal,
-        }
-    }
-
-    /// 13: the upstream's answer keeps the nonce or releases it.
-    ///
-    /// # Errors
-    /// What the store says. The claim then lapses by itself (see
-    /// [`crate::core::table::nonces::IN_FLIGHT`]).
-    pub fn settle<S: SharedStore>(
-        &self,
-        webhook: usize,
-        claim: &Claim,
-        answer: Answer,
-        around: Surroundings<'_, S>,
-    ) -> Result<Change, StoreError> {
-        let tables = self.webhooks.get(webhook);
-        let Some(nonces) = tables.and_then(|tables| tables.nonces.as_ref()) else {
-            return Ok(Change::default());
-        };
-        let Surroundings { store, now } = around;
-        match answer {
-            Answer::Taken => nonces.keep(store, claim, now),
-            Answer::Failed => nonces.release(store, claim, now),
-            Answer::SenderLeft => nonces.abandon(store, claim, now),
-        }
-    }
-}
-
-enum Route {
-    Webhook(usize),
-    Exempt,
-    Unknown,
 }
 
 struct SeenHeaders<'a> {

@@ -1,7 +1,10 @@
 use super::*;
 use crate::core::clock::Span;
 use crate::core::config::load::load;
+use crate::core::request::answer::Answer;
+use crate::core::request::rules::HashKey;
 use crate::core::table::memory::MemoryStore;
+use crate::core::table::store::StoreError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
