@@ -283,6 +283,11 @@ impl Held {
             Err(reason) => return self.refuse(reason, around),
         };
         let form = (coverage == Coverage::Form).then(|| Form::parse(body));
+        if form.as_ref().is_some_and(Form::signs_nothing) {
+            // A body of nothing but `&` and `=` would pass under the signature of the URL
+            // alone, in the place of the JSON that was signed with it.
+            return self.refuse(Reason::UnsignedBody, around);
+        }
         // 7
         let filter = Rc::clone(&self.filter);
         let Ok((settings, tables)) = filter.webhook(self.webhook) else {

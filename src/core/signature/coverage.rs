@@ -66,10 +66,13 @@ impl Coverage {
     /// the upstream would decode is not what was signed.
     /// [`Reason::UnsignedBody`] for a body that neither parameters nor hash cover.
     pub fn of(declared: DeclaredBody, body: &[u8], query: &[u8]) -> Result<Coverage, Reason> {
-        if body.is_empty() {
+        // Where the URL holds a hash, no body is a body too: else whoever has a signed
+        // JSON request could send it without its body.
+        if body.is_empty() && body_hashes(query).next().is_none() {
             return Ok(Coverage::Empty);
         }
         match declared {
+            _ if body.is_empty() => {}
             DeclaredBody::Form => return Ok(Coverage::Form),
             DeclaredBody::Coded => return Err(Reason::MalformedBody),
             DeclaredBody::Ambiguous => return Err(Reason::UnsignedBody),

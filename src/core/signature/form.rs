@@ -88,6 +88,11 @@ impl Form {
         }
     }
 
+    /// Whether not a byte of it is signed, though it may have bytes.
+    pub fn signs_nothing(&self) -> bool {
+        self.decoded.is_empty()
+    }
+
     /// The distinct values of a parameter, sorted.
     pub fn values<'form>(&'form self, name: &'form [u8]) -> impl Iterator<Item = &'form [u8]> {
         let first = self

@@ -401,6 +401,16 @@ fn a_hash_in_the_url_covers_a_json_body() {
     );
     assert_eq!(world.verdict(&request.clone().body("{}")), "accepted");
     assert_eq!(world.verdict(&json("/hook").body("{}")), "unsigned_body");
+    for nothing in ["", "&", "=&="] {
+        let emptied = request.clone().body(nothing);
+        assert_eq!(world.verdict(&emptied), "body_hash_mismatch", "{nothing}");
+        let as_form = emptied.with("content-type", FORM);
+        let verdict = world.verdict(&as_form);
+        assert!(
+            ["body_hash_mismatch", "unsigned_body"].contains(&verdict),
+            "{nothing}"
+        );
+    }
     let forged = request.signed("wrong", URL, "").body("[]");
     assert_eq!(
         world.verdict(&forged),
