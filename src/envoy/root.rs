@@ -50,7 +50,11 @@ impl Root {
         say_what_is_unusual(&settings, &store, &json);
         let log = Log::new(settings.log);
         let mut filter = Filter::new(settings, hash_key);
-        filter.join(around(&store)).map_err(unusable)?;
+        filter
+            .join(fingerprint(&json), around(&store))
+            .map_err(unusable)?;
+        // Workers that start at once race for who is first; that is no sign of load.
+        store.take_conflicts();
         self.worker = Some(Rc::new(Worker {
             log,
             filter: Rc::new(filter),
@@ -62,11 +66,16 @@ impl Root {
     }
 }
 
-/// Says once, not once for each worker, what an operator should know of this configuration.
-fn say_what_is_unusual(settings: &Settings, store: &SharedData, json: &[u8]) {
+/// Tells one configuration from another.
+fn fingerprint(json: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new();
     hasher.write(json);
-    let first = |what: &str| store.first(&format!("{what}:{:x}", hasher.finish()));
+    hasher.finish()
+}
+
+/// Says once, not once for each worker, what an operator should know of this configuration.
+fn say_what_is_unusual(settings: &Settings, store: &SharedData, json: &[u8]) {
+    let first = |what: &str| store.first(&format!("{what}:{:x}", fingerprint(json)));
     if settings.keyring.is_empty() && first("not-configured") {
         host::log(
             Level::Error,

@@ -277,13 +277,19 @@ fn now() -> Moment {
     since_epoch.map_or(Moment(0), Moment::from)
 }
 
-/// Envoy's `x-request-id`, as text.
+/// Envoy's `x-request-id`, in visible ASCII. Envoy makes one itself; where it is told to
+/// preserve a client's (`preserve_external_request_id`), that may hold what a terminal
+/// acts on, such as U+009B or U+202E, which JSON does not escape.
 fn request_id() -> String {
     let id = host::header(Map::RequestHeaders, "x-request-id")
         .ok()
         .flatten();
+    let visible = |byte: &u8| match byte {
+        0x21..=0x7E => char::from(*byte),
+        _ => '?',
+    };
     let id = id.unwrap_or_default();
-    String::from_utf8_lossy(&id).chars().take(128).collect()
+    id.iter().take(128).map(visible).collect()
 }
 
 fn mark_as_verified(accepted: &Accepted, facts: &Facts) -> Result<(), HostError> {

@@ -205,10 +205,7 @@ fn of_all(pairs: &[Pair]) -> Vec<(Vec<Pair>, &'static str)> {
              space",
         ),
         (
-            values(&|value| match value.strip_prefix(b" ") {
-                Some(rest) => [b"+", rest].concat(),
-                None => value.to_vec(),
-            }),
+            values(&with_plus_of_a_number),
             "the body was encoded anew on the way: the + of a number was not escaped and became a \
              space",
         ),
@@ -229,6 +226,23 @@ fn of_all(pairs: &[Pair]) -> Vec<(Vec<Pair>, &'static str)> {
             "the body was encoded anew on the way: text that was UTF-8 has been taken for Latin-1",
         ),
     ]
+}
+
+/// A space where the plus of a telephone number stands: at the start (`+49…`), or behind
+/// the channel (`whatsapp:+49…`).
+fn with_plus_of_a_number(value: &[u8]) -> Vec<u8> {
+    let before = value.iter().take_while(|byte| byte.is_ascii_lowercase());
+    let (channel, number) = value.split_at(before.count());
+    let (colon, number) = match number.strip_prefix(b":") {
+        Some(number) if !channel.is_empty() => (&b":"[..], number),
+        _ => (&b""[..], number),
+    };
+    match number.strip_prefix(b" ") {
+        Some(rest) if channel.is_empty() || !colon.is_empty() => {
+            [channel, colon, b"+", rest].concat()
+        }
+        _ => value.to_vec(),
+    }
 }
 
 /// White space that was cut off one value.

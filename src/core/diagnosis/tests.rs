@@ -156,6 +156,11 @@ fn what_a_proxy_does_to_parameters_is_named() {
             "was not escaped and became a space",
         ),
         (
+            BODY.replace("%2B", "whatsapp%3A%2B"),
+            BODY.replace("%2B", "whatsapp%3A+"),
+            "was not escaped and became a space",
+        ),
+        (
             BODY.to_owned(),
             BODY.replace("%2B", "%252B"),
             "encoded a second time",

@@ -64,13 +64,8 @@ impl History {
         self.runs.first().map(|run| run.at)
     }
 
-    /// Forgets what lies a window back or further. Events after `latest`, from a
-    /// clock that was ahead, count as if they were then: they are to be counted, and
-    /// for one window only, not for as long as the clock was ahead.
-    pub fn trim(&mut self, now: Moment, latest: Moment, window: Span) {
-        if self.newest().is_some_and(|newest| newest > latest) {
-            self.clip(latest, u64::MAX);
-        }
+    /// Forgets what lies a window back or further.
+    pub fn trim(&mut self, now: Moment, window: Span) {
         self.runs.retain(|run| run.at.after(window) > now);
     }
 
@@ -227,18 +222,20 @@ mod tests {
     #[test]
     fn a_window_later_an_event_no_longer_counts() {
         let mut history = history(&[(30, 1), (20, 2)]);
-        history.trim(Moment(119), Moment(119), Span(100));
+        history.trim(Moment(119), Span(100));
         assert_eq!(history.events(), 3);
-        history.trim(Moment(120), Moment(120), Span(100));
+        history.trim(Moment(120), Span(100));
         assert_eq!(history.events(), 1);
     }
 
     #[test]
-    fn events_from_a_clock_ahead_count_for_one_window_from_now() {
+    fn clipping_moves_events_and_loses_none_but_the_oldest() {
         let mut history = history(&[(9000, 2), (20, 1)]);
-        history.trim(Moment(50), Moment(50), Span(100));
+        history.clip(Moment(50), u64::MAX);
         assert_eq!(history.nth_newest(2), Some(Moment(50)));
         assert_eq!(history.events(), 3);
+        history.clip(Moment(50), 2);
+        assert_eq!((history.events(), history.len()), (2, 1));
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //! ```
 
 use crate::core::clock::{Moment, Span};
-use crate::core::table::buckets::{Buckets, Shape, pack, push_word, unpack, words};
+use crate::core::table::buckets::{Buckets, Shape, pack, push_word, unpack};
 use crate::core::table::history::History;
 use crate::core::table::store::{SharedStore, Step, StoreError, update};
 
@@ -102,16 +102,17 @@ impl Limiter {
         now: Moment,
     ) -> Result<Taken, StoreError> {
         update(store, &self.buckets.key(whom), |value| {
-            let Some(mut bucket) = self.read(value, now) else {
-                let spent = self.spent(now).write();
-                return Step::Write(spent, Taken::Refused(self.limit.window));
-            };
-            let history = bucket.history_of(whom);
-            if let Some(wait) = self.wait(&history, now) {
-                return Step::Leave(Taken::Refused(wait));
+            let mut bucket = self.read(value, whom, now);
+            if let Some(wait) = self.wait(&bucket.history(), now) {
+                return bucket.after_refusal(Taken::Refused(wait));
             }
             let at = self.rounded_up(now);
-            bucket.record(whom, at, now, self.buckets.slots());
+            // What is evicted for this key was never its own: it inherits what was there before.
+            let inherited = bucket.residue.events();
+            while bucket.needs_room(self.buckets.slots()) {
+                self.evict_the_least(&mut bucket, now);
+            }
+            bucket.record(whom, at, inherited);
             Step::Write(bucket.write(), Taken::Passed(Pass { at }))
         })
     }
@@ -126,10 +127,13 @@ impl Limiter {
         whom: u64,
         now: Moment,
     ) -> Result<Option<Span>, StoreError> {
-        let entry = store.get(&self.buckets.key(whom))?;
-        let bucket = self.read(entry.as_ref().map(|entry| entry.value.as_slice()), now);
-        let bucket = bucket.unwrap_or_else(|| self.spent(now));
-        Ok(self.wait(&bucket.history_of(whom), now))
+        update(store, &self.buckets.key(whom), |value| {
+            let bucket = self.read(value, whom, now);
+            match self.wait(&bucket.history(), now) {
+                Some(wait) => bucket.after_refusal(Some(wait)),
+                None => Step::Leave(None),
+            }
+        })
     }
 
     /// Takes back what [`Limiter::take`] counted.
@@ -144,13 +148,11 @@ impl Limiter {
         now: Moment,
     ) -> Result<(), StoreError> {
         update(store, &self.buckets.key(whom), |value| {
-            let Some(mut bucket) = self.read(value, now) else {
+            let mut bucket = self.read(value, whom, now);
+            let Some(counted) = &mut bucket.counted else {
                 return Step::Leave(());
             };
-            let Some(entry) = bucket.entries.iter_mut().find(|entry| entry.tag == whom) else {
-                return Step::Leave(());
-            };
-            entry.own.withdraw(pass.at);
+            counted.own.withdraw(pass.at);
             Step::Write(bucket.write(), ())
         })
     }
@@ -170,34 +172,79 @@ impl Limiter {
         )
     }
 
-    /// What of a bucket still counts; `None` if it is damaged.
-    fn read(&self, value: Option<&[u8]>, now: Moment) -> Option<Bucket> {
+    /// What of a bucket still counts, as `whom` needs it.
+    fn read<'a>(&self, value: Option<&'a [u8]>, whom: u64, now: Moment) -> Bucket<'a> {
         let Some(value) = value else {
-            return Some(Bucket::default());
+            return Bucket::default();
         };
-        let mut bucket = Bucket::read(value)?;
-        // Rounded moments lie ahead of the clock; that is not a clock gone wrong.
-        let latest = self.rounded_up(now);
+        let Some((residue, entries)) = stored(value) else {
+            return self.spent(now);
+        };
+        let mut bucket = Bucket {
+            residue: self.trimmed(residue, now),
+            counted: None,
+            others: entries,
+            is_corrected: residue.first().is_some_and(|run| self.is_ahead(run, now)),
+        };
         let window = self.limit.window;
-        bucket.residue.trim(now, latest, window);
-        for entry in &mut bucket.entries {
-            entry.own.trim(now, latest, window);
-            if entry.since.after(window) <= now {
-                entry.inherited = 0;
+        bucket.others.retain(|entry| {
+            if entry.tag == whom {
+                bucket.is_corrected |= entry.own.first().is_some_and(|run| self.is_ahead(run, now));
+                bucket.counted = Some(self.decoded(entry, now));
+                return false;
             }
-        }
+            entry.last_at().after(window) > now
+        });
         bucket
-            .entries
-            .retain(|entry| !entry.own.is_empty() || entry.inherited > 0);
-        Some(bucket)
+    }
+
+    /// The latest moment that is believed. Workers read their clocks one after the
+    /// other, and moments are rounded up, so what lies a little ahead is no clock gone
+    /// wrong, and must not be made any older. What lies more than a window ahead is.
+    fn latest(&self, now: Moment) -> Moment {
+        self.rounded_up(now).after(self.limit.window)
+    }
+
+    fn is_ahead(&self, run: &Word, now: Moment) -> bool {
+        unpack(u64::from_le_bytes(*run)).0 > self.latest(now).0
+    }
+
+    fn decoded(&self, entry: &Stored<'_>, now: Moment) -> Counted {
+        let is_over = entry.since.after(self.limit.window) <= now;
+        Counted {
+            tag: entry.tag,
+            since: entry.since,
+            inherited: if is_over { 0 } else { entry.inherited },
+            own: self.trimmed(entry.own, now),
+        }
+    }
+
+    fn trimmed(&self, runs: &[Word], now: Moment) -> History {
+        let mut history = History::read(runs.iter().map(|word| u64::from_le_bytes(*word)));
+        if history.newest() > Some(self.latest(now)) {
+            // A clock was ahead: what it counted counts from now on, for one window.
+            history.clip(self.rounded_up(now), u64::MAX);
+        }
+        history.trim(now, self.limit.window);
+        history
+    }
+
+    /// Frees the slot of the key that has done least, and lets the residue remember it.
+    fn evict_the_least(&self, bucket: &mut Bucket<'_>, now: Moment) {
+        let entries = bucket.others.iter().enumerate();
+        let least = entries.min_by_key(|(_, entry)| (entry.events(), entry.last_at()));
+        let Some((place, _)) = least else { return };
+        let evicted = self.decoded(&bucket.others.swap_remove(place), now);
+        bucket.residue = bucket.residue.worse_of(&evicted.history(&bucket.residue));
     }
 
     /// What takes a damaged bucket's place: every key has just used up its limit.
     /// Whatever was lost, nothing passes that should not.
-    fn spent(&self, now: Moment) -> Bucket {
+    fn spent(&self, now: Moment) -> Bucket<'static> {
         Bucket {
             residue: History::of(self.rounded_up(now), u64::from(self.limit.requests)),
-            entries: Vec::new(),
+            is_corrected: true,
+            ..Bucket::default()
         }
     }
 }
@@ -208,11 +255,19 @@ const SHAPE: Shape = Shape {
     slots: 16,
 };
 
+/// A bucket, on behalf of one key. The entries of the others stay as they are
+/// stored: most requests only copy them.
 #[derive(Default)]
-struct Bucket {
+struct Bucket<'a> {
     /// The worst that a key without a slot can have done.
     residue: History,
-    entries: Vec<Counted>,
+    /// What the key has done, if it has a slot.
+    counted: Option<Counted>,
+    others: Vec<Stored<'a>>,
+    /// Whether what was stored could not be taken as it was: then it is written also
+    /// where nothing is counted, or it would have to be corrected again and again, and
+    /// the wait would start anew each time.
+    is_corrected: bool,
 }
 
 /// What one key has done.
@@ -227,98 +282,137 @@ struct Counted {
     own: History,
 }
 
+/// An entry as it is stored.
+struct Stored<'a> {
+    tag: u64,
+    since: Moment,
+    inherited: u64,
+    /// The runs.
+    own: &'a [Word],
+    /// All of it.
+    words: &'a [Word],
+}
+
+/// A number as it is stored.
+type Word = [u8; 8];
+
 const MAGIC: u64 = u64::from_le_bytes(*b"TWFl\0\0\0\x01");
 
-impl Bucket {
-    fn read(value: &[u8]) -> Option<Bucket> {
-        let mut words = words(value)?;
-        if words.next()? != MAGIC {
-            return None;
+/// Takes a value apart into the runs of the residue and the entries; `None` if it
+/// is damaged.
+fn stored(value: &[u8]) -> Option<(&[Word], Vec<Stored<'_>>)> {
+    let (words, cut) = value.as_chunks::<8>();
+    let ([magic, residue], mut rest) = words.split_first_chunk()?;
+    if u64::from_le_bytes(*magic) != MAGIC || !cut.is_empty() {
+        return None;
+    }
+    let residue = usize::try_from(u64::from_le_bytes(*residue)).ok()?;
+    let (residue, after) = rest.split_at_checked(residue)?;
+    rest = after;
+    let mut entries = Vec::with_capacity(SHAPE.slots);
+    while !rest.is_empty() {
+        let ([tag, since, inherited], after) = rest.split_first_chunk()?;
+        let (since, runs) = unpack(u64::from_le_bytes(*since));
+        let own = after.get(..usize::from(runs))?;
+        let (words, next) = rest.split_at_checked(own.len().checked_add(3)?)?;
+        rest = next;
+        entries.push(Stored {
+            tag: u64::from_le_bytes(*tag),
+            since: Moment(since),
+            inherited: u64::from_le_bytes(*inherited),
+            own,
+            words,
+        });
+    }
+    Some((residue, entries))
+}
+
+impl Stored<'_> {
+    /// When the last of what counts for the key was; what it inherited was before it
+    /// got its slot.
+    fn last_at(&self) -> Moment {
+        let newest = self
+            .own
+            .first()
+            .map(|word| unpack(u64::from_le_bytes(*word)).0);
+        let inherited = if self.inherited > 0 { self.since.0 } else { 0 };
+        Moment(newest.unwrap_or(0).max(inherited))
+    }
+
+    /// How much counts for the key. Some of it may be a window back already: this is
+    /// only to choose which one to evict.
+    fn events(&self) -> u64 {
+        let events = |word: &Word| u64::from(unpack(u64::from_le_bytes(*word)).1);
+        let own: u64 = self.own.iter().map(events).sum();
+        own.saturating_add(self.inherited)
+    }
+}
+
+impl Counted {
+    /// All that counts for the key: its own events, and before them what it inherited.
+    fn history(&self, residue: &History) -> History {
+        let mut inherited = residue.clone();
+        inherited.clip(self.since, self.inherited);
+        self.own.followed_by(&inherited)
+    }
+}
+
+impl Bucket<'_> {
+    /// All that counts for the key of this bucket.
+    fn history(&self) -> History {
+        match &self.counted {
+            Some(counted) => counted.history(&self.residue),
+            None => self.residue.clone(),
         }
-        let take_runs = |words: &mut dyn Iterator<Item = u64>, count: u64| {
-            let runs = usize::try_from(count).ok()?;
-            let history = History::read(words.take(runs));
-            (history.len() == runs).then_some(history)
+    }
+
+    fn after_refusal<T>(&self, result: T) -> Step<T> {
+        if self.is_corrected {
+            Step::Write(self.write(), result)
+        } else {
+            Step::Leave(result)
+        }
+    }
+
+    /// Whether the key has no slot and there is none free.
+    fn needs_room(&self, slots: usize) -> bool {
+        self.counted.is_none() && self.others.len() >= slots
+    }
+
+    fn record(&mut self, tag: u64, at: Moment, inherited: u64) {
+        let new = || Counted {
+            tag,
+            since: at,
+            inherited,
+            own: History::default(),
         };
-        let residue_runs = words.next()?;
-        let residue = take_runs(&mut words, residue_runs)?;
-        let mut entries = Vec::new();
-        while let Some(tag) = words.next() {
-            let (since, runs) = unpack(words.next()?);
-            let inherited = words.next()?;
-            let own = take_runs(&mut words, u64::from(runs))?;
-            entries.push(Counted {
-                tag,
-                since: Moment(since),
-                inherited,
-                own,
-            });
-        }
-        Some(Bucket { residue, entries })
+        self.counted.get_or_insert_with(new).own.record(at);
     }
 
     fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.entries.len() * 48);
+        let others: usize = self.others.iter().map(|entry| entry.words.len()).sum();
+        let own = self
+            .counted
+            .as_ref()
+            .map_or(0, |counted| counted.own.len() + 3);
+        let mut out = Vec::with_capacity(8 * (2 + self.residue.len() + others + own));
         push_word(&mut out, MAGIC);
         push_word(&mut out, self.residue.len() as u64);
         self.residue
             .words()
             .for_each(|word| push_word(&mut out, word));
-        for entry in &self.entries {
-            let runs = u16::try_from(entry.own.len()).unwrap_or(u16::MAX);
-            push_word(&mut out, entry.tag);
-            push_word(&mut out, pack(entry.since.0, runs));
-            push_word(&mut out, entry.inherited);
-            let words = entry.own.words().take(usize::from(runs));
+        for entry in &self.others {
+            out.extend_from_slice(entry.words.as_flattened());
+        }
+        if let Some(counted) = &self.counted {
+            let runs = u16::try_from(counted.own.len()).unwrap_or(u16::MAX);
+            push_word(&mut out, counted.tag);
+            push_word(&mut out, pack(counted.since.0, runs));
+            push_word(&mut out, counted.inherited);
+            let words = counted.own.words().take(usize::from(runs));
             words.for_each(|word| push_word(&mut out, word));
         }
         out
-    }
-
-    /// All that counts for a key: its own events, and before them what it inherited.
-    fn history_of(&self, tag: u64) -> History {
-        match self.entries.iter().find(|entry| entry.tag == tag) {
-            Some(entry) => self.whole_history(entry),
-            None => self.residue.clone(),
-        }
-    }
-
-    fn whole_history(&self, entry: &Counted) -> History {
-        let mut inherited = self.residue.clone();
-        inherited.clip(entry.since, entry.inherited);
-        entry.own.followed_by(&inherited)
-    }
-
-    fn record(&mut self, tag: u64, at: Moment, now: Moment, slots: usize) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.tag == tag) {
-            entry.own.record(at);
-            return;
-        }
-        let inherited = self.residue.events();
-        while self.entries.len() >= slots {
-            self.evict_the_least();
-        }
-        let mut own = History::default();
-        own.record(at);
-        self.entries.push(Counted {
-            tag,
-            since: at.max(now),
-            inherited,
-            own,
-        });
-    }
-
-    /// Frees the slot of the key that has done least, and lets the residue remember it.
-    fn evict_the_least(&mut self) {
-        let least = self
-            .entries
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, entry)| (entry.own.events() + entry.inherited, entry.own.newest()))
-            .map(|(place, _)| place);
-        let Some(place) = least else { return };
-        let evicted = self.entries.swap_remove(place);
-        self.residue = self.residue.worse_of(&self.whole_history(&evicted));
     }
 }
 

@@ -11,9 +11,9 @@
 //! was lost matters any more.
 //!
 //! **Clocks.** Times are compared with the clock of the moment. If it goes back,
-//! entries live longer. If it jumps ahead and back, entries from ahead still refuse
-//! repeats, but may be evicted for room: otherwise they would fill the table for as
-//! long as the jump was.
+//! entries live longer. If it jumps ahead and back, what was accepted meanwhile must
+//! be remembered for as long as anything, counted from when that is first seen:
+//! otherwise it would fill the table for as long as the jump was.
 //!
 //! **Another capacity.** It puts nonces into other buckets. What was accepted under
 //! the capacity before must be refused all the same, also while some workers still
@@ -27,7 +27,7 @@ use crate::core::signature::key::Nonce;
 use crate::core::table::buckets::{Buckets, Shape};
 use crate::core::table::store::{SharedStore, Step, StoreError, update};
 use bucket::{Bucket, Remembered, State};
-use layouts::{Layout, Use};
+use layouts::{Generation, Layout, Use};
 
 /// What happens to a new request when all that is remembered must be remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub struct NonceRules {
     pub window: Span,
     /// How long it is remembered while there is room.
     pub keep: Span,
-    /// The longest that any request must be remembered: the window, or until a
-    /// timestamp from the future has gone stale.
+    /// The longest that any request must be remembered, of whichever webhook: the
+    /// window, or until a timestamp from the future has gone stale.
     pub longest: Span,
     /// How many requests are remembered.
     pub capacity: usize,
@@ -124,18 +124,35 @@ impl NonceTable {
 
     /// Looks up which other capacities this process has worked with, so that what
     /// was accepted under them is refused here, too. To be called once, before the
-    /// first claim.
+    /// first claim. `generation` tells this configuration from others, and `counts`
+    /// are the [`NonceTable::own_keys`] of all its tables.
     ///
     /// # Errors
     /// What the store says.
-    pub fn join(&mut self, store: &impl SharedStore, now: Moment) -> Result<(), StoreError> {
-        let own = self.layouts.pop();
+    pub fn join(
+        &mut self,
+        store: &impl SharedStore,
+        generation: u64,
+        counts: &[u64],
+        now: Moment,
+    ) -> Result<(), StoreError> {
+        let own = self.layouts.drain(..).find(Layout::is_own);
         let longest = self.rules.keep.max(self.rules.longest).max(IN_FLIGHT);
+        let generation = Generation {
+            id: generation,
+            counts,
+        };
         self.layouts = match own {
-            Some(own) => layouts::join(store, own.buckets, NAME, longest, now)?,
+            Some(own) => layouts::join(store, own.buckets, NAME, &generation, longest, now)?,
             None => Vec::new(),
         };
         Ok(())
+    }
+
+    /// How many keys the table has for itself.
+    pub fn own_keys(&self) -> u64 {
+        let own = self.layouts.iter().find(|layout| layout.is_own());
+        own.map_or(0, |own| own.buckets.count())
     }
 
     /// How many keys the table can ever have in the store, those of earlier
@@ -190,13 +207,13 @@ impl NonceTable {
         let mut own_change = Change::default();
         for (place, layout) in self.layouts.iter().enumerate() {
             let claimed = match layout.used_at(now) {
-                Use::None => continue,
+                Use::None | Use::CheckAfterwards => continue,
                 Use::Check => match knows(store, &layout.buckets, nonce, now) {
                     Ok(false) => continue,
                     Ok(true) => Ok(Claimed::Duplicate),
                     Err(error) => Err(error),
                 },
-                Use::Claim => self.claim_in(&layout.buckets, store, claim, now),
+                Use::Claim => self.claim_in(layout, store, claim, now),
             };
             match claimed {
                 Ok(Claimed::Yes(_, change)) => {
@@ -213,12 +230,33 @@ impl NonceTable {
                 }
             }
         }
-        Ok(Claimed::Yes(claim, own_change))
+        match self.siblings_know(store, nonce, now) {
+            Ok(false) => Ok(Claimed::Yes(claim, own_change)),
+            known => {
+                let _ = self.settle_in(&self.layouts, store, &claim, now, released);
+                known.map(|_| Claimed::Duplicate)
+            }
+        }
+    }
+
+    fn siblings_know(
+        &self,
+        store: &impl SharedStore,
+        nonce: Nonce,
+        now: Moment,
+    ) -> Result<bool, StoreError> {
+        for layout in &self.layouts {
+            let is_sibling = layout.used_at(now) == Use::CheckAfterwards;
+            if is_sibling && knows(store, &layout.buckets, nonce, now)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn claim_in(
         &self,
-        buckets: &Buckets,
+        layout: &Layout,
         store: &impl SharedStore,
         claim: Claim,
         now: Moment,
@@ -229,7 +267,7 @@ impl NonceTable {
             remember_until,
         } = claim;
         let fingerprint = fingerprint(nonce);
-        update(store, &key(buckets, nonce), |value| {
+        update(store, &key(&layout.buckets, nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
                 let refusing = Bucket {
                     refuse_until: now.after(self.rules.longest),
@@ -240,6 +278,7 @@ impl NonceTable {
             if bucket.refuses(now, self.rules.longest) {
                 return Step::Leave(Claimed::Damaged);
             }
+            let is_corrected = bucket.believe_no_later_than(now, self.rules.longest);
             let mut abandoned = 0;
             if let Some(known) = bucket.find(fingerprint) {
                 if known.blocks(now) {
@@ -250,8 +289,13 @@ impl NonceTable {
             let before = bucket.entries.len();
             bucket.forget(fingerprint);
             bucket.drop_expired(now);
-            let Some(evicted) = self.make_room(&mut bucket, buckets.slots(), now) else {
-                return Step::Leave(Claimed::Full);
+            let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
+                // Not written, a correction would be made anew each time, from a later now.
+                return if is_corrected {
+                    Step::Write(bucket.write(), Claimed::Full)
+                } else {
+                    Step::Leave(Claimed::Full)
+                };
             };
             bucket.entries.push(Remembered {
                 fingerprint,
@@ -326,7 +370,7 @@ impl NonceTable {
             if !layout.may_hold_a_claim_at(now) {
                 continue;
             }
-            let settled = self.settle(&layout.buckets, store, claim, now, &outcome);
+            let settled = self.settle(layout, store, claim, now, &outcome);
             if layout.is_own() || settled.is_err() {
                 own_change = own_change.and(settled);
             }
@@ -337,23 +381,45 @@ impl NonceTable {
     /// Ends a claim, if it is still there and still this request's own.
     fn settle(
         &self,
-        buckets: &Buckets,
+        layout: &Layout,
         store: &impl SharedStore,
         claim: &Claim,
         now: Moment,
         outcome: impl Fn(u16) -> Settled,
     ) -> Result<Change, StoreError> {
         let fingerprint = fingerprint(claim.nonce);
-        update(store, &key(buckets, claim.nonce), |value| {
+        update(store, &key(&layout.buckets, claim.nonce), |value| {
             let Some(mut bucket) = value.and_then(Bucket::read) else {
                 return Step::Leave(Change::default());
             };
             let before = bucket.entries.len();
-            let Some((own, abandoned)) = bucket.find_pending(fingerprint, claim.id) else {
-                return Step::Leave(Change::default());
-            };
             // Acceptance is the upstream's answer, so the window starts here.
             let remember_until = claim.remember_until.max(now.after(self.rules.window));
+            let Some((own, abandoned)) = bucket.find_pending(fingerprint, claim.id) else {
+                let is_lost = matches!(outcome(0), Settled::Kept)
+                    && bucket
+                        .find(fingerprint)
+                        .is_none_or(|known| !known.blocks(now));
+                if !is_lost {
+                    return Step::Leave(Change::default());
+                }
+                // The upstream has answered after the claim had lapsed; it has accepted
+                // the request all the same.
+                bucket.forget(fingerprint);
+                bucket.drop_expired(now);
+                let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
+                    return Step::Leave(Change::default());
+                };
+                bucket.entries.push(Remembered {
+                    fingerprint,
+                    remember_until,
+                    keep_until: now.after(self.rules.keep).max(remember_until),
+                    state: State::Kept,
+                    claim: claim.id,
+                });
+                let change = bucket.change_from(before, evicted);
+                return Step::Write(bucket.write(), change);
+            };
             match outcome(abandoned) {
                 Settled::Kept => {
                     own.state = State::Kept;
@@ -373,20 +439,38 @@ impl NonceTable {
     }
 
     /// Makes room for one more entry, and says how many had to go; `None` if none can.
-    fn make_room(&self, bucket: &mut Bucket, slots: usize, now: Moment) -> Option<u64> {
-        let longest = self.rules.longest;
+    fn make_room(&self, bucket: &mut Bucket, layout: &Layout, now: Moment) -> Option<u64> {
         let mut evicted = 0;
-        while bucket.entries.len() >= slots {
-            let victim = bucket
-                .oldest(|entry| !entry.must_stay(now, longest))
-                .or_else(|| match self.rules.on_full {
-                    OnFull::EvictOldest => bucket.oldest(|_| true),
-                    OnFull::Reject => None,
-                })?;
+        while bucket.entries.len() >= layout.buckets.slots() {
+            let victim = match bucket.oldest(|entry| !entry.must_stay(now)) {
+                Some(victim) => victim,
+                None if bucket.entries.len() < self.most_in(layout) => break,
+                None => match self.rules.on_full {
+                    OnFull::EvictOldest => bucket.oldest(|_| true)?,
+                    OnFull::Reject => return None,
+                },
+            };
             bucket.entries.swap_remove(victim);
             evicted += 1;
         }
         Some(evicted)
+    }
+
+    /// How many entries a bucket may grow to. The capacity of another configuration
+    /// binds those who work with it, not this one: who has made a full table larger
+    /// is not to wait until the smaller one is out of use.
+    fn most_in(&self, layout: &Layout) -> usize {
+        let slots = layout.buckets.slots();
+        if layout.is_own() {
+            return slots;
+        }
+        let own = self.layouts.iter().find(|layout| layout.is_own());
+        let total = own.map_or(0, |own| {
+            let slots = own.buckets.slots() as u64;
+            own.buckets.count().saturating_mul(slots)
+        });
+        let share = total.div_ceil(layout.buckets.count().max(1));
+        slots.max(usize::try_from(share).unwrap_or(usize::MAX))
     }
 }
 

@@ -684,6 +684,30 @@ fn what_one_limit_refuses_another_does_not_count() {
 }
 
 #[test]
+fn webhooks_with_windows_of_their_own_do_not_forget_each_others_requests() {
+    let world = World::new(
+        r#"{"rate_limits": [], "replay": {"capacity": 4, "window": "600s"},
+            "webhooks": [{"url": "https://orders.example.com/hook"},
+                         {"url": "https://orders.example.com/short", "replay": {"window": "1s"}}]}"#,
+    );
+    for number in 0..4 {
+        let verdict = world.send(&form(&format!("x={number}")));
+        world.settle(&verdict, Answer::Taken);
+    }
+    assert_eq!(world.verdict(&form("x=4")), "store_full");
+    for number in 0..4 {
+        let body = format!("x={number}");
+        let short = form(&body).to("/short").at(after(2 * number + 2));
+        let short = short.signed("token", "https://orders.example.com/short", &body);
+        assert_eq!(world.verdict(&short), "store_full");
+        assert_eq!(
+            world.verdict(&form(&body).at(after(2 * number + 2))),
+            "duplicate"
+        );
+    }
+}
+
+#[test]
 fn with_the_mode_off_everything_passes_unchecked() {
     let world = World::new(r#"{"mode": "off"}"#);
     assert_eq!(world.verdict(&form("").to("/anything")), "unchecked");

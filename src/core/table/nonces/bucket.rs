@@ -74,10 +74,8 @@ impl Remembered {
         !matches!(self.state, State::Abandoned(_)) && !self.is_expired(now)
     }
 
-    pub(super) fn must_stay(&self, now: Moment, longest: Span) -> bool {
-        let is_due = now <= self.remember_until;
-        let is_from_a_clock_ahead = self.remember_until > now.after(longest.max(IN_FLIGHT));
-        self.blocks(now) && is_due && !is_from_a_clock_ahead
+    pub(super) fn must_stay(&self, now: Moment) -> bool {
+        self.blocks(now) && now <= self.remember_until
     }
 
     pub(super) fn abandoned(&self, now: Moment) -> u16 {
@@ -87,6 +85,10 @@ impl Remembered {
         }
     }
 }
+
+/// By how much clocks that are right may differ, and a clock may be put right
+/// without anything being forgotten for it.
+const CLOCKS_DIFFER: Span = Span::seconds(10);
 
 /// All entries of one bucket.
 pub(super) struct Bucket {
@@ -157,6 +159,22 @@ impl Bucket {
         self.entries
             .iter()
             .find(|entry| entry.fingerprint == fingerprint)
+    }
+
+    /// Corrects what a clock that was ahead has entered, and says whether there was any.
+    pub(super) fn believe_no_later_than(&mut self, now: Moment, longest: Span) -> bool {
+        let longest = longest.max(IN_FLIGHT);
+        let latest = now.after(longest);
+        // Workers read their clocks one after the other; that is no clock gone wrong.
+        let doubtful = latest.after(CLOCKS_DIFFER);
+        let mut is_corrected = false;
+        for entry in &mut self.entries {
+            if entry.remember_until > doubtful {
+                entry.remember_until = latest;
+                is_corrected = true;
+            }
+        }
+        is_corrected
     }
 
     /// The pending claim of one request, and how often its nonce was abandoned before.

@@ -11,10 +11,15 @@
 //! - when the workers have all changed, the older layouts are only asked, for as
 //!   long as anything in them is remembered.
 //!
+//! Webhooks of one configuration may have different capacities, too. Such siblings
+//! do not claim in each other's layouts, which may be of very different sizes: each
+//! asks the others once it has claimed in its own. Of two that claim the same nonce
+//! at once, at least one then sees the other's claim, and gives way.
+//!
 //! The directory of layouts is a value of the store itself:
 //!
 //! ```text
-//! directory = magic *( buckets slots )    ; 64-bit little-endian words
+//! directory = magic *( buckets slots generation ) ; 64-bit little-endian words
 //! ```
 
 use crate::core::clock::{Moment, Span};
@@ -24,14 +29,27 @@ use crate::core::table::store::{SharedStore, Step, StoreError, update};
 /// One way of spreading nonces over buckets.
 pub(super) struct Layout {
     pub(super) buckets: Buckets,
-    /// `None` for the layout of this configuration.
-    earlier: Option<Earlier>,
+    whose: Whose,
 }
 
-/// Until when a layout of another configuration still matters.
-struct Earlier {
-    claim_until: Moment,
-    check_until: Moment,
+enum Whose {
+    /// This table's.
+    Own,
+    /// Of another webhook of this configuration.
+    Sibling,
+    /// Of another configuration; so long it still matters.
+    Earlier {
+        claim_until: Moment,
+        check_until: Moment,
+    },
+}
+
+/// What tells one configuration from another.
+pub(super) struct Generation<'a> {
+    /// Differs from configuration to configuration.
+    pub(super) id: u64,
+    /// How many buckets each table of this configuration has.
+    pub(super) counts: &'a [u64],
 }
 
 /// What a layout is used for.
@@ -41,6 +59,8 @@ pub(super) enum Use {
     Claim,
     /// It is asked for what was claimed in it before.
     Check,
+    /// It is asked when the claim has been made.
+    CheckAfterwards,
     /// What was claimed in it has expired.
     None,
 }
@@ -57,26 +77,27 @@ impl Layout {
     pub(super) fn own(buckets: Buckets) -> Layout {
         Layout {
             buckets,
-            earlier: None,
+            whose: Whose::Own,
         }
     }
 
     pub(super) fn is_own(&self) -> bool {
-        self.earlier.is_none()
+        matches!(self.whose, Whose::Own)
     }
 
     pub(super) fn used_at(&self, now: Moment) -> Use {
-        match &self.earlier {
-            None => Use::Claim,
-            Some(earlier) if now <= earlier.claim_until => Use::Claim,
-            Some(earlier) if now <= earlier.check_until => Use::Check,
-            Some(_) => Use::None,
+        match &self.whose {
+            Whose::Own => Use::Claim,
+            Whose::Sibling => Use::CheckAfterwards,
+            Whose::Earlier { claim_until, .. } if now <= *claim_until => Use::Claim,
+            Whose::Earlier { check_until, .. } if now <= *check_until => Use::Check,
+            Whose::Earlier { .. } => Use::None,
         }
     }
 
     /// Whether a request on its way may have claimed in it: for as long as it is asked.
     pub(super) fn may_hold_a_claim_at(&self, now: Moment) -> bool {
-        self.used_at(now) != Use::None
+        matches!(self.used_at(now), Use::Claim | Use::Check)
     }
 }
 
@@ -85,54 +106,95 @@ pub(super) fn join(
     store: &impl SharedStore,
     own: Buckets,
     name: &str,
+    generation: &Generation<'_>,
     longest: Span,
     now: Moment,
 ) -> Result<Vec<Layout>, StoreError> {
-    let entry = (own.count(), own.slots() as u64);
+    let entry = Entry {
+        count: own.count(),
+        slots: own.slots() as u64,
+        generation: generation.id,
+    };
     let known = update(store, &Buckets::directory_key(name), |value| {
         // Of a damaged directory nothing can be learned; it starts anew.
         let mut known = value.and_then(read).unwrap_or_default();
-        match known.iter_mut().find(|known| known.0 == entry.0) {
-            Some(same) if *same == entry => return Step::Leave(known),
-            // The same buckets with another number of slots hold the same entries.
-            Some(same) => *same = entry,
+        match known.iter_mut().find(|known| known.count == entry.count) {
+            Some(same) if same.slots == entry.slots => return Step::Leave(known),
+            // The same buckets with another number of slots hold the same entries. Who
+            // used them first, did.
+            Some(same) => same.slots = entry.slots,
             None => known.push(entry),
         }
         let surplus = known.len().saturating_sub(MOST_LAYOUTS);
         known.drain(..surplus);
         Step::Write(write(&known), known)
     })?;
-    let layout = |(count, slots): (u64, u64)| Layout {
-        buckets: Buckets::of_shape(name, count, usize::try_from(slots).unwrap_or(1)),
-        earlier: (count != own.count()).then(|| Earlier {
-            claim_until: now.after(CHANGE_OVER),
-            check_until: now.after(CHANGE_OVER).after(longest),
-        }),
+    let layout = |known: Entry| {
+        let is_sibling = generation.counts.contains(&known.count);
+        let whose = if known.count == own.count() {
+            Whose::Own
+        } else if is_sibling && known.generation == generation.id {
+            Whose::Sibling
+        } else {
+            // A layout that was in use before is claimed in by workers that do not know
+            // this table yet, whoever else uses it now.
+            let claim_until = now.after(CHANGE_OVER);
+            Whose::Earlier {
+                claim_until,
+                check_until: if is_sibling {
+                    Moment(u64::MAX)
+                } else {
+                    claim_until.after(longest)
+                },
+            }
+        };
+        Layout {
+            buckets: Buckets::of_shape(
+                name,
+                known.count,
+                usize::try_from(known.slots).unwrap_or(1),
+            ),
+            whose,
+        }
     };
     Ok(known.into_iter().map(layout).collect())
 }
 
+/// A line of the directory.
+#[derive(Clone, Copy)]
+struct Entry {
+    count: u64,
+    slots: u64,
+    /// The configuration that used it first.
+    generation: u64,
+}
+
 const MAGIC: u64 = u64::from_le_bytes(*b"TWFd\0\0\0\x01");
 
-fn read(value: &[u8]) -> Option<Vec<(u64, u64)>> {
+fn read(value: &[u8]) -> Option<Vec<Entry>> {
     let mut words = words(value)?;
     if words.next()? != MAGIC {
         return None;
     }
     let mut known = Vec::new();
     while let Some(count) = words.next() {
-        known.push((count, words.next()?));
+        known.push(Entry {
+            count,
+            slots: words.next()?,
+            generation: words.next()?,
+        });
     }
-    let is_sound = |(count, slots): &(u64, u64)| *count > 0 && *slots > 0;
+    let is_sound = |entry: &Entry| entry.count > 0 && entry.slots > 0;
     (known.len() <= MOST_LAYOUTS && known.iter().all(is_sound)).then_some(known)
 }
 
-fn write(known: &[(u64, u64)]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(8 + known.len() * 16);
+fn write(known: &[Entry]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + known.len() * 24);
     push_word(&mut out, MAGIC);
-    for (count, slots) in known {
-        push_word(&mut out, *count);
-        push_word(&mut out, *slots);
+    for entry in known {
+        push_word(&mut out, entry.count);
+        push_word(&mut out, entry.slots);
+        push_word(&mut out, entry.generation);
     }
     out
 }

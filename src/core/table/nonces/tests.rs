@@ -283,12 +283,14 @@ fn a_clock_that_goes_back_makes_nothing_acceptable_again() {
 }
 
 #[test]
-fn entries_from_a_clock_that_was_ahead_do_not_fill_the_table() {
+fn entries_from_a_clock_that_was_ahead_fill_the_table_for_no_longer_than_others() {
     let fixture = Fixture::new(2, OnFull::Reject);
     fixture.accept(1, after(1_000_000));
     fixture.accept(2, after(1_000_000));
     assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
-    fixture.accept(3, START);
+    assert!(matches!(fixture.try_claim(3, START), Claimed::Full));
+    assert!(matches!(fixture.try_claim(3, after(330)), Claimed::Full));
+    fixture.accept(3, after(331));
 }
 
 #[test]
@@ -316,8 +318,10 @@ impl Fixture {
     /// The table of a worker that is configured with this capacity at this moment.
     fn joined(&self, capacity: usize, now: Moment) -> NonceTable {
         let mut table = table(capacity, OnFull::Reject);
+        let generation = capacity as u64;
+        let counts = [table.own_keys()];
         table
-            .join(&self.store, now)
+            .join(&self.store, generation, &counts, now)
             .expect("the memory store does not fail");
         table
     }
@@ -408,6 +412,51 @@ fn a_table_that_was_full_can_be_made_larger() {
     assert!(matches!(
         claim(&larger, store, 9, 9, after(1)),
         Claimed::Yes(..)
+    ));
+}
+
+#[test]
+fn a_table_that_was_full_has_room_as_soon_as_it_is_made_larger() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    let store = &fixture.store;
+    let small = fixture.joined(100, START);
+    let full = (0..1000)
+        .filter(|number| matches!(claim(&small, store, *number, *number, START), Claimed::Full));
+    assert!(full.count() > 500);
+    let larger = fixture.joined(5000, after(1));
+    for number in 2000..4000 {
+        let claimed = claim(&larger, store, number, number, after(1));
+        assert!(matches!(claimed, Claimed::Yes(..)), "{number}: {claimed:?}");
+    }
+}
+
+#[test]
+fn webhooks_of_different_capacities_share_what_is_remembered_and_not_their_room() {
+    let store = MemoryStore::new();
+    let mut tables = [table(5000, OnFull::Reject), table(5, OnFull::Reject)];
+    let counts = [tables[0].own_keys(), tables[1].own_keys()];
+    for _ in 0..2 {
+        for table in &mut tables {
+            table.join(&store, 1, &counts, START).expect("joined");
+        }
+    }
+    let [large, small] = &tables;
+    for number in 0..1000 {
+        let claimed = claim(large, &store, number, number, START);
+        assert!(matches!(claimed, Claimed::Yes(..)), "{number}: {claimed:?}");
+        let elsewhere = claim(small, &store, number, 5000 + number, START);
+        assert!(
+            matches!(elsewhere, Claimed::Duplicate),
+            "{number}: {elsewhere:?}"
+        );
+    }
+    for number in 2000..2005 {
+        let claimed = claim(small, &store, number, number, START);
+        assert!(matches!(claimed, Claimed::Yes(..)), "{number}: {claimed:?}");
+    }
+    assert!(matches!(
+        claim(small, &store, 2005, 2005, START),
+        Claimed::Full
     ));
 }
 

@@ -1,0 +1,272 @@
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use serde_json::json;
+use twilio_webhook_filter::core::clock::{Moment, Span};
+use twilio_webhook_filter::core::signature::key::Nonce;
+use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
+
+use crate::documentation::{number, table};
+use crate::load::{Service, pour, size, stat};
+use crate::support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
+use crate::support::messages::{WEBHOOK, form, unsigned, whatsapp};
+use crate::support::rule;
+use crate::support::volley::WORKERS;
+
+/// What Envoy adds to each bucket: its name, and its place in a map.
+const KEY: u64 = 200;
+/// What Envoy may grow by besides: allocator, buffers, compiled code.
+const MARGIN: u64 = 8 << 20;
+
+/// One line of the table of sizes.
+struct Sizes {
+    capacity: u64,
+    buckets: u64,
+    slots: u64,
+    entry: u64,
+    header: u64,
+    bytes: u64,
+}
+
+fn sizes(of: &str) -> Sizes {
+    let rows = table("Sizes");
+    let row = rows.iter().find(|row| row[0] == of);
+    let row = row.unwrap_or_else(|| panic!("docs/memory.md: no line {of:?} in the table of sizes"));
+    let [capacity, buckets, slots, entry, header, bytes] =
+        [1, 2, 3, 4, 5, 6].map(|cell| number(&row[cell]));
+    Sizes {
+        capacity,
+        buckets,
+        slots,
+        entry,
+        header,
+        bytes,
+    }
+}
+
+const NONCES: &str = "nonces";
+const FLOODED_COUNTERS: &str = "one limit, each key once";
+const FULL_COUNTERS: &str = "one limit, each key used up";
+
+#[test]
+fn the_documented_sizes_are_buckets_times_slots_times_entries() {
+    for of in [NONCES, FLOODED_COUNTERS, FULL_COUNTERS] {
+        let sizes = sizes(of);
+        let bucket = sizes.header + sizes.slots * sizes.entry;
+        assert_eq!(sizes.bytes, sizes.buckets * bucket, "{of}");
+    }
+}
+
+fn spread(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[test]
+fn the_table_of_nonces_has_its_documented_size_and_no_more_keys_after_400_000_requests() {
+    let sizes = sizes(NONCES);
+    let store = MemoryStore::new();
+    let nonces = NonceTable::new(NonceRules {
+        window: Span::seconds(1),
+        keep: Span::seconds(86_400),
+        longest: Span::seconds(330),
+        capacity: usize::try_from(sizes.capacity).expect("small"),
+        on_full: OnFull::Reject,
+    });
+    assert_eq!(nonces.keys(), sizes.buckets);
+    let start = 1_800_000_000_000;
+    for number in 0..400_000_u64 {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        bytes[8..16].copy_from_slice(&spread(number).to_be_bytes());
+        let now = Moment(start + number);
+        let claimed = nonces.claim(&store, Nonce(bytes), number, None, now);
+        let Ok(Claimed::Yes(claim, _)) = claimed else {
+            panic!("{number}: {claimed:?}");
+        };
+        nonces.keep(&store, &claim, now).expect("kept");
+    }
+    assert_eq!(store.keys() as u64, sizes.buckets);
+    let bytes = store.bytes() as u64;
+    assert!(
+        (sizes.bytes * 99 / 100..=sizes.bytes).contains(&bytes),
+        "{bytes} of {}",
+        sizes.bytes
+    );
+}
+
+#[test]
+fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
+    let (flooded, full) = (sizes(FLOODED_COUNTERS), sizes(FULL_COUNTERS));
+    let limit = Limit {
+        requests: 60,
+        window: Span::seconds(3600),
+    };
+    let capacity = usize::try_from(flooded.capacity).expect("small");
+    let limiter = Limiter::new("test", limit, capacity);
+    assert_eq!(limiter.keys(), flooded.buckets);
+    let store = MemoryStore::new();
+    let start = 1_800_000_000_000;
+    for number in 0..500_000 {
+        let now = Moment(start + number);
+        let taken = limiter.take(&store, spread(number), now);
+        assert!(matches!(taken, Ok(Taken::Passed(_))), "{number}: {taken:?}");
+    }
+    assert_eq!(store.keys() as u64, flooded.buckets);
+    let bytes = store.bytes() as u64;
+    assert!(
+        (flooded.bytes / 2..=flooded.bytes).contains(&bytes),
+        "{bytes} of {}",
+        flooded.bytes
+    );
+
+    // Nearly as many keys as there are slots, each as often as it may, and then others; in a small table, or it
+    // would take minutes.
+    let limiter = Limiter::new("small", limit, 64);
+    let store = MemoryStore::new();
+    let most = limiter.keys() * (full.bytes / full.buckets);
+    let keys = limiter.keys() * full.slots * 9 / 10;
+    for number in 0..60 * keys + 10_000 {
+        let key = if number < 60 * keys {
+            number % keys
+        } else {
+            number
+        };
+        let now = Moment(start + number);
+        let taken = limiter.take(&store, spread(key), now);
+        assert!(taken.is_ok(), "{number}: {taken:?}");
+        let bytes = store.bytes() as u64;
+        assert!(bytes <= most, "{number}: {bytes} of {most}");
+    }
+    let bytes = store.bytes() as u64;
+    assert!(bytes >= most * 8 / 10, "{bytes} of {most}");
+}
+
+/// The resident memory of an Envoy that this process has started.
+fn resident(envoy: &Envoy) -> u64 {
+    let info: serde_json::Value = serde_json::from_str(&envoy.admin("/server_info")).expect("JSON");
+    let config = info["command_line_options"]["config_path"].as_str();
+    let config = config.expect("the path of the configuration");
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    let statuses = processes.filter_map(|entry| {
+        let directory = entry.ok()?.path();
+        let line = std::fs::read(directory.join("cmdline")).ok()?;
+        let mut arguments = line.split(|byte| *byte == 0);
+        let ours = arguments.any(|argument| argument == config.as_bytes());
+        let status = std::fs::read_to_string(directory.join("status")).ok()?;
+        (ours && field(&status, "PPid:")? == own).then_some(status)
+    });
+    let statuses: Vec<_> = statuses.collect();
+    let [status] = statuses.as_slice() else {
+        panic!("{} processes with {config}", statuses.len());
+    };
+    let kilobytes: u64 = field(status, "VmRSS:")
+        .and_then(|text| text.trim_end_matches(" kB").parse().ok())
+        .expect("resident memory");
+    kilobytes << 10
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.map(str::trim)
+}
+
+/// A request without a signature from an address of its own. Nothing is cheaper, and it counts.
+fn from_address(address: Ipv4Addr) -> Vec<u8> {
+    let request = unsigned("POST", WEBHOOK).header("x-forwarded-for", address.to_string());
+    request.bytes()
+}
+
+fn address(number: u64) -> Ipv4Addr {
+    let number = u32::try_from(number).expect("fewer than there are addresses");
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + number)
+}
+
+/// How many requests from one address pass the limit, of so many.
+fn let_through(envoy: &Envoy, from: Ipv4Addr, count: u64) -> u64 {
+    let statuses = pour(envoy.address(), count, |_| from_address(from));
+    let passed = statuses.get(&403).copied().unwrap_or(0);
+    let limited = statuses.get(&429).copied().unwrap_or(0);
+    assert_eq!(passed + limited, count, "{statuses:?}");
+    passed
+}
+
+#[test]
+fn floods_grow_memory_by_the_tables_alone_and_let_nobody_off_a_limit() {
+    let accepted = size("ENDURANCE_ACCEPTED", 200_000);
+    let addresses = size("ENDURANCE_ADDRESSES", 1_000_000);
+    let (nonces, counters) = (sizes(NONCES), sizes(FLOODED_COUNTERS));
+    let service = Service::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec());
+    let upstream = service.address;
+    let plugin = plugin_with(json!({
+        // Short, so that what is kept beyond it makes room: more pass than the table holds.
+        "replay": {"window": "1s", "capacity": nonces.capacity},
+        // Long: what is counted before the flood still counts after it.
+        "rate_limits": [rule("client_ip", "all", 60, "36000s")],
+        "rate_limit_capacity": counters.capacity,
+    }));
+    let envoy = Setup::with(&plugin)
+        .workers(WORKERS)
+        .edit(move |config| {
+            Service::put_into(config, upstream);
+            let manager = connection_manager(listener(config));
+            manager["xff_num_trusted_hops"] = json!(1);
+            // A line for each of a million requests would fill the disk, and is not what is measured.
+            manager["access_log"] = json!([]);
+        })
+        .start();
+    let to = envoy.address();
+    let signed = |number| {
+        let request = form(WEBHOOK, &whatsapp());
+        // The counters of these are a flood, too.
+        let from = address(12_000_000 + number).to_string();
+        request.header("x-forwarded-for", from).bytes()
+    };
+
+    // Both kinds, so that buffers and compiled code are there.
+    const WARM_UP: u64 = 5000;
+    assert_eq!(pour(to, WARM_UP, signed), BTreeMap::from([(200, WARM_UP)]));
+    let warm = |number| from_address(address(11_000_000 + number));
+    assert_eq!(pour(to, WARM_UP, warm), BTreeMap::from([(403, WARM_UP)]));
+
+    let limited = Ipv4Addr::new(198, 51, 100, 1);
+    let almost = Ipv4Addr::new(198, 51, 100, 2);
+    assert_eq!(let_through(&envoy, limited, 80), 60);
+    assert_eq!(let_through(&envoy, almost, 59), 59);
+
+    let before = resident(&envoy);
+    let start = Instant::now();
+    let statuses = pour(to, accepted, |number| signed(WARM_UP + number));
+    assert_eq!(statuses, BTreeMap::from([(200, accepted)]));
+    assert_eq!(service.received(), WARM_UP + accepted);
+    let (between, first) = (resident(&envoy), start.elapsed());
+    let start = Instant::now();
+    let statuses = pour(to, addresses, |number| from_address(address(number)));
+    assert_eq!(statuses, BTreeMap::from([(403, addresses)]));
+    let (after, second) = (resident(&envoy), start.elapsed());
+
+    assert_eq!(let_through(&envoy, limited, 10), 0, "it was limited before");
+    assert!(let_through(&envoy, almost, 10) <= 1, "it had one left");
+
+    let growth = after.saturating_sub(before);
+    let keys = nonces.buckets + counters.buckets;
+    let most = nonces.bytes + counters.bytes + keys * KEY + MARGIN;
+    println!(
+        "{accepted} accepted in {first:?}, {addresses} addresses in {second:?}; resident {} KiB, then {} KiB, \
+         then {} KiB: grown by {} KiB of {} KiB",
+        before >> 10,
+        between >> 10,
+        after >> 10,
+        growth >> 10,
+        most >> 10
+    );
+    assert!(growth <= most, "grown by {growth} bytes, more than {most}");
+    let admin = envoy.admin;
+    assert_eq!(stat(admin, "vm_reload"), 0, "no VM has died");
+    // A gauge that all workers change together, exact to the last entry.
+    let in_use = stat(admin, "nonces_in_use");
+    assert!(in_use <= nonces.buckets * nonces.slots, "{in_use}");
+}

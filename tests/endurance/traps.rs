@@ -1,0 +1,195 @@
+//! The module with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, ends the VM.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::load::{Service, stat};
+use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use crate::support::http1::{Http1, PATIENCE};
+use crate::support::messages::{message, unsigned};
+use crate::support::process::repository;
+use crate::support::tap::Behaviour;
+use crate::support::wire::{Request, Response};
+use crate::support::{assert_passed, assert_refused, rule};
+
+const MODULE: &str = "target/trap/wasm32-wasip1/release/twilio_webhook_filter.wasm";
+
+/// `run` of the shared harness ends a test in which a VM has died; here it has to.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let in_time = runtime.block_on(async { tokio::time::timeout(PATIENCE * 3, test).await });
+    runtime.shutdown_background();
+    assert!(in_time.is_ok(), "the test takes too long");
+}
+
+/// One worker: the VM that dies is the one that all requests are in.
+fn setup() -> Setup {
+    assert!(
+        repository().join(MODULE).is_file(),
+        "{MODULE} does not exist: scripts/test endurance builds it"
+    );
+    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 5, "600s")]}));
+    Setup::with(&plugin).workers(1).edit(|config| {
+        let config = plugin_config(listener(config));
+        assert_eq!(config["failure_policy"], "FAIL_RELOAD");
+        config["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
+    })
+}
+
+async fn send(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
+    Http1::connect(envoy.address(), from)
+        .await
+        .send(request)
+        .await
+}
+
+/// Ends the VM. Envoy refuses the request that did it.
+async fn end_the_vm(envoy: &Envoy) {
+    let request = unsigned("POST", "/anything").header("x-trap", "now");
+    let answer = send(envoy, new_address(), &request).await;
+    assert_eq!((answer.status, answer.text()), (503, String::new()));
+}
+
+/// The first answer of a new VM. Envoy makes none within a second and a half of the one before.
+async fn first_answer(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
+    let start = Instant::now();
+    loop {
+        let answer = send(envoy, from, request).await;
+        if answer.status != 503 || !answer.text().is_empty() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "no new VM");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn the_request_after_a_vm_has_died_passes_and_nonces_and_counters_are_still_there() {
+    let envoy = setup().start();
+    run(async {
+        envoy.tap.behave(Behaviour::Answer(200));
+        let from = new_address();
+        let accepted = message();
+        assert_passed(&send(&envoy, from, &accepted).await);
+        for _ in 0..2 {
+            assert_passed(&send(&envoy, from, &message()).await);
+        }
+        // As long as Envoy waits before it makes another VM.
+        tokio::time::sleep(Duration::from_millis(1600)).await;
+        end_the_vm(&envoy).await;
+        // The very next one.
+        assert_passed(&send(&envoy, from, &message()).await);
+        assert_eq!(stat(envoy.admin, "vm_reload_success"), 1);
+        assert_refused(
+            &send(&envoy, new_address(), &accepted).await,
+            409,
+            "duplicate",
+        );
+        assert_passed(&send(&envoy, from, &message()).await);
+        assert_refused(&send(&envoy, from, &message()).await, 429, "rate_limited");
+        assert_eq!(envoy.tap.count(), 5);
+    });
+}
+
+#[test]
+fn requests_that_a_dying_vm_holds_never_reach_the_upstream() {
+    let envoy = setup().start();
+    run(async {
+        envoy.tap.behave(Behaviour::Answer(200));
+        // Held after the headers, in the middle of the body, and but for its last byte.
+        let requests: Vec<_> = (0..3).map(|_| message()).collect();
+        let mut held = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let bytes = request.bytes();
+            let missing = [request.body.len(), 50, 1][index];
+            let (sent, rest) = bytes.split_at(bytes.len() - missing);
+            let mut connection = Http1::connect(envoy.address(), new_address()).await;
+            connection.write(sent).await;
+            held.push((connection, rest.to_vec()));
+        }
+        let active = || stat(envoy.admin, "http.webhooks.downstream_rq_active");
+        let start = Instant::now();
+        while active() < 3 {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "Envoy has not read the requests"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        end_the_vm(&envoy).await;
+        for (mut connection, rest) in held {
+            let answer = connection.send_pieces(&[rest], Duration::ZERO).await;
+            assert_eq!((answer.status, answer.text()), (503, String::new()));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(
+            envoy.tap.bytes_since(0),
+            0,
+            "{}",
+            envoy.tap.describe_since(0)
+        );
+        // They had claimed nothing.
+        for request in &requests {
+            assert_passed(&first_answer(&envoy, new_address(), request).await);
+        }
+    });
+}
+
+#[test]
+fn a_request_whose_vm_died_on_its_way_to_the_upstream_stays_claimed() {
+    let envoy = setup().start();
+    run(async {
+        let late = Duration::from_millis(500);
+        envoy.tap.behave(Behaviour::AnswerAfter(late, 200));
+        let request = message();
+        let mut connection = Http1::connect(envoy.address(), new_address()).await;
+        connection.write(&request.bytes()).await;
+        envoy.tap.wait_for(0, 1).await;
+        end_the_vm(&envoy).await;
+        let answer = connection.response().await;
+        assert_eq!((answer.status, answer.text()), (503, String::new()));
+        envoy.tap.behave(Behaviour::Answer(200));
+        assert_passed(&first_answer(&envoy, new_address(), &message()).await);
+        for _ in 0..3 {
+            let answer = send(&envoy, new_address(), &request).await;
+            assert_refused(&answer, 409, "duplicate");
+        }
+        assert_eq!(envoy.tap.count(), 2);
+    });
+}
+
+#[test]
+fn a_request_whose_vm_died_at_the_upstreams_answer_stays_claimed() {
+    let service = Service::start(|request| {
+        let asked = request.windows(10).any(|part| part == b"x-end-vm: ");
+        let header = if asked { "x-trap: now\r\n" } else { "" };
+        format!("HTTP/1.1 200 OK\r\n{header}content-length: 0\r\n\r\n").into_bytes()
+    });
+    let upstream = service.address;
+    let envoy = setup()
+        .edit(move |config| Service::put_into(config, upstream))
+        .start();
+    run(async {
+        let request = message();
+        let answer = send(
+            &envoy,
+            new_address(),
+            &request.clone().header("x-end-vm", "now"),
+        )
+        .await;
+        assert_eq!((answer.status, answer.text()), (503, String::new()));
+        assert_eq!(service.received(), 1);
+        assert_passed(&first_answer(&envoy, new_address(), &message()).await);
+        for _ in 0..3 {
+            let answer = send(&envoy, new_address(), &request).await;
+            assert_refused(&answer, 409, "duplicate");
+        }
+        assert_eq!(service.received(), 2);
+    });
+}

@@ -1,0 +1,356 @@
+//! Each mistake of the field, made before a real Envoy: its log says what would have matched.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::envoy::{Setup, Test, plugin_with};
+use crate::support::http1::PATIENCE;
+use crate::support::messages::{
+    self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_for,
+    hashed, message, set, sid, status_callback, whatsapp,
+};
+use crate::support::signing;
+use crate::support::wire::Request;
+use crate::view::{assert_discreet, lines};
+
+/// The fields of a line about a request: contract section 8, the sentence of the reason, and the hint.
+const FIELDS: [&str; 11] = [
+    "event",
+    "verdict",
+    "status",
+    "message",
+    "request_id",
+    "client_ip",
+    "webhook",
+    "account_sid",
+    "key",
+    "nonce",
+    "hint",
+];
+
+/// The line of a request that is refused, with its hint. A worker makes two diagnoses a second and refuses the rest
+/// without, so it is sent again until it is one of the two.
+async fn hint(t: &Test<'_>, request: &Request, status: u16, reason: &str) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = t.send(request).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (status, reason),
+            "{request:?}"
+        );
+        let id = answer.header("x-request-id").expect("an id").to_owned();
+        let found = t
+            .log_lines(1, |line| line["request_id"] == id.as_str())
+            .await;
+        assert_eq!(found.len(), 1, "one line for a request: {found:?}");
+        if found[0]["hint"].is_string() {
+            return found[0].clone();
+        }
+        assert!(start.elapsed() < PATIENCE, "never a hint for {request:?}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// A message that Twilio signed for another URL than the configured one.
+fn signed_for(url: &str) -> Request {
+    form_for(TOKEN, url, WEBHOOK, &whatsapp())
+}
+
+/// One that arrives with another query than was signed.
+fn queries(signed: &str, arrives: &str) -> Request {
+    let url = format!("{ORIGIN}{WEBHOOK}?{signed}");
+    form_for(TOKEN, &url, &format!("{WEBHOOK}?{arrives}"), &whatsapp())
+}
+
+/// One whose parameters were changed after they were signed.
+fn changed(signed: &Parameters, arrives: &Parameters) -> Request {
+    form(WEBHOOK, signed).body(encode(arrives))
+}
+
+/// JSON that was signed, and what arrives of it.
+fn rewritten(signed: &str, arrives: &str) -> Request {
+    let hash = signing::sha256_hex(signed.as_bytes());
+    hashed(
+        &format!("/studio/flow?bodySHA256={hash}"),
+        "application/json",
+        arrives,
+    )
+}
+
+/// What was done wrong, and the words that must tell it.
+fn mistakes() -> Vec<(Request, u16, &'static str, Vec<&'static str>)> {
+    let callback = || status_callback(&sid("SM"), "delivered");
+    let without_empty = |parameters: &Parameters| {
+        let filled = parameters.iter().filter(|(_, value)| !value.is_empty());
+        filled.cloned().collect::<Parameters>()
+    };
+    let lower_case = |parameters: &Parameters| {
+        let lower = |(name, value): &(String, String)| (name.to_lowercase(), value.clone());
+        parameters.iter().map(lower).collect::<Parameters>()
+    };
+    let (dropped, lowered, spaced) = (callback(), whatsapp(), set(whatsapp(), "Body", " hola "));
+    // A number by itself, as in an SMS.
+    let plus = set(
+        set(whatsapp(), "From", "+4915735998877"),
+        "To",
+        "+14155238886",
+    );
+    let unescaped = encode(&plus).replace("%2B", "+");
+    let stranger = set(
+        whatsapp(),
+        "AccountSid",
+        "AC00000000000000000000000000000009",
+    );
+    let signature =
+        |request: (Request, Vec<&'static str>)| (request.0, 403, "invalid_signature", request.1);
+    let mut mistakes: Vec<_> = vec![
+        (
+            signed_for(&format!("http://orders.example.com{WEBHOOK}")),
+            vec!["the scheme that was signed is http, not https"],
+        ),
+        (
+            signed_for(&format!("https://hooks.internal{WEBHOOK}")).with("host", "hooks.internal"),
+            vec!["the host that was signed is hooks.internal, not the configured one"],
+        ),
+        (
+            signed_for(&format!("{ORIGIN}:8443{WEBHOOK}")),
+            vec!["the URL that was signed has the port 8443"],
+        ),
+        (
+            signed_for(&format!("http://hooks.internal:8080{WEBHOOK}/"))
+                .with("host", "hooks.internal:8080"),
+            vec![
+                "scheme that was signed is http",
+                "hooks.internal",
+                "port 8080",
+                "slash at its end",
+            ],
+        ),
+        (
+            signed_for(&format!("{ORIGIN}/shop{WEBHOOK}")).header("x-forwarded-prefix", "/shop"),
+            vec!["a proxy in front took a prefix off the path"],
+        ),
+        (
+            signed_for(&format!("{ORIGIN}/v1/hook")).header("x-original-uri", "/v1/hook"),
+            vec!["the path was rewritten on the way"],
+        ),
+        (
+            signed_for(&format!("{ORIGIN}{WEBHOOK}/")),
+            vec!["the path that was signed has a slash at its end"],
+        ),
+        (
+            queries("b=2&a=1&c=3", "a=1&b=2&c=3"),
+            vec!["the query that was signed is in another order"],
+        ),
+        (
+            queries("x=it's", "x=it%27s"),
+            vec!["the query that was signed is escaped in another way"],
+        ),
+        (
+            queries("shop=1", "shop=1&utm="),
+            vec!["lacks the parameters without a value"],
+        ),
+        (
+            changed(&dropped, &without_empty(&dropped)),
+            vec!["empty values were dropped"],
+        ),
+        (
+            changed(&spaced, &set(spaced.clone(), "Body", "hola")),
+            vec!["white space around a value was cut off"],
+        ),
+        (
+            changed(&lowered, &lower_case(&lowered)),
+            vec!["names of the parameters were changed"],
+        ),
+        (
+            form(WEBHOOK, &plus).body(unescaped),
+            vec!["was not escaped and became a space"],
+        ),
+        (
+            form_for(
+                "00112233445566778899aabbccddeeff",
+                &format!("{ORIGIN}{WEBHOOK}"),
+                WEBHOOK,
+                &whatsapp(),
+            ),
+            vec!["no configured key fits", "another account's or an old one"],
+        ),
+        (
+            form_for(
+                "00112233445566778899aabbccddeeff",
+                &format!("{ORIGIN}{WEBHOOK}"),
+                WEBHOOK,
+                &stranger,
+            ),
+            vec!["an account that is not configured"],
+        ),
+    ]
+    .into_iter()
+    .map(signature)
+    .collect();
+    let (compact, spaced) = (
+        r#"{"flow":"order","items":[1,2]}"#,
+        r#"{"flow": "order", "items": [1, 2]}"#,
+    );
+    mistakes.extend([
+        (
+            message().without("x-twilio-signature"),
+            403,
+            "missing_signature",
+            vec!["a proxy in front may strip X-Twilio-Signature"],
+        ),
+        (
+            rewritten(compact, spaced),
+            403,
+            "body_hash_mismatch",
+            vec!["parsed and written anew on the way"],
+        ),
+        (
+            rewritten(spaced, compact),
+            403,
+            "body_hash_mismatch",
+            vec!["parsed and written anew on the way"],
+        ),
+        (
+            rewritten(compact, "{}"),
+            403,
+            "body_hash_mismatch",
+            vec!["it is not the one whose hash is in the signed URL"],
+        ),
+        (
+            hashed("/studio/flow", "application/json", compact),
+            403,
+            "unsigned_body",
+            vec![
+                "the URL is signed, the body is not",
+                "does not send bodySHA256",
+            ],
+        ),
+        (
+            Request {
+                target: b"/studio/flow".to_vec(),
+                ..rewritten(compact, compact)
+            },
+            403,
+            "unsigned_body",
+            vec!["a proxy may have dropped or changed the query"],
+        ),
+        (
+            message().with("content-type", "text/plain"),
+            403,
+            "unsigned_body",
+            vec!["something on the way changed its content-type"],
+        ),
+    ]);
+    mistakes
+}
+
+#[test]
+fn the_hint_in_envoys_log_names_each_mistake() {
+    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []})))
+        .workers(4)
+        .start();
+    envoy.run(async |t| {
+        for (request, status, reason, words) in mistakes() {
+            let line = hint(t, &request, status, reason).await;
+            let hint = line["hint"].as_str().expect("a text");
+            for words in words {
+                assert!(hint.contains(words), "{words:?} is not in {hint:?}");
+            }
+            let fields = line.as_object().expect("an object");
+            for field in FIELDS {
+                assert!(fields.contains_key(field), "{field}: {line}");
+            }
+            assert_eq!(fields.len(), FIELDS.len(), "{line}");
+            assert_eq!(
+                (&line["event"], &line["status"]),
+                (&json!("twilio_webhook"), &json!(status))
+            );
+            assert_eq!(line["client_ip"], t.address.to_string());
+            assert!(
+                line["webhook"].is_string() && line["nonce"].is_null(),
+                "{line}"
+            );
+            assert!(!hint.contains(ORIGIN) && !hint.contains(ACCOUNT), "{hint}");
+        }
+        t.assert_nothing_received().await;
+        for line in lines(&t.log()) {
+            assert_eq!(line.level, "warning", "{line:?}");
+        }
+        assert_discreet(t.envoy, &[]);
+    });
+}
+
+/// `whatsapp:+49…` that became `whatsapp: 49…`, beside a text with spaces that are right.
+#[test]
+fn a_plus_that_was_not_escaped_in_a_whatsapp_number_is_named() {
+    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []}))).start();
+    envoy.run(async |t| {
+        let parameters = whatsapp();
+        let unescaped = encode(&parameters).replace("%2B", "+");
+        let request = form(WEBHOOK, &parameters).body(unescaped);
+        let line = hint(t, &request, 403, "invalid_signature").await;
+        let hint = line["hint"].as_str().expect("a text");
+        assert!(
+            hint.contains("was not escaped and became a space"),
+            "{hint}"
+        );
+    });
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_told_from_one_late_request() {
+    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []})))
+        .workers(1)
+        .start();
+    envoy.run(async |t| {
+        let late = |age: u64| {
+            let at = (messages::now().as_secs() - age).to_string();
+            form("/voice/status", &set(whatsapp(), "Timestamp", &at))
+        };
+        let first = hint(t, &late(400), 400, "stale_timestamp").await;
+        assert!(
+            first["hint"]
+                .as_str()
+                .is_some_and(|hint| hint.starts_with("it is 4")),
+            "{first}"
+        );
+        hint(t, &late(400), 400, "stale_timestamp").await;
+        let third = hint(t, &late(400), 400, "stale_timestamp").await;
+        let third = third["hint"].as_str().expect("a text");
+        assert!(
+            third.contains("the last 3 requests with a timestamp were all 4"),
+            "{third}"
+        );
+        assert!(
+            third.contains("this host's clock is ahead, or they wait in a queue"),
+            "{third}"
+        );
+    });
+}
+
+#[test]
+fn a_token_of_another_configured_account_is_told_by_the_reason_and_the_key() {
+    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []}))).start();
+    envoy.run(async |t| {
+        // The parameters name the first account, the second one's token has signed.
+        let crossed = form_for(
+            OTHER_TOKENS[0],
+            &format!("{ORIGIN}{WEBHOOK}"),
+            WEBHOOK,
+            &whatsapp(),
+        );
+        let answer = t.send(&crossed).await;
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (403, "account_mismatch")
+        );
+        let found = t
+            .log_lines(1, |line| line["verdict"] == "account_mismatch")
+            .await;
+        assert_eq!(found[0]["key"], "accounts[1].auth_tokens[0]");
+        t.assert_nothing_received().await;
+    });
+}

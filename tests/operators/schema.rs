@@ -1,0 +1,791 @@
+//! `envoy/configuration.schema.json` and the filter's own reading of the configuration agree: on every field, right
+//! and wrong, and on thousands of documents with one thing changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+use twilio_webhook_filter::core::config::load::load;
+
+use crate::support::messages::ACCOUNT;
+use crate::view::read;
+
+pub(crate) fn schema() -> Value {
+    serde_json::from_str(&read("envoy/configuration.schema.json")).expect("JSON")
+}
+
+pub(crate) fn validator() -> Validator {
+    jsonschema::draft202012::new(&schema()).unwrap_or_else(|error| panic!("the schema: {error}"))
+}
+
+/// Everything that a schema finds wrong, each with its place.
+pub(crate) fn complaints(validator: &Validator, document: &Value) -> Vec<String> {
+    let errors = validator.iter_errors(document);
+    errors
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "TWILIO_AUTH_TOKEN" => Some("12345".into()),
+        "TWILIO_ACCOUNT_SID" => Some(ACCOUNT.into()),
+        "WEBHOOK_URL" => Some("https://orders.example.com/hook".into()),
+        _ => None,
+    }
+}
+
+/// What the filter says: nothing, or all that is wrong.
+fn refusal(document: &Value) -> Option<String> {
+    let loaded = load(document.to_string().as_bytes(), &environment);
+    loaded.err().map(|problems| problems.to_string())
+}
+
+/// Every field, with a value that is not its default.
+fn everything() -> Value {
+    json!({
+        "mode": "monitor",
+        "accounts": [{"account_sid": ACCOUNT, "auth_tokens": ["current", {"env": "TWILIO_AUTH_TOKEN"}]}],
+        "shared_keys": [{"id": "WK1", "secret": {"env": "TWILIO_AUTH_TOKEN"}}, {"id": "WK2", "secret": "x"}],
+        "webhooks": [
+            {"path": "/a", "url": "https://orders.example.com:8443/hooks/a?shop=1#rc=3", "methods": ["GET", "POST"],
+             "timestamp": {"params": ["SentAt"], "header": "x-sent-at", "max_age": "10s", "clock_skew": "0s",
+                           "required": true},
+             "replay": {"window": "10s", "keep": "0s", "capacity": 1, "on_full": "evict_oldest",
+                        "on_duplicate": "acknowledge"},
+             "rate_limits": [{"key": "param:From", "count": "authenticated", "requests": 1, "window": "0.25s"}]},
+            {"path": "/b/*", "replay": "off", "rate_limits": []},
+        ],
+        "public_base_url": "https://orders.example.com/base",
+        "exempt_paths": ["/healthz", "/public/*"],
+        "max_body_bytes": 1,
+        "trust_original_path": true,
+        "timestamp": {"params": [], "header": null, "max_age": "0.001s", "clock_skew": "31622400s", "required": true},
+        "replay": {"window": "31622400s", "keep": "1.500000000s", "capacity": 4194304, "on_full": "evict_oldest",
+                   "on_duplicate": "acknowledge"},
+        "rate_limits": [{"key": "account", "count": "rejected", "requests": 1_000_000, "window": "1s"},
+                        {"key": "webhook", "requests": 1.0, "window": "366s"}],
+        "rate_limit_capacity": 1,
+        "store": {"type": "shared_data"},
+        "log": {"accepted": true, "max_per_second": 0},
+    })
+}
+
+fn right() -> Vec<Value> {
+    let url = |url: &str| json!({"webhooks": [{"path": "/a", "url": url}]});
+    let path = |path: &str| json!({"public_base_url": "https://h", "webhooks": [{"path": path}]});
+    let mut right = vec![
+        everything(),
+        json!({}),
+        json!({"webhooks": []}),
+        json!({"webhooks": [{"url": "https://h/a"}]}),
+        json!({"webhooks": [{"path": "/hook"}]}),
+        json!({"mode": "off"}),
+        json!({"mode": "enforce"}),
+        json!({"accounts": []}),
+        json!({"accounts": [{"auth_tokens": []}]}),
+        json!({"accounts": [{"auth_tokens": ["x"]}]}),
+        json!({"replay": "off"}),
+        json!({"replay": {}, "timestamp": {}, "log": {}}),
+        json!({"timestamp": {"header": "X-Sent-At"}}),
+        json!({"rate_limits": []}),
+        json!({"rate_limits": [{"key": "client_ip", "count": "all", "requests": 60, "window": "60s"}]}),
+        json!({"rate_limits": [{"key": "param:\n", "requests": 1, "window": "060.010s"}]}),
+        json!({"public_base_url": "http://h:80/"}),
+        json!({"public_base_url": "https://user:pass@h"}),
+    ];
+    right.extend(
+        [
+            "https://h",
+            "HTTPS://h/a",
+            "http://h:8080/a/b?c=d&e",
+            "wss://h/a",
+            "https://[::1]:443/a",
+            "https://u:p@h/a",
+            "https://h/a#rc=3&rp=all",
+            "https://h/a?b=it's",
+            "https://h/ü",
+        ]
+        .map(url),
+    );
+    right.extend(["/", "/*", "/a/*", "/a//b", "/a%2Fb", "/a;b", "/.a"].map(path));
+    right
+}
+
+/// A document, and the field that is wrong in it.
+fn wrong() -> Vec<(Value, String)> {
+    let mut wrong: Vec<(Value, &str)> = vec![
+        (json!([]), "configuration"),
+        (json!(null), "configuration"),
+        (json!("enforce"), "configuration"),
+        (json!({"moed": "off"}), "moed"),
+        (json!({"mode": "on"}), "mode"),
+        (json!({"mode": null}), "mode"),
+        (json!({"accounts": {}}), "accounts"),
+        (json!({"accounts": ["x"]}), "accounts[0]"),
+        (
+            json!({"accounts": [{"account_sid": "AC1"}]}),
+            "accounts[0].auth_tokens",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": "x"}]}),
+            "accounts[0].auth_tokens",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": [""]}]}),
+            "accounts[0].auth_tokens[0]",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": ["x", 7]}]}),
+            "accounts[0].auth_tokens[1]",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": [{"env": ""}]}]}),
+            "accounts[0].auth_tokens[0].env",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": [{}]}]}),
+            "accounts[0].auth_tokens[0].env",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": [{"file": "x"}]}]}),
+            "accounts[0].auth_tokens[0].file",
+        ),
+        (
+            json!({"accounts": [{"account_sid": "12", "auth_tokens": []}]}),
+            "accounts[0].account_sid",
+        ),
+        (
+            json!({"accounts": [{"account_sid": "AC-1", "auth_tokens": []}]}),
+            "accounts[0].account_sid",
+        ),
+        (
+            json!({"accounts": [{"account_sid": null, "auth_tokens": []}]}),
+            "accounts[0].account_sid",
+        ),
+        (
+            json!({"accounts": [{"sid": "AC1", "auth_tokens": []}]}),
+            "accounts[0].sid",
+        ),
+        (json!({"shared_keys": "x"}), "shared_keys"),
+        (json!({"shared_keys": ["x"]}), "shared_keys[0]"),
+        (
+            json!({"shared_keys": [{"id": "a"}]}),
+            "shared_keys[0].secret",
+        ),
+        (
+            json!({"shared_keys": [{"id": "a", "secret": ""}]}),
+            "shared_keys[0].secret",
+        ),
+        (
+            json!({"shared_keys": [{"id": "a", "secret": {"env": 1}}]}),
+            "shared_keys[0].secret.env",
+        ),
+        (
+            json!({"shared_keys": [{"secret": "x"}]}),
+            "shared_keys[0].id",
+        ),
+        (
+            json!({"shared_keys": [{"id": "", "secret": "x"}]}),
+            "shared_keys[0].id",
+        ),
+        (json!({"webhooks": {}}), "webhooks"),
+        (json!({"webhooks": ["/a"]}), "webhooks[0]"),
+        (json!({"webhooks": [{}]}), "webhooks[0].path"),
+        (
+            json!({"webhooks": [{"path": "a", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/a?b", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/a#b", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/a b", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/ü", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/a*", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/*/a", "url": "https://h/a"}]}),
+            "webhooks[0].path",
+        ),
+        (
+            json!({"webhooks": [{"path": "/a/*", "url": "https://h/a"}]}),
+            "webhooks[0].url",
+        ),
+        (
+            json!({"webhooks": [{"url": "https://h/a", "methods": []}]}),
+            "webhooks[0].methods",
+        ),
+        (
+            json!({"webhooks": [{"url": "https://h/a", "methods": ["post"]}]}),
+            "webhooks[0].methods[0]",
+        ),
+        (
+            json!({"webhooks": [{"url": "https://h/a", "methods": "POST"}]}),
+            "webhooks[0].methods",
+        ),
+        (
+            json!({"webhooks": [{"url": "https://h/a", "metods": ["POST"]}]}),
+            "webhooks[0].metods",
+        ),
+        (json!({"public_base_url": "https://h?x"}), "public_base_url"),
+        (
+            json!({"public_base_url": "https://h/a?"}),
+            "public_base_url",
+        ),
+        (
+            json!({"public_base_url": "orders.example.com"}),
+            "public_base_url",
+        ),
+        (json!({"public_base_url": null}), "public_base_url"),
+        (json!({"exempt_paths": "/healthz"}), "exempt_paths"),
+        (
+            json!({"exempt_paths": ["/ok", "healthz"]}),
+            "exempt_paths[1]",
+        ),
+        (json!({"max_body_bytes": 0}), "max_body_bytes"),
+        (json!({"max_body_bytes": 16_777_217}), "max_body_bytes"),
+        (json!({"max_body_bytes": 1.5}), "max_body_bytes"),
+        (json!({"max_body_bytes": "64k"}), "max_body_bytes"),
+        (json!({"trust_original_path": 1}), "trust_original_path"),
+        (json!({"timestamp": []}), "timestamp"),
+        (json!({"timestamp": {"maxage": "1s"}}), "timestamp.maxage"),
+        (
+            json!({"timestamp": {"params": "Timestamp"}}),
+            "timestamp.params",
+        ),
+        (
+            json!({"timestamp": {"params": [""]}}),
+            "timestamp.params[0]",
+        ),
+        (json!({"timestamp": {"header": "x y"}}), "timestamp.header"),
+        (json!({"timestamp": {"header": ""}}), "timestamp.header"),
+        (json!({"timestamp": {"header": false}}), "timestamp.header"),
+        (json!({"timestamp": {"max_age": 300}}), "timestamp.max_age"),
+        (json!({"timestamp": {"max_age": "5m"}}), "timestamp.max_age"),
+        (
+            json!({"timestamp": {"max_age": "-5s"}}),
+            "timestamp.max_age",
+        ),
+        (
+            json!({"timestamp": {"max_age": "0.000s"}}),
+            "timestamp.max_age",
+        ),
+        (
+            json!({"timestamp": {"max_age": "0.0005s"}}),
+            "timestamp.max_age",
+        ),
+        (
+            json!({"timestamp": {"max_age": "1e3s"}}),
+            "timestamp.max_age",
+        ),
+        (
+            json!({"timestamp": {"clock_skew": "s"}}),
+            "timestamp.clock_skew",
+        ),
+        (
+            json!({"timestamp": {"clock_skew": "1.s"}}),
+            "timestamp.clock_skew",
+        ),
+        (
+            json!({"timestamp": {"clock_skew": ".5s"}}),
+            "timestamp.clock_skew",
+        ),
+        (
+            json!({"timestamp": {"required": "yes"}}),
+            "timestamp.required",
+        ),
+        (json!({"replay": "on"}), "replay"),
+        (json!({"replay": null}), "replay"),
+        (json!({"replay": false}), "replay"),
+        (json!({"replay": {"windows": "1s"}}), "replay.windows"),
+        (json!({"replay": {"window": "0s"}}), "replay.window"),
+        (json!({"replay": {"window": "300"}}), "replay.window"),
+        (json!({"replay": {"keep": "1d"}}), "replay.keep"),
+        (json!({"replay": {"capacity": 0}}), "replay.capacity"),
+        (
+            json!({"replay": {"capacity": 4_194_305}}),
+            "replay.capacity",
+        ),
+        (json!({"replay": {"on_full": "drop"}}), "replay.on_full"),
+        (
+            json!({"replay": {"on_duplicate": "pass"}}),
+            "replay.on_duplicate",
+        ),
+        (json!({"rate_limits": {}}), "rate_limits"),
+        (json!({"rate_limits": [1]}), "rate_limits[0]"),
+        (
+            json!({"rate_limits": [{"requests": 1, "window": "1s"}]}),
+            "rate_limits[0].key",
+        ),
+        (
+            json!({"rate_limits": [{"key": "ip", "requests": 1, "window": "1s"}]}),
+            "rate_limits[0].key",
+        ),
+        (
+            json!({"rate_limits": [{"key": "param:", "requests": 1, "window": "1s"}]}),
+            "rate_limits[0].key",
+        ),
+        (
+            json!({"rate_limits": [{"key": "account", "count": "some", "requests": 1, "window": "1s"}]}),
+            "rate_limits[0].count",
+        ),
+        (
+            json!({"rate_limits": [{"key": "client_ip", "requests": 0, "window": "1s"}]}),
+            "rate_limits[0].requests",
+        ),
+        (
+            json!({"rate_limits": [{"key": "client_ip", "window": "1s"}]}),
+            "rate_limits[0].requests",
+        ),
+        (
+            json!({"rate_limits": [{"key": "client_ip", "requests": 1_000_001, "window": "1s"}]}),
+            "rate_limits[0].requests",
+        ),
+        (
+            json!({"rate_limits": [{"key": "client_ip", "requests": 1, "window": "0s"}]}),
+            "rate_limits[0].window",
+        ),
+        (
+            json!({"rate_limits": [{"key": "client_ip", "requests": 1}]}),
+            "rate_limits[0].window",
+        ),
+        (
+            json!({"rate_limits": [{"key": "client_ip", "requests": 1, "window": "1s", "burst": 2}]}),
+            "rate_limits[0].burst",
+        ),
+        (json!({"rate_limit_capacity": -1}), "rate_limit_capacity"),
+        (
+            json!({"rate_limit_capacity": 1_048_577}),
+            "rate_limit_capacity",
+        ),
+        (json!({"store": "shared_data"}), "store"),
+        (json!({"store": {}}), "store.type"),
+        (json!({"store": {"type": "memcached"}}), "store.type"),
+        (json!({"log": []}), "log"),
+        (json!({"log": {"accepted": "yes"}}), "log.accepted"),
+        (json!({"log": {"max_per_second": -1}}), "log.max_per_second"),
+        (
+            json!({"log": {"max_per_second": 100_001}}),
+            "log.max_per_second",
+        ),
+        (json!({"log": {"level": "info"}}), "log.level"),
+    ];
+    for url in [
+        "",
+        "orders.example.com/a",
+        "ftp://h/a",
+        "https:///a",
+        "https://u@/a",
+        "https://h:x/a",
+        "https://h:/a",
+        " https://h/a",
+        "https://h/a ",
+        "https://h/a\n",
+        "/a",
+    ] {
+        wrong.push((
+            json!({"webhooks": [{"path": "/a", "url": url}]}),
+            "webhooks[0].url",
+        ));
+    }
+    let mut wrong: Vec<_> = wrong
+        .into_iter()
+        .map(|(document, field)| (document, field.to_owned()))
+        .collect();
+    // What is wrong for all webhooks is wrong where one of them overrides it.
+    for (document, field) in wrong.clone() {
+        for name in ["timestamp", "replay", "rate_limits"] {
+            if let Some(value) = document.get(name) {
+                let webhook = json!({"url": "https://h/a", name: value});
+                wrong.push((
+                    json!({"webhooks": [webhook]}),
+                    format!("webhooks[0].{field}"),
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_schema_is_one() {
+    assert!(jsonschema::meta::is_valid(&schema()));
+}
+
+#[test]
+fn schema_and_filter_accept_the_same() {
+    let validator = validator();
+    let right = right();
+    for document in &right {
+        assert_eq!(refusal(document), None, "{document}");
+        assert_eq!(complaints(&validator, document), [""; 0], "{document}");
+    }
+    assert!(right.len() >= 30, "{}", right.len());
+}
+
+#[test]
+fn schema_and_filter_refuse_the_same() {
+    let validator = validator();
+    let wrong = wrong();
+    for (document, field) in &wrong {
+        let said = refusal(document).unwrap_or_else(|| panic!("the filter takes {document}"));
+        assert!(
+            said.contains(&format!("{field}: ")),
+            "{field} is not named for {document}: {said}"
+        );
+        assert!(
+            !validator.is_valid(document),
+            "the schema takes {document}; the filter: {said}"
+        );
+    }
+    assert!(wrong.len() >= 60, "{}", wrong.len());
+}
+
+/// What only the filter can find wrong, and the words in which it does.
+fn beyond_a_schema() -> Vec<(Value, &'static str)> {
+    let tokens = |number: usize| vec![json!("x"); number];
+    vec![
+        (
+            json!({"webhooks": [{"url": "https://h/a"}, {"path": "/a", "url": "https://other/a"}]}),
+            "a path that no other webhook has",
+        ),
+        (
+            json!({"shared_keys": [{"id": "a", "secret": "x"}, {"id": "a", "secret": "y"}]}),
+            "an id that no other key has",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": tokens(40)}, {"auth_tokens": tokens(40)}]}),
+            "at most 64 auth tokens and shared keys in all",
+        ),
+        (
+            json!({"accounts": [{"auth_tokens": [{"env": "NOT_SET"}]}]}),
+            "which is not set for the VM",
+        ),
+        (
+            json!({"webhooks": [{"path": "/other"}]}),
+            "a url here, or a public_base_url",
+        ),
+        (
+            json!({"webhooks": [{"path": "/prefix/*"}]}),
+            "a url here, or a public_base_url",
+        ),
+        (
+            json!({"webhooks": [{"url": "https://h/a*b"}]}),
+            "a path beside this URL",
+        ),
+        (
+            json!({"exempt_paths": ["//HOOK/"]}),
+            "a path that is not a webhook's",
+        ),
+        (
+            json!({"replay": {"window": "31622400.001s"}}),
+            "a duration from 0.001s to 31622400s",
+        ),
+        (
+            json!({"replay": {"keep": "99999999s"}}),
+            "a duration from 0s to 31622400s",
+        ),
+    ]
+}
+
+#[test]
+fn what_a_schema_cannot_express_the_filter_refuses_alone() {
+    let validator = validator();
+    for (document, words) in beyond_a_schema() {
+        assert_eq!(complaints(&validator, &document), [""; 0], "{document}");
+        let said = refusal(&document).unwrap_or_else(|| panic!("the filter takes {document}"));
+        assert!(said.contains(words), "{document}: {said}");
+    }
+    // The same document is complete with WEBHOOK_URL and not without it.
+    let without = load(b"{}", &|_: &str| None).expect_err("no webhook");
+    assert!(
+        without.to_string().contains("at least one webhook"),
+        "{without}"
+    );
+}
+
+/// Every place in a document, as a path of names and numbers.
+fn places(document: &Value) -> Vec<String> {
+    let mut places = vec![String::new()];
+    let mut below = |name: &str, value: &Value| {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        places.extend(
+            self::places(value)
+                .iter()
+                .map(|rest| format!("/{name}{rest}")),
+        );
+    };
+    match document {
+        Value::Object(map) => map.iter().for_each(|(name, value)| below(name, value)),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .for_each(|(place, value)| below(&place.to_string(), value)),
+        _ => {}
+    }
+    places
+}
+
+#[test]
+fn with_any_one_thing_changed_schema_and_filter_still_agree() {
+    let values = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(2.0),
+        json!(1.5),
+        json!(64),
+        json!(1e300),
+        json!(9_007_199_254_740_993_u64),
+        json!(""),
+        json!("x"),
+        json!(" "),
+        json!("ü"),
+        json!("off"),
+        json!("all"),
+        json!("reject"),
+        json!("300s"),
+        json!("0s"),
+        json!("0.0001s"),
+        json!("POST"),
+        json!("AC12"),
+        json!("/a"),
+        json!("/c/*"),
+        json!("https://h/a"),
+        json!("https://h"),
+        json!("param:x"),
+        json!([]),
+        json!([""]),
+        json!(["/c"]),
+        json!({}),
+        json!({"env": "TWILIO_AUTH_TOKEN"}),
+        json!({"env": "NOT_SET"}),
+        json!({"type": "redis"}),
+    ];
+    let validator = validator();
+    let exceptions = beyond_a_schema();
+    let mut tried = 0;
+    let mut agree = |document: &Value| {
+        tried += 1;
+        let (said, complaints) = (refusal(document), complaints(&validator, document));
+        let excepted = said
+            .as_ref()
+            .is_some_and(|said| exceptions.iter().any(|(_, words)| said.contains(words)));
+        if said.is_none() != complaints.is_empty() && !(excepted && complaints.is_empty()) {
+            panic!("{document}\n  the filter: {said:?}\n  the schema: {complaints:?}");
+        }
+    };
+    let everything = everything();
+    for place in places(&everything) {
+        for value in &values {
+            let mut changed = everything.clone();
+            *changed.pointer_mut(&place).expect("a place") = value.clone();
+            agree(&changed);
+        }
+        let mut changed = everything.clone();
+        match changed.pointer_mut(&place).expect("a place") {
+            Value::Object(map) => {
+                let names: Vec<_> = map.keys().cloned().collect();
+                for name in names {
+                    let mut less = everything.clone();
+                    let map = less.pointer_mut(&place).and_then(Value::as_object_mut);
+                    map.expect("an object").remove(&name);
+                    agree(&less);
+                }
+                map.insert("unknown".into(), json!(1));
+                agree(&changed);
+            }
+            Value::Array(list) => {
+                list.pop();
+                agree(&changed);
+            }
+            _ => {}
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
+/// A schema with what it refers to.
+fn resolved(root: &Value, node: &Value) -> Map<String, Value> {
+    let own = node.as_object().expect("a schema is an object").clone();
+    let Some(reference) = own.get("$ref").and_then(Value::as_str) else {
+        return own;
+    };
+    let target = root
+        .pointer(reference.trim_start_matches('#'))
+        .expect("what $ref names");
+    let mut merged = resolved(root, target);
+    merged.extend(own);
+    merged
+}
+
+/// Every field of the schema: its path (`webhooks[].url`) and its own schema.
+fn fields(
+    root: &Value,
+    node: &Value,
+    path: &str,
+    found: &mut BTreeMap<String, Map<String, Value>>,
+) {
+    let node = resolved(root, node);
+    for alternative in node
+        .get("anyOf")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        fields(root, alternative, path, found);
+    }
+    if let Some(items) = node.get("items") {
+        fields(root, items, &format!("{path}[]"), found);
+    }
+    for (name, below) in node
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        fields(root, below, &path, found);
+        found.insert(path, resolved(root, below));
+    }
+}
+
+fn all_fields() -> BTreeMap<String, Map<String, Value>> {
+    let (schema, mut found) = (schema(), BTreeMap::new());
+    fields(&schema, &schema, "", &mut found);
+    found
+}
+
+/// `webhooks[0].url` or `/webhooks/0/url` as `webhooks[].url`.
+fn as_field(path: &str) -> String {
+    let mut field = String::new();
+    for part in path
+        .split(['/', '.', '[', ']'])
+        .filter(|part| !part.is_empty())
+    {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            field.push_str("[]");
+        } else {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            field.push_str(part);
+        }
+    }
+    field
+}
+
+#[test]
+fn each_field_is_tried_right_and_wrong_and_is_described() {
+    let fields = all_fields();
+    assert!(fields.len() >= 50, "{:?}", fields.keys());
+    let set: BTreeSet<_> = right()
+        .iter()
+        .flat_map(places)
+        .map(|place| as_field(&place))
+        .collect();
+    let named: BTreeSet<_> = wrong().iter().map(|(_, field)| as_field(field)).collect();
+    for (field, schema) in &fields {
+        assert!(set.contains(field), "no right document has {field}");
+        assert!(
+            named.contains(field),
+            "no wrong document is wrong at {field}"
+        );
+        let description = schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        assert!(
+            description.ends_with('.') && description.len() > 10,
+            "{field}: {description:?}"
+        );
+        let shown = schema.get("default").is_none_or(|default| match default {
+            Value::String(text) => description.contains(text.as_str()),
+            Value::Number(number) => description.contains(&number.to_string()),
+            _ => true,
+        });
+        assert!(shown, "{field}: the description does not tell the default");
+    }
+}
+
+/// The document that the defaults of the schema make.
+fn defaults(root: &Value, node: &Value) -> Option<Value> {
+    let node = resolved(root, node);
+    if let Some(default) = node.get("default") {
+        return Some(default.clone());
+    }
+    let own = |node: &Map<String, Value>| {
+        let properties = node.get("properties")?.as_object()?;
+        let filled = properties
+            .iter()
+            .filter_map(|(name, below)| Some((name.clone(), defaults(root, below)?)));
+        Some(Value::Object(filled.collect()))
+    };
+    let alternatives = node
+        .get("anyOf")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    own(&node).or_else(|| alternatives.filter_map(Value::as_object).find_map(own))
+}
+
+#[test]
+fn the_defaults_in_the_schema_are_those_of_the_filter() {
+    let schema = schema();
+    let document = defaults(&schema, &schema).expect("an object");
+    for name in [
+        "mode",
+        "timestamp",
+        "replay",
+        "rate_limits",
+        "log",
+        "max_body_bytes",
+    ] {
+        assert!(document.get(name).is_some(), "{document}");
+    }
+    let load = |document: &Value| {
+        let loaded = load(document.to_string().as_bytes(), &environment);
+        loaded.unwrap_or_else(|problems| panic!("{document}: {problems}"))
+    };
+    assert_eq!(
+        format!("{:#?}", load(&document)),
+        format!("{:#?}", load(&json!({})))
+    );
+    // A webhook's methods have a default of their own.
+    let webhook = |extra: Value| {
+        let mut webhook = json!({"url": "https://h/a"});
+        webhook
+            .as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().cloned().unwrap_or_default());
+        json!({"webhooks": [webhook]})
+    };
+    let methods = all_fields()["webhooks[].methods"]["default"].clone();
+    assert_eq!(
+        format!("{:?}", load(&webhook(json!({"methods": methods})))),
+        format!("{:?}", load(&webhook(json!({}))))
+    );
+}

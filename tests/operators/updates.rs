@@ -1,0 +1,188 @@
+//! Updates of a running Envoy: the listener comes from a file that Envoy watches (LDS).
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use crate::support::messages::{message, unsigned};
+use crate::support::process::free_port;
+use crate::support::tap::Behaviour;
+use crate::support::{assert_passed, assert_refused, rule};
+use crate::view::{Metrics, wait_for};
+
+/// An Envoy whose listener can be changed.
+pub(crate) struct Updated {
+    pub(crate) envoy: Envoy,
+    directory: TempDir,
+}
+
+impl Updated {
+    /// Starts it with the listener in a file.
+    pub(crate) fn start(setup: Setup) -> Updated {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("listener.json");
+        let port = free_port();
+        let setup = setup.edit(move |config| {
+            let listener = listener(config);
+            listener["address"]["socket_address"]["port_value"] = json!(port);
+            std::fs::write(&file, resource(listener.clone())).expect("a file");
+            config["static_resources"]["listeners"] = json!([]);
+            // Envoy wants to be called something by whoever updates it.
+            config["node"] = json!({"id": "webhooks", "cluster": "webhooks"});
+            config["dynamic_resources"] = json!({"lds_config": {
+                "path_config_source": {"path": file},
+                "resource_api_version": "V3",
+            }});
+        });
+        Updated {
+            envoy: setup.start(),
+            directory,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("listener.json")
+    }
+
+    fn counter(&self, name: &str) -> f64 {
+        Metrics::of(&self.envoy).sum(&format!("envoy_listener_manager_lds_{name}"), &[])
+    }
+
+    /// Replaces the plugin's configuration, and waits until Envoy has taken or refused it.
+    fn update(&self, plugin: &Value) -> &'static str {
+        let text = std::fs::read_to_string(self.file()).expect("the listener");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        let listener = &mut config["resources"][0];
+        plugin_config(listener)["configuration"]["value"] = json!(plugin.to_string());
+        let before = (
+            self.counter("update_success"),
+            self.counter("update_rejected"),
+        );
+        // Envoy looks when a file is moved there, so that it never reads half of one.
+        let next = self.directory.path().join("next.json");
+        std::fs::write(&next, resource(listener.clone())).expect("a file");
+        std::fs::rename(&next, self.file()).expect("a rename");
+        wait_for("the update", || {
+            let taken = self.counter("update_success") > before.0;
+            let refused = self.counter("update_rejected") > before.1;
+            match (taken, refused) {
+                (_, true) => Some("refused"),
+                (true, _) => Some("taken"),
+                _ => None,
+            }
+        })
+    }
+}
+
+fn resource(mut listener: Value) -> String {
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    json!({"resources": [listener]}).to_string()
+}
+
+#[test]
+fn a_wrong_update_is_refused_and_the_old_configuration_goes_on() {
+    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 3, "600s")]}));
+    let updated = Updated::start(Setup::with(&plugin));
+    let envoy = &updated.envoy;
+    let (good, address) = (message(), new_address());
+    envoy.run(async |t| assert_passed(&t.send_from(address, &good).await));
+    let from = envoy.full_log().len();
+    // Envoy calls a refused configuration a crash of the VM, so this stands outside of `run`, which looks for those.
+    let wrong = plugin_with(json!({"rate_limits": [], "log": {"accepted": "yes"}, "moed": "off"}));
+    assert_eq!(updated.update(&wrong), "refused");
+    let log = envoy.full_log()[from..].to_owned();
+    let said: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("configuration refused"))
+        .collect();
+    assert_eq!(said.len(), 1, "{log}");
+    for field in ["log.accepted: expected", "moed: unknown field"] {
+        assert!(said[0].contains(field), "{log}");
+    }
+    envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        // The old nonces, the old limits with what was counted, and no other mode.
+        assert_refused(&t.send_from(address, &good).await, 409, "duplicate");
+        assert_passed(&t.send_from(address, &message()).await);
+        assert_refused(&t.send_from(address, &message()).await, 429, "rate_limited");
+    });
+}
+
+#[test]
+fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
+    let changed = |requests: u32| {
+        json!({"url": "https://orders.example.com/changed", "rate_limits":
+                                         [rule("webhook", "all", requests, "600s")]})
+    };
+    let plugin = |changes: Value, requests: u32| {
+        let mut plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 4, "600s")]}));
+        plugin["webhooks"]
+            .as_array_mut()
+            .expect("a list")
+            .push(changed(requests));
+        for (name, value) in changes.as_object().expect("an object") {
+            plugin[name] = value.clone();
+        }
+        plugin
+    };
+    let updated = Updated::start(Setup::with(&plugin(json!({}), 2)));
+    let envoy = &updated.envoy;
+    let (address, good) = (new_address(), message());
+    let to_changed = || unsigned("POST", "/changed");
+    envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        assert_passed(&t.send_from(address, &good).await);
+        assert_passed(&t.send_from(address, &message()).await);
+        for _ in 0..2 {
+            assert_refused(&t.send(&to_changed()).await, 403, "missing_signature");
+        }
+        assert_refused(&t.send(&to_changed()).await, 429, "rate_limited");
+        assert_refused(
+            &t.send(&unsigned("GET", "/livez")).await,
+            404,
+            "unknown_webhook",
+        );
+    });
+    let counted = Metrics::of(envoy).verdict("accepted");
+    let update = plugin(
+        json!({"exempt_paths": ["/livez"], "replay": {"capacity": 1000}}),
+        3,
+    );
+    assert_eq!(updated.update(&update), "taken");
+    envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        // Workers take it one after another.
+        wait_for_update(async || t.send(&unsigned("GET", "/livez")).await.status == 200).await;
+        // The nonce is remembered, though the capacity is another one.
+        assert_refused(&t.send_from(address, &good).await, 409, "duplicate");
+        // The limit that did not change goes on counting: this is the fourth of four.
+        assert_passed(&t.send_from(address, &message()).await);
+        assert_refused(&t.send_from(address, &message()).await, 429, "rate_limited");
+        // The one that changed begins anew.
+        for _ in 0..3 {
+            assert_refused(&t.send(&to_changed()).await, 403, "missing_signature");
+        }
+        assert_refused(&t.send(&to_changed()).await, 429, "rate_limited");
+    });
+    assert_eq!(
+        Metrics::of(envoy).verdict("accepted"),
+        counted + 1.0,
+        "metrics go on counting"
+    );
+}
+
+/// Until ten requests in a row see it: each is a connection of its own, on whichever worker takes it.
+async fn wait_for_update(seen: impl AsyncFn() -> bool) {
+    let start = std::time::Instant::now();
+    let mut in_a_row = 0;
+    while in_a_row < 10 {
+        in_a_row = if seen().await { in_a_row + 1 } else { 0 };
+        assert!(
+            start.elapsed() < crate::support::http1::PATIENCE,
+            "the update is not taken"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
