@@ -118,7 +118,7 @@ fn is_plain(segment: &[u8]) -> bool {
     let mut bytes = segment.iter();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' | b';' | 0..=0x20 | 0x7F.. => return false,
+            b'\\' | b';' | b'#' | 0..=0x20 | 0x7F.. => return false,
             b'%' => {
                 let digits = [bytes.next(), bytes.next()];
                 let [Some(high), Some(low)] = digits else {
@@ -128,7 +128,8 @@ fn is_plain(segment: &[u8]) -> bool {
                     .zip(crate::core::signature::form::hex_digit(*low))
                     .map(|(high, low)| high << 4 | low);
                 match spelled {
-                    None | Some(b'/' | b'\\' | b'.' | b'%' | b';' | 0..=0x1F | 0x7F) => {
+                    None
+                    | Some(b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#' | 0..=0x1F | 0x7F) => {
                         return false;
                     }
                     Some(_) => {}
@@ -206,6 +207,9 @@ mod tests {
             "/hooks/%4",
             "/hooks/%zz",
             "/hooks/%00",
+            "/hooks/a%3Fb",
+            "/hooks/a%23b",
+            "/hooks/a#b",
             "/hooks/./a",
             "/hooks/\u{fc}",
         ] {

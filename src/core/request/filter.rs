@@ -1,7 +1,7 @@
 //! The filter: settings and tables, and what needs no step of a request.
 
 use crate::core::clock::Moment;
-use crate::core::config::settings::{ReplaySettings, Settings, WebhookSettings};
+use crate::core::config::settings::{Settings, WebhookSettings};
 use crate::core::diagnosis::{Budget, Evidence, Lateness};
 use crate::core::freshness::age;
 use crate::core::refusal::Reason;
@@ -11,7 +11,7 @@ use crate::core::request::headers::Headers;
 use crate::core::request::rules::{Authenticated, HashKey, Rules, Subject};
 use crate::core::request::verdict::{Refusal, Verdict};
 use crate::core::routes::spell_plainly;
-use crate::core::table::nonces::{Change, Claim, NonceRules, NonceTable};
+use crate::core::table::nonces::{Change, Claim, NonceTable};
 use crate::core::table::store::{SharedStore, StoreError};
 
 /// The filter: settings and tables. One for each configuration and worker; what
@@ -50,18 +50,10 @@ impl<S> Copy for Surroundings<'_, S> {}
 impl Filter {
     /// A filter by these settings. `hash_key` is the same for all workers.
     pub fn new(settings: Settings, hash_key: HashKey) -> Filter {
-        let webhooks = settings.webhooks.iter();
-        let replays = webhooks.filter_map(|webhook| webhook.replay.as_ref());
-        // Webhooks share a table, so each has to know how long the others' entries stay.
-        let longest = replays.map(|replay| replay.rules.longest).max();
-        let rules = |replay: &ReplaySettings| NonceRules {
-            longest: longest.unwrap_or(replay.rules.longest),
-            ..replay.rules.clone()
-        };
         let tables = |webhook: &WebhookSettings| {
             let replay = webhook.replay.as_ref();
             Tables {
-                nonces: replay.map(|replay| NonceTable::new(rules(replay))),
+                nonces: replay.map(|replay| NonceTable::new(replay.rules.clone())),
                 rules: Rules::new(&webhook.rate_limits, settings.rate_limit_capacity),
             }
         };

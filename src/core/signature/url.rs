@@ -257,9 +257,18 @@ impl PublicUrl {
         if own.parameters != pairs_without_body_hash(text) {
             return None;
         }
+        let body_hash = body_hash_piece(text);
+        // With the body hash behind it, it may be just what was received.
+        let between = if own.text.is_empty() { "" } else { "&" };
+        let behind = text
+            .strip_prefix(own.text.as_bytes())
+            .and_then(|rest| rest.strip_prefix(between.as_bytes()));
+        if body_hash.is_some() && behind == body_hash {
+            return None;
+        }
         Some(SignedQuery {
             text: Some(own.text.as_bytes()),
-            body_hash: body_hash_piece(text),
+            body_hash,
         })
     }
 }

@@ -20,19 +20,21 @@ pub struct Shape {
     pub most_in_one: usize,
     /// How many slots each of several buckets has.
     pub slots: usize,
+    /// How many times its capacity in slots a table of several buckets has. Entries
+    /// fall into buckets by chance; with slots to spare hardly any bucket overflows
+    /// before the table holds what was promised, and slots that are not used cost nothing.
+    pub spare: usize,
 }
 
 impl Buckets {
     /// The buckets of a table for `capacity` entries.
-    ///
-    /// A table of several buckets has twice the slots that its capacity asks for:
-    /// entries fall into buckets by chance, and with half of the slots to spare
-    /// hardly any bucket overflows before the table holds what was promised.
     pub fn new(name: &str, capacity: usize, shape: Shape) -> Buckets {
         let (count, slots) = if capacity <= shape.most_in_one {
             (1, capacity)
         } else {
-            let count = capacity.saturating_mul(2).div_ceil(shape.slots.max(1));
+            let count = capacity
+                .saturating_mul(shape.spare)
+                .div_ceil(shape.slots.max(1));
             (count as u64, shape.slots)
         };
         Buckets::of_shape(name, count, slots)
@@ -116,6 +118,7 @@ mod tests {
     const SHAPE: Shape = Shape {
         most_in_one: 64,
         slots: 32,
+        spare: 2,
     };
 
     #[test]

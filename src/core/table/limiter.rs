@@ -184,12 +184,12 @@ impl Limiter {
             residue: self.trimmed(residue, now),
             counted: None,
             others: entries,
-            is_corrected: residue.first().is_some_and(|run| self.is_ahead(run, now)),
+            is_corrected: self.are_ahead(residue, now),
         };
         let window = self.limit.window;
         bucket.others.retain(|entry| {
             if entry.tag == whom {
-                bucket.is_corrected |= entry.own.first().is_some_and(|run| self.is_ahead(run, now));
+                bucket.is_corrected |= self.are_ahead(entry.own, now);
                 bucket.counted = Some(self.decoded(entry, now));
                 return false;
             }
@@ -205,15 +205,20 @@ impl Limiter {
         self.rounded_up(now).after(self.limit.window)
     }
 
-    fn is_ahead(&self, run: &Word, now: Moment) -> bool {
-        unpack(u64::from_le_bytes(*run)).0 > self.latest(now).0
+    /// Whether any run is of a clock that was ahead. All are looked at: in a damaged
+    /// value they need not be in order.
+    fn are_ahead(&self, runs: &[Word], now: Moment) -> bool {
+        let latest = self.latest(now).0;
+        let at = |run: &Word| unpack(u64::from_le_bytes(*run)).0;
+        runs.iter().any(|run| at(run) > latest)
     }
 
     fn decoded(&self, entry: &Stored<'_>, now: Moment) -> Counted {
-        let is_over = entry.since.after(self.limit.window) <= now;
+        let since = entry.since.min(self.latest(now));
+        let is_over = since.after(self.limit.window) <= now;
         Counted {
             tag: entry.tag,
-            since: entry.since,
+            since,
             inherited: if is_over { 0 } else { entry.inherited },
             own: self.trimmed(entry.own, now),
         }
@@ -221,7 +226,7 @@ impl Limiter {
 
     fn trimmed(&self, runs: &[Word], now: Moment) -> History {
         let mut history = History::read(runs.iter().map(|word| u64::from_le_bytes(*word)));
-        if history.newest() > Some(self.latest(now)) {
+        if self.are_ahead(runs, now) {
             // A clock was ahead: what it counted counts from now on, for one window.
             history.clip(self.rounded_up(now), u64::MAX);
         }
@@ -253,6 +258,7 @@ impl Limiter {
 const SHAPE: Shape = Shape {
     most_in_one: 16,
     slots: 16,
+    spare: 2,
 };
 
 /// A bucket, on behalf of one key. The entries of the others stay as they are

@@ -506,10 +506,13 @@ fn released(abandoned: u16) -> Settled {
     }
 }
 
-/// 32 slots of 32 bytes: a kilobyte is copied in and out under the host's lock.
+/// A bucket of a full table has 8 entries on average, 256 bytes that are copied in and
+/// out under the host's lock, and room for 24: of the 8,192 buckets of 65,536 nonces,
+/// one overflows before that many are in with a chance of 2 %.
 const SHAPE: Shape = Shape {
     most_in_one: 64,
-    slots: 32,
+    slots: 24,
+    spare: 3,
 };
 
 /// The nonce's own bits are as good as any hash: nobody without the key chooses them.

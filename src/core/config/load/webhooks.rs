@@ -35,6 +35,7 @@ impl<E: Environment> Loader<'_, E> {
             self.problems
                 .expected("webhooks", format_args!("at most {MOST_WEBHOOKS}"));
         }
+        agree_on_the_longest(&mut webhooks);
         webhooks
     }
 
@@ -246,4 +247,21 @@ fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
         .chain(numbered.take(MOST_WEBHOOKS))
         .find(|label| !taken(label))
         .unwrap_or_default()
+}
+
+/// Webhooks share tables: what one of them must remember for long must not look to
+/// another like an entry of a clock that was ahead.
+fn agree_on_the_longest(webhooks: &mut [WebhookSettings]) {
+    let replays = webhooks
+        .iter()
+        .filter_map(|webhook| webhook.replay.as_ref());
+    let Some(longest) = replays.map(|replay| replay.rules.longest).max() else {
+        return;
+    };
+    for replay in webhooks
+        .iter_mut()
+        .filter_map(|webhook| webhook.replay.as_mut())
+    {
+        replay.rules.longest = longest;
+    }
 }

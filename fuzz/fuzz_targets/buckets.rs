@@ -1,0 +1,120 @@
+//! Values that the tables did not write: they are handled, not trusted.
+#![no_main]
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use twilio_webhook_filter::core::clock::{Moment, Span};
+use twilio_webhook_filter::core::signature::key::Nonce;
+use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    /// Whether the value begins as a genuine one does.
+    genuine_start: bool,
+    value: &'a [u8],
+    capacity: u8,
+    requests: u8,
+    moments: [u32; 6],
+    whom: [u8; 6],
+    evict: bool,
+}
+
+const START: Moment = Moment(1_800_000_000_000);
+const WINDOW: Span = Span(60_000);
+
+fuzz_target!(|input: Input<'_>| {
+    nonces(&input);
+    limiter(&input);
+});
+
+/// What a table wrote first, followed by what was drawn.
+fn damage(store: &MemoryStore, input: &Input<'_>) {
+    for name in store.key_names() {
+        let start = twilio_webhook_filter::core::table::store::SharedStore::get(store, &name);
+        let start = start
+            .ok()
+            .flatten()
+            .map(|entry| entry.value)
+            .unwrap_or_default();
+        let start = if input.genuine_start { &start[..] } else { b"" };
+        assert!(store.host_set(&name, &[start, input.value].concat(), 0));
+    }
+}
+
+fn nonces(input: &Input<'_>) {
+    let table = NonceTable::new(NonceRules {
+        window: WINDOW,
+        keep: Span(600_000),
+        longest: Span(90_000),
+        capacity: usize::from(input.capacity) + 1,
+        on_full: if input.evict {
+            OnFull::EvictOldest
+        } else {
+            OnFull::Reject
+        },
+    });
+    let store = MemoryStore::new();
+    let claim = |whom: u8, id: u64, now| table.claim(&store, Nonce([whom; 32]), id, None, now);
+    let _ = claim(0, 0, START);
+    damage(&store, input);
+    for (id, (whom, moment)) in (1..).zip(input.whom.iter().zip(input.moments)) {
+        let now = Moment(u64::from(moment) * 1_000);
+        let _ = table.knows(&store, Nonce([*whom; 32]), now);
+        if let Ok(Claimed::Yes(own, _)) = claim(*whom, id, now) {
+            assert!(
+                !matches!(claim(*whom, id + 100, now), Ok(Claimed::Yes(..))),
+                "claimed twice"
+            );
+            match whom % 3 {
+                0 => table.keep(&store, &own, now),
+                1 => table.release(&store, &own, now),
+                _ => table.abandon(&store, &own, now),
+            }
+            .expect("the memory store does not fail");
+        }
+    }
+    // However it was damaged, it comes to rights again by itself.
+    let latest = store.key_names().len() as u64;
+    assert!(latest <= table.keys());
+}
+
+fn limiter(input: &Input<'_>) {
+    let limit = Limit {
+        requests: u32::from(input.requests) + 1,
+        window: WINDOW,
+    };
+    let limiter = Limiter::new("fuzz", limit, usize::from(input.capacity) + 1);
+    let store = MemoryStore::new();
+    let take = |whom: u8, now| limiter.take(&store, u64::from(whom) << 56, now);
+    let _ = take(0, START);
+    damage(&store, input);
+    let mut now = START;
+    for (whom, moment) in input.whom.iter().zip(input.moments) {
+        now = Moment(u64::from(moment) * 1_000);
+        let peeked = limiter
+            .peek(&store, u64::from(*whom) << 56, now)
+            .expect("peeked");
+        match take(*whom, now).expect("taken") {
+            Taken::Passed(pass) => {
+                assert_eq!(peeked, None);
+                if whom % 2 == 0 {
+                    limiter
+                        .withdraw(&store, u64::from(*whom) << 56, pass, now)
+                        .expect("withdrawn");
+                }
+            }
+            Taken::Refused(wait) => assert_eq!(peeked, Some(wait)),
+        }
+    }
+    // Whatever stood there, nobody has to wait for longer than two windows.
+    if let Taken::Refused(wait) = take(input.whom[0], now).expect("taken") {
+        assert!(wait.0 <= 2 * WINDOW.0 + WINDOW.0 / 60 + 1, "{wait:?}");
+        let then = now.after(wait);
+        assert!(
+            matches!(take(input.whom[0], then), Ok(Taken::Passed(_))),
+            "the wait is the truth"
+        );
+    }
+}
