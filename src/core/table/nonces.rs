@@ -269,10 +269,7 @@ impl NonceTable {
         let fingerprint = fingerprint(nonce);
         update(store, &key(&layout.buckets, nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
-                let refusing = Bucket {
-                    refuse_until: now.after(self.rules.longest),
-                    entries: Vec::new(),
-                };
+                let refusing = Bucket::empty(now.after(self.rules.longest));
                 return Step::Write(refusing.write(), Claimed::Damaged);
             };
             if bucket.refuses(now, self.rules.longest) {
@@ -286,9 +283,8 @@ impl NonceTable {
                 }
                 abandoned = known.abandoned(now);
             }
-            let before = bucket.entries.len();
-            bucket.forget(fingerprint);
-            bucket.drop_expired(now);
+            let before = bucket.len();
+            bucket.drop_expired_and(fingerprint, now);
             let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
                 // Not written, a correction would be made anew each time, from a later now.
                 return if is_corrected {
@@ -297,7 +293,7 @@ impl NonceTable {
                     Step::Leave(Claimed::Full)
                 };
             };
-            bucket.entries.push(Remembered {
+            bucket.push(Remembered {
                 fingerprint,
                 remember_until: remember_until.max(now.after(IN_FLIGHT)),
                 keep_until: now.after(self.rules.keep).max(remember_until),
@@ -392,10 +388,10 @@ impl NonceTable {
             let Some(mut bucket) = value.and_then(Bucket::read) else {
                 return Step::Leave(Change::default());
             };
-            let before = bucket.entries.len();
+            let before = bucket.len();
             // Acceptance is the upstream's answer, so the window starts here.
             let remember_until = claim.remember_until.max(now.after(self.rules.window));
-            let Some((own, abandoned)) = bucket.find_pending(fingerprint, claim.id) else {
+            let Some((place, own, abandoned)) = bucket.find_pending(fingerprint, claim.id) else {
                 let is_lost = matches!(outcome(0), Settled::Kept)
                     && bucket
                         .find(fingerprint)
@@ -405,12 +401,11 @@ impl NonceTable {
                 }
                 // The upstream has answered after the claim had lapsed; it has accepted
                 // the request all the same.
-                bucket.forget(fingerprint);
-                bucket.drop_expired(now);
+                bucket.drop_expired_and(fingerprint, now);
                 let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
                     return Step::Leave(Change::default());
                 };
-                bucket.entries.push(Remembered {
+                bucket.push(Remembered {
                     fingerprint,
                     remember_until,
                     keep_until: now.after(self.rules.keep).max(remember_until),
@@ -420,19 +415,23 @@ impl NonceTable {
                 let change = bucket.change_from(before, evicted);
                 return Step::Write(bucket.write(), change);
             };
-            match outcome(abandoned) {
-                Settled::Kept => {
-                    own.state = State::Kept;
-                    own.remember_until = remember_until;
-                    own.keep_until = own.keep_until.max(remember_until);
+            let state = match outcome(abandoned) {
+                Settled::Kept => Some(State::Kept),
+                Settled::Abandoned(times) => Some(State::Abandoned(times)),
+                Settled::Forgotten => None,
+            };
+            match state {
+                Some(state) => {
+                    let settled = Remembered {
+                        state,
+                        remember_until,
+                        keep_until: own.keep_until.max(remember_until),
+                        ..own
+                    };
+                    bucket.replace(place, settled);
                 }
-                Settled::Abandoned(times) => {
-                    own.state = State::Abandoned(times);
-                    own.remember_until = remember_until;
-                }
-                Settled::Forgotten => bucket.forget(fingerprint),
+                None => bucket.remove(place),
             }
-            bucket.drop_expired(now);
             let change = bucket.change_from(before, 0);
             Step::Write(bucket.write(), change)
         })
@@ -441,16 +440,16 @@ impl NonceTable {
     /// Makes room for one more entry, and says how many had to go; `None` if none can.
     fn make_room(&self, bucket: &mut Bucket, layout: &Layout, now: Moment) -> Option<u64> {
         let mut evicted = 0;
-        while bucket.entries.len() >= layout.buckets.slots() {
+        while bucket.len() >= layout.buckets.slots() {
             let victim = match bucket.oldest(|entry| !entry.must_stay(now)) {
                 Some(victim) => victim,
-                None if bucket.entries.len() < self.most_in(layout) => break,
+                None if bucket.len() < self.most_in(layout) => break,
                 None => match self.rules.on_full {
                     OnFull::EvictOldest => bucket.oldest(|_| true)?,
                     OnFull::Reject => return None,
                 },
             };
-            bucket.entries.swap_remove(victim);
+            bucket.remove(victim);
             evicted += 1;
         }
         Some(evicted)

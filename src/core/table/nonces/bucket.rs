@@ -11,7 +11,7 @@
 //! ```
 
 use crate::core::clock::{Moment, Span};
-use crate::core::table::buckets::{pack, push_word, unpack, words};
+use crate::core::table::buckets::{pack, push_word, unpack};
 use crate::core::table::nonces::{Change, IN_FLIGHT};
 
 /// What is known of a request.
@@ -47,6 +47,7 @@ impl State {
 }
 
 /// One remembered request.
+#[derive(Clone, Copy)]
 pub(super) struct Remembered {
     pub(super) fingerprint: u64,
     pub(super) remember_until: Moment,
@@ -55,7 +56,41 @@ pub(super) struct Remembered {
     pub(super) claim: u64,
 }
 
+/// One remembered request as it is stored.
+type Stored = [u8; 32];
+
 impl Remembered {
+    /// `None` if it is nothing that [`Remembered::stored`] has made.
+    fn read(stored: &Stored) -> Option<Remembered> {
+        let (words, _) = stored.as_chunks::<8>();
+        let [fingerprint, remember, keep, claim] = words else {
+            return None;
+        };
+        let (remember_until, state) = unpack(u64::from_le_bytes(*remember));
+        let (keep_until, _) = unpack(u64::from_le_bytes(*keep));
+        Some(Remembered {
+            fingerprint: u64::from_le_bytes(*fingerprint),
+            remember_until: Moment(remember_until),
+            keep_until: Moment(keep_until),
+            state: State::from_bits(state)?,
+            claim: u64::from_le_bytes(*claim),
+        })
+    }
+
+    fn stored(&self) -> Stored {
+        let words = [
+            self.fingerprint,
+            pack(self.remember_until.0, self.state.to_bits()),
+            pack(self.keep_until.0, 0),
+            self.claim,
+        ];
+        let mut stored = [0; 32];
+        for (to, word) in stored.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
+        }
+        stored
+    }
+
     /// Until when the entry means anything. A claim whose worker died stands only
     /// as long as it must; one that was kept stays while there is room.
     pub(super) fn ends(&self) -> Moment {
@@ -90,63 +125,55 @@ impl Remembered {
 /// without anything being forgotten for it.
 const CLOCKS_DIFFER: Span = Span::seconds(10);
 
-/// All entries of one bucket.
+/// All entries of one bucket. They stay as they are stored, and each is decoded when
+/// it is looked at: most requests look at all and change one.
 pub(super) struct Bucket {
     pub(super) refuse_until: Moment,
-    pub(super) entries: Vec<Remembered>,
+    entries: Vec<Stored>,
 }
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TWFn\0\0\0\x01");
 
 impl Bucket {
+    /// A bucket without an entry, that refuses every claim until a moment.
+    pub(super) fn empty(refuse_until: Moment) -> Bucket {
+        Bucket {
+            refuse_until,
+            entries: Vec::new(),
+        }
+    }
+
     /// An absent bucket is empty; a damaged one is `None`.
     pub(super) fn read_or_new(value: Option<&[u8]>) -> Option<Bucket> {
         match value {
             Some(value) => Bucket::read(value),
-            None => Some(Bucket {
-                refuse_until: Moment(0),
-                entries: Vec::new(),
-            }),
+            None => Some(Bucket::empty(Moment(0))),
         }
     }
 
     pub(super) fn read(value: &[u8]) -> Option<Bucket> {
-        let mut words = words(value)?;
-        if words.next()? != MAGIC {
+        let (header, entries) = value.split_first_chunk::<16>()?;
+        let (magic, refuse_until) = header.split_first_chunk::<8>()?;
+        let (stored, cut) = entries.as_chunks();
+        let is_whole = u64::from_le_bytes(*magic) == MAGIC && cut.is_empty();
+        if !is_whole || !stored.iter().all(|entry| Remembered::read(entry).is_some()) {
             return None;
         }
-        let refuse_until = Moment(words.next()?);
-        let mut entries = Vec::with_capacity(value.len() / ENTRY_BYTES + 1);
-        while let Some(fingerprint) = words.next() {
-            let (remember_until, state) = unpack(words.next()?);
-            let (keep_until, _) = unpack(words.next()?);
-            entries.push(Remembered {
-                fingerprint,
-                remember_until: Moment(remember_until),
-                keep_until: Moment(keep_until),
-                state: State::from_bits(state)?,
-                claim: words.next()?,
-            });
-        }
+        // With room for one more, so that a claim needs no other memory.
+        let mut entries = Vec::with_capacity(stored.len() + 1);
+        entries.extend_from_slice(stored);
         Some(Bucket {
-            refuse_until,
+            refuse_until: Moment(u64::from_le_bytes(*refuse_until.first_chunk()?)),
             entries,
         })
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + self.entries.len() * ENTRY_BYTES);
+        let entries = self.entries.as_flattened();
+        let mut out = Vec::with_capacity(16 + entries.len());
         push_word(&mut out, MAGIC);
         push_word(&mut out, self.refuse_until.0);
-        for entry in &self.entries {
-            push_word(&mut out, entry.fingerprint);
-            push_word(
-                &mut out,
-                pack(entry.remember_until.0, entry.state.to_bits()),
-            );
-            push_word(&mut out, pack(entry.keep_until.0, 0));
-            push_word(&mut out, entry.claim);
-        }
+        out.extend_from_slice(entries);
         out
     }
 
@@ -155,40 +182,71 @@ impl Bucket {
         now < self.refuse_until && self.refuse_until <= now.after(longest)
     }
 
-    pub(super) fn find(&self, fingerprint: u64) -> Option<&Remembered> {
-        self.entries
-            .iter()
-            .find(|entry| entry.fingerprint == fingerprint)
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn push(&mut self, entry: Remembered) {
+        self.entries.push(entry.stored());
+    }
+
+    pub(super) fn remove(&mut self, place: usize) {
+        if place < self.entries.len() {
+            self.entries.swap_remove(place);
+        }
+    }
+
+    pub(super) fn replace(&mut self, place: usize, entry: Remembered) {
+        if let Some(old) = self.entries.get_mut(place) {
+            *old = entry.stored();
+        }
+    }
+
+    /// All entries with their places.
+    fn decoded(&self) -> impl Iterator<Item = (usize, Remembered)> + '_ {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(place, stored)| Some((place, Remembered::read(stored)?)))
+    }
+
+    pub(super) fn find(&self, fingerprint: u64) -> Option<Remembered> {
+        let mut entries = self.decoded();
+        let found = entries.find(|(_, entry)| entry.fingerprint == fingerprint);
+        found.map(|(_, entry)| entry)
     }
 
     /// Corrects what a clock that was ahead has entered, and says whether there was any.
     pub(super) fn believe_no_later_than(&mut self, now: Moment, longest: Span) -> bool {
-        let longest = longest.max(IN_FLIGHT);
-        let latest = now.after(longest);
+        let latest = now.after(longest.max(IN_FLIGHT));
         // Workers read their clocks one after the other; that is no clock gone wrong.
         let doubtful = latest.after(CLOCKS_DIFFER);
         let mut is_corrected = false;
-        for entry in &mut self.entries {
-            if entry.remember_until > doubtful {
-                entry.remember_until = latest;
+        for stored in &mut self.entries {
+            if let Some(entry) = Remembered::read(stored)
+                && entry.remember_until > doubtful
+            {
+                let corrected = Remembered {
+                    remember_until: latest,
+                    ..entry
+                };
+                *stored = corrected.stored();
                 is_corrected = true;
             }
         }
         is_corrected
     }
 
-    /// The pending claim of one request, and how often its nonce was abandoned before.
+    /// The pending claim of one request, its place, and how often its nonce was
+    /// abandoned before.
     pub(super) fn find_pending(
-        &mut self,
+        &self,
         fingerprint: u64,
         claim: u64,
-    ) -> Option<(&mut Remembered, u16)> {
-        let mut entries = self.entries.iter_mut();
-        entries.find_map(|entry| match entry.state {
+    ) -> Option<(usize, Remembered, u16)> {
+        self.decoded().find_map(|(place, entry)| match entry.state {
             State::Pending { abandoned }
                 if entry.fingerprint == fingerprint && entry.claim == claim =>
             {
-                Some((entry, abandoned))
+                Some((place, entry, abandoned))
             }
             _ => None,
         })
@@ -196,20 +254,17 @@ impl Bucket {
 
     /// The place of the entry that was accepted first, among those that qualify.
     pub(super) fn oldest(&self, qualifies: impl Fn(&Remembered) -> bool) -> Option<usize> {
-        let entries = self.entries.iter().enumerate();
-        entries
-            .filter(|(_, entry)| qualifies(entry))
-            .min_by_key(|(_, entry)| entry.keep_until)
-            .map(|(place, _)| place)
+        let entries = self.decoded().filter(|(_, entry)| qualifies(entry));
+        let oldest = entries.min_by_key(|(_, entry)| entry.keep_until);
+        oldest.map(|(place, _)| place)
     }
 
-    pub(super) fn forget(&mut self, fingerprint: u64) {
-        self.entries
-            .retain(|entry| entry.fingerprint != fingerprint);
-    }
-
-    pub(super) fn drop_expired(&mut self, now: Moment) {
-        self.entries.retain(|entry| !entry.is_expired(now));
+    /// Drops what has expired, and the entry of one nonce.
+    pub(super) fn drop_expired_and(&mut self, fingerprint: u64, now: Moment) {
+        self.entries.retain(|stored| {
+            let entry = Remembered::read(stored);
+            entry.is_some_and(|entry| entry.fingerprint != fingerprint && !entry.is_expired(now))
+        });
     }
 
     pub(super) fn change_from(&self, before: usize, evicted: u64) -> Change {
@@ -219,5 +274,3 @@ impl Bucket {
         }
     }
 }
-
-const ENTRY_BYTES: usize = 32;
