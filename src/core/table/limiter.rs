@@ -109,8 +109,8 @@ impl Limiter {
             let at = self.rounded_up(now);
             // What is evicted for this key was never its own: it inherits what was there before.
             let inherited = bucket.residue.events();
-            while bucket.needs_room(self.buckets.slots()) {
-                self.evict_the_least(&mut bucket, now);
+            while bucket.needs_room(self.buckets.slots()) && self.evict_the_least(&mut bucket, now)
+            {
             }
             bucket.record(whom, at, inherited);
             Step::Write(bucket.write(), Taken::Passed(Pass { at }))
@@ -180,22 +180,19 @@ impl Limiter {
         let Some((residue, entries)) = stored(value) else {
             return self.spent(now);
         };
-        let mut bucket = Bucket {
+        let own = Entries(entries).find(|entry| entry.tag == whom);
+        let own_is_ahead = own.is_some_and(|own| self.are_ahead(own.own, now));
+        Bucket {
             residue: self.trimmed(residue, now),
-            counted: None,
-            others: entries,
-            is_corrected: self.are_ahead(residue, now),
-        };
-        let window = self.limit.window;
-        bucket.others.retain(|entry| {
-            if entry.tag == whom {
-                bucket.is_corrected |= self.are_ahead(entry.own, now);
-                bucket.counted = Some(self.decoded(entry, now));
-                return false;
-            }
-            entry.last_at().after(window) > now
-        });
-        bucket
+            counted: own.map(|own| self.decoded(&own, now)),
+            entries,
+            gone: Gone {
+                own: whom,
+                before: now.before(self.limit.window),
+                evicted: Vec::new(),
+            },
+            is_corrected: own_is_ahead || self.are_ahead(residue, now),
+        }
     }
 
     /// The latest moment that is believed. Workers read their clocks one after the
@@ -235,12 +232,15 @@ impl Limiter {
     }
 
     /// Frees the slot of the key that has done least, and lets the residue remember it.
-    fn evict_the_least(&self, bucket: &mut Bucket<'_>, now: Moment) {
-        let entries = bucket.others.iter().enumerate();
-        let least = entries.min_by_key(|(_, entry)| (entry.events(), entry.last_at()));
-        let Some((place, _)) = least else { return };
-        let evicted = self.decoded(&bucket.others.swap_remove(place), now);
+    fn evict_the_least(&self, bucket: &mut Bucket<'_>, now: Moment) -> bool {
+        let least = bucket
+            .others()
+            .min_by_key(|entry| (entry.events(), entry.last_at()));
+        let Some(least) = least else { return false };
+        let evicted = self.decoded(&least, now);
         bucket.residue = bucket.residue.worse_of(&evicted.history(&bucket.residue));
+        bucket.gone.evicted.push(least.tag);
+        true
     }
 
     /// What takes a damaged bucket's place: every key has just used up its limit.
@@ -254,11 +254,12 @@ impl Limiter {
     }
 }
 
-/// 16 slots: a bucket of addresses with a request each is half a kilobyte.
+/// A bucket of a full table has 4 keys on average: of addresses with a request each,
+/// 144 bytes. One that overflows loses nothing, it only counts more than there was.
 const SHAPE: Shape = Shape {
     most_in_one: 16,
-    slots: 16,
-    spare: 2,
+    slots: 12,
+    spare: 3,
 };
 
 /// A bucket, on behalf of one key. The entries of the others stay as they are
@@ -269,11 +270,24 @@ struct Bucket<'a> {
     residue: History,
     /// What the key has done, if it has a slot.
     counted: Option<Counted>,
-    others: Vec<Stored<'a>>,
+    /// All entries, the key's own and those that are gone among them.
+    entries: &'a [Word],
+    gone: Gone,
     /// Whether what was stored could not be taken as it was: then it is written also
     /// where nothing is counted, or it would have to be corrected again and again, and
     /// the wait would start anew each time.
     is_corrected: bool,
+}
+
+/// Which stored entries are not to be written again.
+#[derive(Default)]
+struct Gone {
+    /// The key's own: what it has done now is written instead.
+    own: u64,
+    /// Of nothing since then: a window ago.
+    before: Moment,
+    /// Their slots were needed.
+    evicted: Vec<u64>,
 }
 
 /// What one key has done.
@@ -289,6 +303,7 @@ struct Counted {
 }
 
 /// An entry as it is stored.
+#[derive(Clone, Copy)]
 struct Stored<'a> {
     tag: u64,
     since: Moment,
@@ -306,31 +321,38 @@ const MAGIC: u64 = u64::from_le_bytes(*b"TWFl\0\0\0\x01");
 
 /// Takes a value apart into the runs of the residue and the entries; `None` if it
 /// is damaged.
-fn stored(value: &[u8]) -> Option<(&[Word], Vec<Stored<'_>>)> {
+fn stored(value: &[u8]) -> Option<(&[Word], &[Word])> {
     let (words, cut) = value.as_chunks::<8>();
-    let ([magic, residue], mut rest) = words.split_first_chunk()?;
+    let ([magic, residue], rest) = words.split_first_chunk()?;
     if u64::from_le_bytes(*magic) != MAGIC || !cut.is_empty() {
         return None;
     }
     let residue = usize::try_from(u64::from_le_bytes(*residue)).ok()?;
-    let (residue, after) = rest.split_at_checked(residue)?;
-    rest = after;
-    let mut entries = Vec::with_capacity(SHAPE.slots);
-    while !rest.is_empty() {
-        let ([tag, since, inherited], after) = rest.split_first_chunk()?;
+    let (residue, entries) = rest.split_at_checked(residue)?;
+    let whole: usize = Entries(entries).map(|entry| entry.words.len()).sum();
+    (whole == entries.len()).then_some((residue, entries))
+}
+
+/// The entries in a row of words, up to one that is cut short.
+struct Entries<'a>(&'a [Word]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Stored<'a>;
+
+    fn next(&mut self) -> Option<Stored<'a>> {
+        let ([tag, since, inherited], after) = self.0.split_first_chunk()?;
         let (since, runs) = unpack(u64::from_le_bytes(*since));
         let own = after.get(..usize::from(runs))?;
-        let (words, next) = rest.split_at_checked(own.len().checked_add(3)?)?;
-        rest = next;
-        entries.push(Stored {
+        let (words, rest) = self.0.split_at_checked(own.len().checked_add(3)?)?;
+        self.0 = rest;
+        Some(Stored {
             tag: u64::from_le_bytes(*tag),
             since: Moment(since),
             inherited: u64::from_le_bytes(*inherited),
             own,
             words,
-        });
+        })
     }
-    Some((residue, entries))
 }
 
 impl Stored<'_> {
@@ -363,7 +385,18 @@ impl Counted {
     }
 }
 
-impl Bucket<'_> {
+impl<'a> Bucket<'a> {
+    /// The entries of other keys that still count.
+    fn others(&self) -> impl Iterator<Item = Stored<'a>> + '_ {
+        Entries(self.entries).filter(|entry| !self.is_gone(entry))
+    }
+
+    fn is_gone(&self, entry: &Stored<'_>) -> bool {
+        entry.tag == self.gone.own
+            || entry.last_at() <= self.gone.before
+            || self.gone.evicted.contains(&entry.tag)
+    }
+
     /// All that counts for the key of this bucket.
     fn history(&self) -> History {
         match &self.counted {
@@ -382,7 +415,7 @@ impl Bucket<'_> {
 
     /// Whether the key has no slot and there is none free.
     fn needs_room(&self, slots: usize) -> bool {
-        self.counted.is_none() && self.others.len() >= slots
+        self.counted.is_none() && self.others().count() >= slots
     }
 
     fn record(&mut self, tag: u64, at: Moment, inherited: u64) {
@@ -396,19 +429,33 @@ impl Bucket<'_> {
     }
 
     fn write(&self) -> Vec<u8> {
-        let others: usize = self.others.iter().map(|entry| entry.words.len()).sum();
         let own = self
             .counted
             .as_ref()
             .map_or(0, |counted| counted.own.len() + 3);
-        let mut out = Vec::with_capacity(8 * (2 + self.residue.len() + others + own));
+        let most = 2 + self.residue.len() + self.entries.len() + own;
+        let mut out = Vec::with_capacity(8 * most);
         push_word(&mut out, MAGIC);
         push_word(&mut out, self.residue.len() as u64);
         self.residue
             .words()
             .for_each(|word| push_word(&mut out, word));
-        for entry in &self.others {
-            out.extend_from_slice(entry.words.as_flattened());
+        // Neighbours that stay are copied at once: in most buckets that is all of them.
+        let mut rest = self.entries;
+        while !rest.is_empty() {
+            let length = |is_gone: bool, words: &[Word]| -> usize {
+                let alike = Entries(words).take_while(|entry| self.is_gone(entry) == is_gone);
+                alike.map(|entry| entry.words.len()).sum()
+            };
+            let (stay, after) = rest
+                .split_at_checked(length(false, rest))
+                .unwrap_or_default();
+            out.extend_from_slice(stay.as_flattened());
+            let gone = length(true, after);
+            if stay.is_empty() && gone == 0 {
+                break;
+            }
+            rest = after.get(gone..).unwrap_or_default();
         }
         if let Some(counted) = &self.counted {
             let runs = u16::try_from(counted.own.len()).unwrap_or(u16::MAX);

@@ -505,13 +505,13 @@ fn released(abandoned: u16) -> Settled {
     }
 }
 
-/// A bucket of a full table has 8 entries on average, 256 bytes that are copied in and
-/// out under the host's lock, and room for 24: of the 8,192 buckets of 65,536 nonces,
-/// one overflows before that many are in with a chance of 2 %.
+/// A bucket of a full table has 4 entries on average, 144 bytes that are copied in and
+/// out under the host's lock, and room for 16: of the 16,384 buckets of 65,536 nonces,
+/// one overflows before that many are in with a chance of less than 1 %.
 const SHAPE: Shape = Shape {
     most_in_one: 64,
-    slots: 24,
-    spare: 3,
+    slots: 16,
+    spare: 4,
 };
 
 /// The nonce's own bits are as good as any hash: nobody without the key chooses them.
