@@ -173,7 +173,7 @@ async fn the_ordering_upstream_takes_its_webhook_and_nothing_else() {
     let answer = client.send(&verified()).await;
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains("<Response"), "{}", answer.text());
-    for path in ["/", "/api/v1/whatsapp", "/api/v1/whatsapp/webhook/"] {
+    for path in ["/other", "/api/v1/whatsapp", "/api/v1/whatsapp/webhook/"] {
         let mut client = Http1::connect(address, envoy::new_address()).await;
         let other = wire::Request {
             target: path.into(),

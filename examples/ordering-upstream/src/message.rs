@@ -49,7 +49,7 @@ impl NewMessage {
     }
 }
 
-fn is_form(content_type: &str) -> bool {
+pub(crate) fn is_form(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
@@ -81,6 +81,10 @@ pub struct Message {
     pub nonce: String,
     /// The Twilio account, where the filter knows it.
     pub account: Option<String>,
+    /// As the request had it.
+    pub content_type: Option<String>,
+    /// Byte for byte.
+    pub body: Vec<u8>,
     /// What could be read of the body.
     pub parameters: Parameters,
 }

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::log;
 use crate::message::NewMessage;
-use crate::store::{Saved, Store};
+use crate::store::Store;
+use crate::store::inbox::Saved;
 use crate::verified::Verified;
 
 /// Where Twilio sends messages and status callbacks.

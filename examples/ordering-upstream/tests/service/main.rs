@@ -10,6 +10,13 @@
 )]
 
 mod answers;
+mod conversation;
 mod crash;
+#[path = "../support/harness.rs"]
 mod harness;
+mod kills;
+mod kitchen;
 mod lifecycle;
+mod replies;
+#[path = "../support/twilio.rs"]
+mod twilio;

@@ -1,10 +1,14 @@
 //! Starts the program, talks to it, and looks into its database from outside.
 
+// Each of the test programs uses a part of it.
+#![allow(dead_code)]
+
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -12,7 +16,7 @@ use tempfile::TempDir;
 
 pub(crate) const WEBHOOK: &str = "/api/v1/whatsapp/webhook";
 pub(crate) const TWIML: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response></Response>"#;
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with a database in it, which outlives the services that use it.
 pub(crate) struct Shop {
@@ -30,7 +34,21 @@ impl Shop {
     }
 
     pub(crate) fn start(&self) -> Service {
-        Service::start(&self.database())
+        self.start_with(&[])
+    }
+
+    /// With further variables.
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Service {
+        let mut command = program("127.0.0.1:0", &self.database());
+        command.envs(variables.iter().copied());
+        Service::start(command)
+    }
+
+    /// A single value, such as a count or a state.
+    pub(crate) fn value<T: rusqlite::types::FromSql>(&self, select: &str) -> T {
+        self.look_inside()
+            .query_row(select, [], |row| row.get(0))
+            .unwrap_or_else(|error| panic!("{select}: {error}"))
     }
 
     /// A second connection, as a shell on the file would be.
@@ -48,9 +66,18 @@ impl Shop {
     }
 
     pub(crate) fn wait_until_all_is_processed(&self) {
+        self.wait_until_none("messages WHERE processed_at IS NULL");
+    }
+
+    pub(crate) fn wait_until_all_is_sent(&self) {
+        self.wait_until_all_is_processed();
+        self.wait_until_none("replies WHERE state IN ('waiting', 'sending')");
+    }
+
+    fn wait_until_none(&self, what: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.count("messages WHERE processed_at IS NULL") > 0 {
-            assert!(Instant::now() < deadline, "messages were never processed");
+        while self.count(what) > 0 {
+            assert!(Instant::now() < deadline, "there are always {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -76,8 +103,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn start(database: &Path) -> Self {
-        let mut child = program("127.0.0.1:0", database).spawn().unwrap();
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
@@ -86,6 +113,16 @@ impl Service {
             .unwrap_or_else(|| panic!("no ready line but {line:?}"));
         let address = address.trim_end().parse().unwrap();
         Self { child, address }
+    }
+
+    /// Starts it with its standard error in a pipe.
+    pub(crate) fn start_and_hear(mut command: Command) -> (Self, ChildStderr) {
+        let mut service = Self::start({
+            command.stderr(Stdio::piped());
+            command
+        });
+        let stderr = service.child.stderr.take().unwrap();
+        (service, stderr)
     }
 
     /// SIGKILL: no handler runs, nothing is flushed.
@@ -109,8 +146,34 @@ impl Service {
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n");
+        self.request("GET", path, &[], "")
+    }
+
+    /// Any request. `headers` come after `Host`, unless they name another one.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head += &format!("host: {}\r\n", self.address);
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let length = body.len();
+        let request = format!("{head}content-length: {length}\r\n\r\n{body}");
         send(self.address, request.as_bytes()).unwrap()
+    }
+
+    /// A tap on a button of the kitchen's page.
+    pub(crate) fn tap(&self, order: i64, from: &str, to: &str) -> Answer {
+        let headers = [("content-type", "application/json"), ("x-kitchen", "1")];
+        let body = format!(r#"{{"from":"{from}","to":"{to}"}}"#);
+        self.request("POST", &format!("/orders/{order}/state"), &headers, &body)
     }
 }
 
@@ -146,8 +209,8 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
-            let (found, value) = line.split_once(": ")?;
-            found.eq_ignore_ascii_case(name).then_some(value)
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
@@ -156,19 +219,46 @@ impl Answer {
     }
 }
 
+/// A port below those that the kernel gives to connections, so that nobody takes it between now and its use.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(17);
+    for _ in 0..2_500 {
+        let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 2_500;
+        let port = 30_200 + offset as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port on 127.0.0.1");
+}
+
 /// 64 hex digits for a number.
 pub(crate) fn nonce(number: u64) -> String {
     format!("{number:064x}")
 }
 
-/// A message as Twilio writes it, with the parameters that matter here.
+/// A customer's message as Twilio writes it, with the parameters that matter here.
 pub(crate) fn form(sid: &str, text: &str) -> String {
+    form_of(sid, "15550001111", "Ana", &[("Body", text)])
+}
+
+/// The same from any customer, with any content.
+pub(crate) fn form_of(sid: &str, wa_id: &str, name: &str, content: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .append_pair("MessageSid", sid)
         .append_pair("AccountSid", "AC00000000000000000000000000000001")
-        .append_pair("From", "whatsapp:+15550001111")
-        .append_pair("Body", text)
+        .append_pair("From", &format!("whatsapp:+{wa_id}"))
+        .append_pair("To", "whatsapp:+14155238886")
+        .append_pair("WaId", wa_id)
+        .append_pair("ProfileName", name)
+        .extend_pairs(content)
         .finish()
+}
+
+/// A status callback.
+pub(crate) fn callback(sid: &str, status: &str) -> String {
+    form_of(sid, "14155238886", "", &[("MessageStatus", status)])
 }
 
 /// A webhook as the filter passes it on.
@@ -193,7 +283,7 @@ pub(crate) fn post(address: SocketAddr, nonce: &str, body: &str) -> io::Result<A
     send(address, request(nonce, body).as_bytes())
 }
 
-/// Sends bytes and reads an answer that ends with the connection.
+/// Sends bytes and reads the answer.
 pub(crate) fn send(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -203,19 +293,35 @@ pub(crate) fn send(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
 
 pub(crate) fn read_answer(mut stream: TcpStream) -> io::Result<Answer> {
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let cut_short = || io::Error::from(io::ErrorKind::UnexpectedEof);
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(cut_short)?;
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let answer = Answer {
-        status: status.ok_or_else(cut_short)?,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    };
-    // A connection that broke in the middle of a body is no answer.
-    match answer.header("content-length").map(str::parse::<usize>) {
-        Some(Ok(length)) if answer.body.len() == length => Ok(answer),
-        _ => Err(cut_short()),
+    let mut buffer = [0; 16 * 1024];
+    // Until it is whole and not until the connection ends, since ChromeDriver takes its time with that.
+    loop {
+        let length = stream.read(&mut buffer)?;
+        bytes.extend_from_slice(&buffer[..length]);
+        match parse(&bytes) {
+            Some(answer) => return Ok(answer),
+            // A connection that broke in the middle of a body is no answer.
+            None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => {}
+        }
     }
+}
+
+/// The answer, if all of it is there.
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut answer = Answer {
+        status: head.split(' ').nth(1)?.parse().ok()?,
+        head,
+        body: String::new(),
+    };
+    if answer.header("transfer-encoding").is_some() {
+        // Envoy's own pages. Their status is all that anybody wants to know.
+        return bytes.ends_with(b"\r\n0\r\n\r\n").then_some(answer);
+    }
+    let length: usize = answer.header("content-length")?.parse().ok()?;
+    let body = bytes[end + 4..].get(..length)?;
+    answer.body = String::from_utf8_lossy(body).into_owned();
+    Some(answer)
 }
