@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Moment(pub u64);
 
 /// A span of time in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub u64);
 
 impl Moment {

@@ -113,6 +113,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
 }
 
 fn done(status: u32) -> Result<(), HostError> {
@@ -346,6 +347,12 @@ pub(super) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric, Host
     let status =
         unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
     done(status).map(|()| Metric(id))
+}
+
+/// Sets a gauge.
+pub(super) fn record(metric: Metric, value: u64) {
+    // SAFETY: no memory is passed. A metric that does not count stops nothing.
+    unsafe { proxy_record_metric(metric.0, value) };
 }
 
 /// Adds to a metric. Adding nothing is an error to the host, and skipped here.

@@ -21,6 +21,7 @@ pub(super) struct Metrics {
     nonces_evicted: Metric,
     nonces_refused_for_space: Metric,
     nonces_in_use: Metric,
+    nonces_last_evicted_age: Metric,
     store_conflicts: Metric,
     store_errors: Metric,
 }
@@ -56,7 +57,8 @@ impl Metrics {
             nonces_released: counter("nonces_released")?,
             nonces_evicted: counter("nonces_evicted")?,
             nonces_refused_for_space: counter("nonces_refused_for_space")?,
-            nonces_in_use: host::define_metric(MetricKind::Gauge, &full_name("nonces_in_use"))?,
+            nonces_in_use: gauge("nonces_in_use")?,
+            nonces_last_evicted_age: gauge("nonces_last_evicted_age_seconds")?,
             store_conflicts: counter("store_cas_retries")?,
             store_errors: counter("store_errors")?,
         })
@@ -88,6 +90,9 @@ impl Metrics {
         host::increment(self.nonces_in_use, change.entries);
         let evicted = i64::try_from(change.evicted).unwrap_or(i64::MAX);
         host::increment(self.nonces_evicted, evicted);
+        if evicted > 0 {
+            host::record(self.nonces_last_evicted_age, change.evicted_age.0 / 1000);
+        }
     }
 
     /// A nonce was given up for the sender's retry.
@@ -112,6 +117,10 @@ fn full_name(name: &str) -> String {
 
 fn counter(name: &str) -> Result<Metric, HostError> {
     host::define_metric(MetricKind::Counter, &full_name(name))
+}
+
+fn gauge(name: &str) -> Result<Metric, HostError> {
+    host::define_metric(MetricKind::Gauge, &full_name(name))
 }
 
 /// A label in `[a-z0-9_-]`.

@@ -110,6 +110,8 @@ pub struct Change {
     pub entries: i64,
     /// How many entries were forgotten before their time to make room.
     pub evicted: u64,
+    /// How long ago the last of them was accepted.
+    pub evicted_age: Span,
 }
 
 impl NonceTable {
@@ -300,7 +302,7 @@ impl NonceTable {
                 state: State::Pending { abandoned },
                 claim: id,
             });
-            let change = bucket.change_from(before, evicted);
+            let change = bucket.grown_from(before, evicted);
             Step::Write(bucket.write(), Claimed::Yes(claim, change))
         })
     }
@@ -412,7 +414,7 @@ impl NonceTable {
                     state: State::Kept,
                     claim: claim.id,
                 });
-                let change = bucket.change_from(before, evicted);
+                let change = bucket.grown_from(before, evicted);
                 return Step::Write(bucket.write(), change);
             };
             let state = match outcome(abandoned) {
@@ -430,16 +432,18 @@ impl NonceTable {
                     };
                     bucket.replace(place, settled);
                 }
-                None => bucket.remove(place),
+                None => {
+                    bucket.remove(place);
+                }
             }
-            let change = bucket.change_from(before, 0);
+            let change = bucket.grown_from(before, Change::default());
             Step::Write(bucket.write(), change)
         })
     }
 
-    /// Makes room for one more entry, and says how many had to go; `None` if none can.
-    fn make_room(&self, bucket: &mut Bucket, layout: &Layout, now: Moment) -> Option<u64> {
-        let mut evicted = 0;
+    /// Makes room for one more entry, and says what had to go; `None` if nothing can.
+    fn make_room(&self, bucket: &mut Bucket, layout: &Layout, now: Moment) -> Option<Change> {
+        let mut change = Change::default();
         while bucket.len() >= layout.buckets.slots() {
             let victim = match bucket.oldest(|entry| !entry.must_stay(now)) {
                 Some(victim) => victim,
@@ -449,10 +453,13 @@ impl NonceTable {
                     OnFull::Reject => return None,
                 },
             };
-            bucket.remove(victim);
-            evicted += 1;
+            if let Some(victim) = bucket.remove(victim) {
+                let accepted = victim.keep_until.before(self.rules.keep);
+                change.evicted_age = now.since(accepted);
+            }
+            change.evicted += 1;
         }
-        Some(evicted)
+        Some(change)
     }
 
     /// How many entries a bucket may grow to. The capacity of another configuration

@@ -190,10 +190,11 @@ impl Bucket {
         self.entries.push(entry.stored());
     }
 
-    pub(super) fn remove(&mut self, place: usize) {
-        if place < self.entries.len() {
-            self.entries.swap_remove(place);
+    pub(super) fn remove(&mut self, place: usize) -> Option<Remembered> {
+        if place >= self.entries.len() {
+            return None;
         }
+        Remembered::read(&self.entries.swap_remove(place))
     }
 
     pub(super) fn replace(&mut self, place: usize, entry: Remembered) {
@@ -267,10 +268,11 @@ impl Bucket {
         });
     }
 
-    pub(super) fn change_from(&self, before: usize, evicted: u64) -> Change {
+    /// What a write has changed, given what it has evicted.
+    pub(super) fn grown_from(&self, before: usize, evicted: Change) -> Change {
         Change {
             entries: self.entries.len() as i64 - before as i64,
-            evicted,
+            ..evicted
         }
     }
 }

@@ -186,7 +186,8 @@ fn a_full_table_refuses_until_something_need_not_be_remembered() {
         change,
         Change {
             entries: 0,
-            evicted: 1
+            evicted: 1,
+            evicted_age: Span::seconds(301),
         }
     );
     fixture
