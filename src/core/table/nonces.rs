@@ -21,51 +21,15 @@
 
 mod bucket;
 mod layouts;
+mod terms;
 
-use crate::core::clock::{Moment, Span};
+use crate::core::clock::Moment;
 use crate::core::signature::key::Nonce;
 use crate::core::table::buckets::{Buckets, Shape};
 use crate::core::table::store::{SharedStore, Step, StoreError, update};
 use bucket::{Bucket, Remembered, State};
 use layouts::{Generation, Layout, Use};
-
-/// What happens to a new request when all that is remembered must be remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFull {
-    /// It is refused.
-    Reject,
-    /// The oldest is forgotten, though it must not be.
-    EvictOldest,
-}
-
-/// How long nonces are remembered, and how many.
-#[derive(Clone, Debug)]
-pub struct NonceRules {
-    /// How long after its acceptance a request must be remembered.
-    pub window: Span,
-    /// How long it is remembered while there is room.
-    pub keep: Span,
-    /// The longest that any request must be remembered, of whichever webhook: the
-    /// window, or until a timestamp from the future has gone stale.
-    pub longest: Span,
-    /// How many requests are remembered.
-    pub capacity: usize,
-    /// What happens when there is no room.
-    pub on_full: OnFull,
-}
-
-/// For how long a claim stands whose request got no answer and was not ended either,
-/// which happens only if the worker's VM died. It is at least as long as any
-/// sensible route timeout, so that a claim never lapses under a request that is
-/// still on its way.
-pub const IN_FLIGHT: Span = Span::seconds(60);
-
-/// How often a request may be tried again after its sender left before the answer.
-///
-/// The upstream may or may not have taken such a request. Twilio gives up after
-/// 15 s and may retry, so the retry passes; but who holds a captured request could
-/// send it and hang up as often as he likes, so it passes only this often.
-pub const MOST_ABANDONED: u16 = 3;
+pub use terms::{Change, Claim, Claimed, IN_FLIGHT, MOST_ABANDONED, NonceRules, OnFull};
 
 /// The table of accepted requests.
 pub struct NonceTable {
@@ -73,45 +37,6 @@ pub struct NonceTable {
     /// the order in which all workers claim in them.
     layouts: Vec<Layout>,
     rules: NonceRules,
-}
-
-/// A nonce that this request, and no other, has claimed.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    nonce: Nonce,
-    id: u64,
-    remember_until: Moment,
-}
-
-impl Claim {
-    /// What was claimed.
-    pub fn nonce(&self) -> Nonce {
-        self.nonce
-    }
-}
-
-/// How a claim ended.
-#[derive(Debug)]
-pub enum Claimed {
-    /// This request is the one.
-    Yes(Claim, Change),
-    /// It was accepted before, or is just on its way to the upstream.
-    Duplicate,
-    /// There is no room.
-    Full,
-    /// The bucket was damaged, and refuses until what was lost no longer matters.
-    Damaged,
-}
-
-/// What a write changed, for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// By how much the number of entries grew.
-    pub entries: i64,
-    /// How many entries were forgotten before their time to make room.
-    pub evicted: u64,
-    /// How long ago the last of them was accepted.
-    pub evicted_age: Span,
 }
 
 impl NonceTable {

@@ -1,5 +1,6 @@
 use super::bucket::MAGIC;
 use super::*;
+use crate::core::clock::Span;
 use crate::core::table::memory::MemoryStore;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;

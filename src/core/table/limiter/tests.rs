@@ -1,0 +1,200 @@
+use super::*;
+use crate::core::table::memory::MemoryStore;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const START: Moment = Moment(1_800_000_000_000);
+
+fn limiter(requests: u32, seconds: u64, capacity: usize) -> Limiter {
+    let window = Span::seconds(seconds);
+    Limiter::new("test", Limit { requests, window }, capacity)
+}
+
+fn at(millis: u64) -> Moment {
+    START.after(Span(millis))
+}
+
+fn take(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> Taken {
+    limiter
+        .take(store, spread(whom), now)
+        .expect("the memory store does not fail")
+}
+
+/// As evenly as the keyed hash spreads addresses.
+fn spread(whom: u64) -> u64 {
+    whom.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn passes(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> bool {
+    matches!(take(limiter, store, whom, now), Taken::Passed(_))
+}
+
+#[test]
+fn sixty_pass_and_the_sixty_first_does_not() {
+    let (limiter, store) = (limiter(60, 60, 100), MemoryStore::new());
+    for request in 0..60 {
+        assert!(passes(&limiter, &store, 1, at(request)), "{request}");
+    }
+    assert_eq!(
+        take(&limiter, &store, 1, at(60)),
+        Taken::Refused(Span(59_940))
+    );
+    assert!(passes(&limiter, &store, 2, at(60)), "another key");
+    assert!(!passes(&limiter, &store, 1, at(59_999)));
+    assert!(passes(&limiter, &store, 1, at(60_000)));
+    assert!(!passes(&limiter, &store, 1, at(60_000)));
+    assert!(passes(&limiter, &store, 1, at(60_001)));
+}
+
+#[test]
+fn who_waits_as_long_as_told_passes_and_a_millisecond_less_does_not() {
+    for requests in [1, 5, 64, 65, 1000, 100_000] {
+        let (limiter, store) = (limiter(requests, 7, 10), MemoryStore::new());
+        let mut now = START;
+        for _ in 0..requests {
+            assert!(passes(&limiter, &store, 1, now));
+            now = now.after(Span(u64::from(requests < 2000)));
+        }
+        let Taken::Refused(wait) = take(&limiter, &store, 1, now) else {
+            panic!("one too many");
+        };
+        assert!(
+            !passes(&limiter, &store, 1, now.after(Span(wait.0 - 1))),
+            "{requests}"
+        );
+        assert!(passes(&limiter, &store, 1, now.after(wait)), "{requests}");
+    }
+}
+
+#[test]
+fn in_no_window_more_than_the_limit_passes() {
+    // Bursts that a fixed window would let through twice, at every phase.
+    for (requests, capacity) in [(3, 1), (60, 1), (70, 1), (200, 4)] {
+        let (limiter, store) = (limiter(requests, 1, capacity), MemoryStore::new());
+        let mut passed = Vec::new();
+        let mut random = 12345_u64;
+        let mut now = START;
+        for _ in 0..20_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            now = now.after(Span((random >> 33) % 9));
+            if passes(&limiter, &store, 1, now) {
+                passed.push(now);
+            }
+        }
+        let limit = requests as usize;
+        for pair in passed.windows(limit + 1) {
+            let span = pair[limit].since(pair[0]);
+            assert!(span >= Span(1000), "{requests}: {span:?}");
+        }
+        assert!(
+            passed.len() > limit * 10,
+            "the limiter lets hardly anything through"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_other_keys_does_not_reset_a_counter() {
+    let (limiter, store) = (limiter(5, 60, 64), MemoryStore::new());
+    for whom in [1, 2] {
+        for request in 0..5 - (whom - 1) {
+            assert!(passes(&limiter, &store, whom, at(request)));
+        }
+    }
+    for other in 0..100_000 {
+        take(&limiter, &store, 1000 + other, at(100 + other / 10));
+    }
+    assert!(
+        !passes(&limiter, &store, 1, at(20_000)),
+        "it was limited and must be still"
+    );
+    let more = (0..5)
+        .filter(|_| passes(&limiter, &store, 2, at(20_000)))
+        .count();
+    assert!(more <= 1, "it had one left, and {more} passed");
+    assert!(store.keys() as u64 <= limiter.keys());
+    assert!(
+        passes(&limiter, &store, 1, at(80_001)),
+        "a window later it is free"
+    );
+}
+
+#[test]
+fn newcomers_pass_while_the_flood_is_within_capacity_times_limit() {
+    let (limiter, store) = (limiter(60, 60, 1024), MemoryStore::new());
+    for other in 0..20_000 {
+        take(&limiter, &store, 1000 + other, at(other));
+    }
+    let refused = (0..1000).filter(|whom| !passes(&limiter, &store, *whom, at(20_000)));
+    assert_eq!(refused.count(), 0);
+}
+
+#[test]
+fn a_flood_costs_no_memory() {
+    let (limiter, store) = (limiter(60, 60, 256), MemoryStore::new());
+    for other in 0..50_000 {
+        take(&limiter, &store, other, at(other));
+    }
+    let most = limiter.keys() as usize * (16 + 64 * 8 + 16 * (24 + 8 * 60));
+    assert!(store.bytes() <= most, "{} of {most}", store.bytes());
+}
+
+#[test]
+fn what_is_withdrawn_does_not_count() {
+    let (limiter, store) = (limiter(2, 60, 10), MemoryStore::new());
+    assert!(passes(&limiter, &store, 1, at(0)));
+    let Taken::Passed(pass) = take(&limiter, &store, 1, at(1)) else {
+        panic!("the second passes");
+    };
+    limiter
+        .withdraw(&store, spread(1), pass, at(2))
+        .expect("withdrawn");
+    assert!(passes(&limiter, &store, 1, at(3)));
+    assert!(!passes(&limiter, &store, 1, at(4)));
+}
+
+#[test]
+fn peeking_counts_nothing() {
+    let (limiter, store) = (limiter(1, 60, 10), MemoryStore::new());
+    for _ in 0..3 {
+        assert_eq!(limiter.peek(&store, spread(1), START), Ok(None));
+    }
+    assert!(passes(&limiter, &store, 1, START));
+    assert_eq!(
+        limiter.peek(&store, spread(1), START),
+        Ok(Some(Span(60_000)))
+    );
+}
+
+#[test]
+fn a_clock_that_goes_back_frees_nobody_and_locks_nobody_out_for_long() {
+    let (limiter, store) = (limiter(2, 60, 10), MemoryStore::new());
+    let ahead = at(1_000_000_000);
+    assert!(passes(&limiter, &store, 1, ahead));
+    assert!(passes(&limiter, &store, 1, ahead));
+    assert!(!passes(&limiter, &store, 1, START));
+    let Taken::Refused(wait) = take(&limiter, &store, 1, START) else {
+        panic!("it is limited");
+    };
+    assert!(wait <= Span(60_000), "{wait:?}");
+}
+
+#[test]
+fn a_damaged_bucket_lets_nothing_through_for_one_window() {
+    for damage in [
+        &b""[..],
+        b"x",
+        b"12345678",
+        &[0xFF; 64],
+        &[MAGIC.to_le_bytes(), [9; 8]].concat(),
+    ] {
+        let (limiter, store) = (limiter(2, 60, 10), MemoryStore::new());
+        assert!(passes(&limiter, &store, 1, START));
+        assert!(store.host_set(&store.key_names()[0], damage, 0));
+        assert!(!passes(&limiter, &store, 1, at(1)), "{damage:?}");
+        assert!(!passes(&limiter, &store, 1, at(60_000)), "{damage:?}");
+        assert!(passes(&limiter, &store, 1, at(60_001)), "{damage:?}");
+    }
+}
