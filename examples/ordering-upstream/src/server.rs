@@ -92,7 +92,8 @@ pub fn router(app: App, guard: Guard) -> Router {
         .route("/orders.json", get(kitchen::list))
         .route("/orders/{number}/state", post(kitchen::move_order))
         .route("/messages", get(inspection::messages))
-        .layer(from_fn_with_state(guard, guard::guard));
+        // On these routes only: to any other path the answer is 404, whoever asks.
+        .route_layer(from_fn_with_state(guard, guard::guard));
     Router::new()
         .route(webhook::PATH, post(webhook::receive))
         .layer(DefaultBodyLimit::max(webhook::MAX_BODY_BYTES))
