@@ -230,19 +230,20 @@ impl Stream {
         }
         let webhook = facts.webhook.and_then(|place| settings.webhooks.get(place));
         let allow = webhook.map_or(&[][..], |webhook| &webhook.methods);
-        self.stage = Stage::Refused;
-        if refusal.send(request_id, allow).is_err() {
-            host::log(Level::Error, "twilio_webhook: a refusal cannot be sent");
-        }
-        Action::Pause
+        self.answer(refusal, request_id, allow)
     }
 
     /// Something failed that never should: the request is refused.
     fn fail(&mut self, what: &str) -> Action {
-        self.stage = Stage::Refused;
         host::log(Level::Error, &format!("twilio_webhook internal: {what}"));
-        let refusal = Refusal::from(Reason::Internal);
-        if refusal.send(&request_id(), &[]).is_err() {
+        self.answer(&Refusal::from(Reason::Internal), &request_id(), &[])
+    }
+
+    /// The refusal goes out, and nothing of the request goes on, whether it could be
+    /// sent or not.
+    fn answer(&mut self, refusal: &Refusal, request_id: &str, allow: &[String]) -> Action {
+        self.stage = Stage::Refused;
+        if refusal.send(request_id, allow).is_err() {
             host::log(Level::Error, "twilio_webhook: a refusal cannot be sent");
         }
         Action::Pause

@@ -97,7 +97,7 @@ pub(crate) fn unpack(word: u64) -> (u64, u16) {
 const LAST_MOMENT: u64 = (1 << 48) - 1;
 
 /// Reads a value of 64-bit little-endian words.
-pub(crate) fn words(value: &[u8]) -> Option<impl Iterator<Item = u64> + Clone + '_> {
+pub(crate) fn words(value: &[u8]) -> Option<impl Iterator<Item = u64> + '_> {
     let (chunks, rest) = value.as_chunks::<8>();
     rest.is_empty()
         .then(|| chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)))

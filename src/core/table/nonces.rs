@@ -78,8 +78,11 @@ impl NonceTable {
 
     /// How many keys the table has for itself.
     pub fn own_keys(&self) -> u64 {
-        let own = self.layouts.iter().find(|layout| layout.is_own());
-        own.map_or(0, |own| own.buckets.count())
+        self.own().map_or(0, |own| own.buckets.count())
+    }
+
+    fn own(&self) -> Option<&Layout> {
+        self.layouts.iter().find(|layout| layout.is_own())
     }
 
     /// How many keys the table can ever have in the store, those of earlier
@@ -395,8 +398,7 @@ impl NonceTable {
         if layout.is_own() {
             return slots;
         }
-        let own = self.layouts.iter().find(|layout| layout.is_own());
-        let total = own.map_or(0, |own| {
+        let total = self.own().map_or(0, |own| {
             let slots = own.buckets.slots() as u64;
             own.buckets.count().saturating_mul(slots)
         });
