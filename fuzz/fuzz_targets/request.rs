@@ -15,7 +15,7 @@ use twilio_webhook_filter::core::refusal::Reason;
 use twilio_webhook_filter::core::request::client::Client;
 use twilio_webhook_filter::core::request::headers::Headers;
 use twilio_webhook_filter::core::request::rules::HashKey;
-use twilio_webhook_filter::core::request::state::{Arrival, Filter, Surroundings};
+use twilio_webhook_filter::core::request::state::{Next, Filter, Surroundings};
 use twilio_webhook_filter::core::request::verdict::Outcome;
 use twilio_webhook_filter::core::signature::form::Form;
 use twilio_webhook_filter::core::table::memory::MemoryStore;
@@ -100,10 +100,14 @@ fuzz_target!(|input: Input<'_>| {
     };
     let outcome = |claim_id| {
         let client = Client::from_source_address(input.client);
-        match filter.arrive(Headers::new(&headers), client, around) {
-            Arrival::Decided(verdict) => verdict.outcome,
-            Arrival::Held(held) => held.complete(input.body, claim_id, around).outcome,
-        }
+        let next = match filter.arrive(Headers::new(&headers), client, around) {
+            Next::Held(held) => held.complete(input.body, claim_id, around),
+            next => next,
+        };
+        let Next::Decided(verdict) = next else {
+            panic!("shared data answers at once")
+        };
+        verdict.outcome
     };
     match outcome(1) {
         Outcome::Accepted(accepted) => {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod diagnosis;
 pub mod freshness;
+pub mod redis;
 pub mod refusal;
 pub mod request;
 pub mod routes;

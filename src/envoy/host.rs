@@ -19,14 +19,23 @@ const CAS_MISMATCH: u32 = 8;
 /// `proxy_map_type_t`
 #[derive(Clone, Copy)]
 pub(super) enum Map {
-    RequestHeaders = 0,
-    ResponseHeaders = 2,
+    Request = 0,
+    Response = 2,
+    CallResponse = 6,
+}
+
+/// `proxy_stream_type_t`
+#[derive(Clone, Copy)]
+pub(super) enum Direction {
+    Request = 0,
+    Response = 1,
 }
 
 /// `proxy_buffer_type_t`
 #[derive(Clone, Copy)]
 pub(super) enum Buffer {
     RequestBody = 0,
+    CallResponseBody = 4,
     PluginConfiguration = 7,
 }
 
@@ -43,6 +52,7 @@ pub(super) enum Level {
 pub(super) enum MetricKind {
     Counter = 0,
     Gauge = 1,
+    Histogram = 2,
 }
 
 /// A metric that was defined.
@@ -111,6 +121,9 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_continue_stream(direction: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -175,6 +188,19 @@ pub(super) fn buffer(kind: Buffer, most: usize) -> Result<Vec<u8>, HostError> {
     Ok(returned.bytes(status)?.unwrap_or_default())
 }
 
+/// A buffer of just this size.
+///
+/// # Errors
+/// Also if there is less of it.
+pub(super) fn whole_buffer(kind: Buffer, size: usize) -> Result<Vec<u8>, HostError> {
+    let bytes = buffer(kind, size)?;
+    if bytes.len() == size {
+        Ok(bytes)
+    } else {
+        Err(HostError(NOT_FOUND))
+    }
+}
+
 /// All headers, serialised: see [`pairs`].
 pub(super) fn headers(map: Map) -> Result<Vec<u8>, HostError> {
     let mut returned = Returned::nothing();
@@ -230,7 +256,7 @@ pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostErro
     // SAFETY: as in `log`.
     done(unsafe {
         proxy_replace_header_map_value(
-            Map::RequestHeaders as u32,
+            Map::Request as u32,
             name.as_ptr(),
             name.len(),
             value.as_ptr(),
@@ -242,9 +268,7 @@ pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostErro
 /// Removes a request header, however often it is there.
 pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
     // SAFETY: as in `log`.
-    done(unsafe {
-        proxy_remove_header_map_value(Map::RequestHeaders as u32, name.as_ptr(), name.len())
-    })
+    done(unsafe { proxy_remove_header_map_value(Map::Request as u32, name.as_ptr(), name.len()) })
 }
 
 /// A property of the request; the parts of `path` are separated by zero bytes.
@@ -324,6 +348,25 @@ pub(super) fn send_local_response(
     })
 }
 
+/// Lets a stream that was paused go on.
+pub(super) fn resume(direction: Direction) -> Result<(), HostError> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_continue_stream(direction as u32) })
+}
+
+/// Has the host functions work on another context, until the end of this callback or
+/// the next call.
+pub(super) fn set_effective_context(context: u32) -> Result<(), HostError> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Has the root context called back every so many milliseconds.
+pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), HostError> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
 /// The reverse of [`pairs`].
 fn serialise(headers: &[(&str, &str)]) -> Vec<u8> {
     let size = |text: &str| u32::try_from(text.len()).unwrap_or(0).to_le_bytes();
@@ -349,7 +392,7 @@ pub(super) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric, Host
     done(status).map(|()| Metric(id))
 }
 
-/// Sets a gauge.
+/// Sets a gauge, or adds to a histogram.
 pub(super) fn record(metric: Metric, value: u64) {
     // SAFETY: no memory is passed. A metric that does not count stops nothing.
     unsafe { proxy_record_metric(metric.0, value) };

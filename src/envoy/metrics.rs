@@ -5,6 +5,8 @@
 //! webhook and verdict has a metric of its own, defined with the configuration:
 //! a fixed set, whatever is requested.
 
+use std::time::Duration;
+
 use crate::core::config::settings::Settings;
 use crate::core::refusal::Reason;
 use crate::core::request::verdict::{ACCEPTED, EXEMPT, Facts, Outcome, UNCHECKED};
@@ -24,6 +26,12 @@ pub(super) struct Metrics {
     nonces_last_evicted_age: Metric,
     store_conflicts: Metric,
     store_errors: Metric,
+    store_callouts: Metric,
+    store_callout_failures: Metric,
+    store_callout_microseconds: Metric,
+    store_circuits_open: Metric,
+    store_fallbacks: Metric,
+    store_settlements_lost: Metric,
 }
 
 /// Where a request belongs to no webhook.
@@ -61,6 +69,12 @@ impl Metrics {
             nonces_last_evicted_age: gauge("nonces_last_evicted_age_seconds")?,
             store_conflicts: counter("store_cas_retries")?,
             store_errors: counter("store_errors")?,
+            store_callouts: counter("store_callouts")?,
+            store_callout_failures: counter("store_callout_failures")?,
+            store_callout_microseconds: histogram("store_callout_microseconds")?,
+            store_circuits_open: gauge("store_circuits_open")?,
+            store_fallbacks: counter("store_fallbacks")?,
+            store_settlements_lost: counter("store_settlements_lost")?,
         })
     }
 
@@ -81,6 +95,9 @@ impl Metrics {
                 Reason::StoreUnavailable => host::increment(self.store_errors, 1),
                 _ => {}
             }
+        }
+        if facts.decided_here {
+            host::increment(self.store_fallbacks, 1);
         }
         self.count_change(facts.change);
     }
@@ -105,6 +122,35 @@ impl Metrics {
         host::increment(self.store_errors, 1);
     }
 
+    /// Redis is asked.
+    pub(super) fn count_callout(&self) {
+        host::increment(self.store_callouts, 1);
+    }
+
+    /// It did not answer, or not with what can be used.
+    pub(super) fn count_callout_failure(&self) {
+        host::increment(self.store_callout_failures, 1);
+    }
+
+    /// How long a question to Redis took, answered or not.
+    pub(super) fn record_callout(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        host::record(self.store_callout_microseconds, micros);
+    }
+
+    /// By how much the number of workers grew that do not ask Redis for now.
+    pub(super) fn count_open_circuits(&self, more: i64) {
+        host::increment(self.store_circuits_open, more);
+    }
+
+    /// What Redis was to be told of upstreams' answers, and never was.
+    pub(super) fn count_lost_settlements(&self, lost: u64) {
+        host::increment(
+            self.store_settlements_lost,
+            i64::try_from(lost).unwrap_or(i64::MAX),
+        );
+    }
+
     /// Compare-and-swaps that another worker made fail.
     pub(super) fn count_conflicts(&self, conflicts: i64) {
         host::increment(self.store_conflicts, conflicts);
@@ -117,6 +163,10 @@ fn full_name(name: &str) -> String {
 
 fn counter(name: &str) -> Result<Metric, HostError> {
     host::define_metric(MetricKind::Counter, &full_name(name))
+}
+
+fn histogram(name: &str) -> Result<Metric, HostError> {
+    host::define_metric(MetricKind::Histogram, &full_name(name))
 }
 
 fn gauge(name: &str) -> Result<Metric, HostError> {

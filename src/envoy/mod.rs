@@ -4,12 +4,14 @@
 //! - [`root`]: one for each worker: configuration, and a context for each request
 //! - [`stream`]: one for each request: Envoy's callbacks, driving the core's states
 //! - [`reply`]: what a refused sender gets
+//! - [`callout`]: questions to Redis, and their answers
 //! - [`shared_data`]: Envoy's shared data as the core's store
 //! - [`metrics`], [`log`]: what an operator gets
 
 // Entry points and host functions need it; each use says why it is sound.
 #![allow(unsafe_code)]
 
+mod callout;
 mod host;
 mod log;
 mod metrics;
@@ -22,5 +24,5 @@ use proxy_wasm::types::LogLevel;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+    proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
 }}

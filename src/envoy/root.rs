@@ -9,15 +9,20 @@ use siphasher::sip::SipHasher24;
 
 use crate::core::config::load::load;
 use crate::core::config::settings::{Mode, Settings};
+use crate::core::redis::question::Question;
+use crate::core::redis::reply::Reply;
 use crate::core::request::state::Filter;
+use crate::envoy::callout::{Call, Came};
 use crate::envoy::host::{self, Buffer, Level};
 use crate::envoy::log::Log;
 use crate::envoy::metrics::Metrics;
 use crate::envoy::shared_data::{SharedData, random_word};
-use crate::envoy::stream::{Stream, around};
+use crate::envoy::stream::{Stream, around, now};
 
 /// What all requests of one worker and configuration share.
 pub(super) struct Worker {
+    /// The number of the root context.
+    pub(super) context: u32,
     /// The decisions.
     pub(super) filter: Rc<Filter>,
     /// Nonces and counters.
@@ -31,12 +36,26 @@ pub(super) struct Worker {
 }
 
 /// The worker, once it is configured.
-#[derive(Default)]
 pub(super) struct Root {
+    context: u32,
     worker: Option<Rc<Worker>>,
+    /// What Redis is being told.
+    telling: Option<(Question, Call)>,
 }
 
+/// How often Redis is told what upstreams have answered. Until then their requests
+/// count as on their way, which refuses repeats just the same.
+const TELL_EVERY_MS: u32 = 50;
+
 impl Root {
+    pub(super) fn new(context: u32) -> Root {
+        Root {
+            context,
+            worker: None,
+            telling: None,
+        }
+    }
+
     fn configure(&mut self) -> Result<(), String> {
         let json = host::buffer(Buffer::PluginConfiguration, usize::MAX)
             .map_err(|error| format!("the configuration cannot be read ({error:?})"))?;
@@ -55,7 +74,12 @@ impl Root {
             .map_err(unusable)?;
         // Workers that start at once race for who is first; that is no sign of load.
         store.take_conflicts();
+        if filter.redis().is_some() {
+            host::set_tick_period(TELL_EVERY_MS)
+                .map_err(|error| format!("there is no timer ({error:?})"))?;
+        }
         self.worker = Some(Rc::new(Worker {
+            context: self.context,
             log,
             filter: Rc::new(filter),
             store,
@@ -63,6 +87,50 @@ impl Root {
             claims: random_word(),
         }));
         Ok(())
+    }
+
+    /// Tells Redis what upstreams have answered.
+    fn tell(&mut self) {
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        let Some(redis) = worker.filter.redis() else {
+            return;
+        };
+        let now = now();
+        if redis.unsettled.is_due() && redis.circuit.allows(now) {
+            let settlements = redis.unsettled.send(now);
+            if settlements.is_empty() {
+                redis.unsettled.arrived();
+            } else {
+                let question = redis.settle(&settlements, now);
+                match Call::send(&worker, redis, &question, self.context) {
+                    Ok(call) => self.telling = Some((question, call)),
+                    Err(_) => redis.unsettled.failed(),
+                }
+            }
+        }
+        worker
+            .metrics
+            .count_lost_settlements(redis.unsettled.take_lost());
+    }
+
+    /// Redis has been told, or not.
+    fn told(&mut self, token: u32, answer: (usize, usize)) {
+        let Some((question, call)) = self.telling.take_if(|(_, call)| call.is(token)) else {
+            return;
+        };
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        let Some(redis) = worker.filter.redis() else {
+            return;
+        };
+        match call.answered(&worker, redis, &question, self.context, answer) {
+            Came::SentAgain(call) => self.telling = Some((question, call)),
+            Came::Answer(Ok(Reply::Settled)) => redis.unsettled.arrived(),
+            Came::Answer(_) => redis.unsettled.failed(),
+        }
     }
 }
 
@@ -93,7 +161,17 @@ fn say_what_is_unusual(settings: &Settings, store: &SharedData, json: &[u8]) {
     }
 }
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        headers: usize,
+        body_size: usize,
+        _trailers: usize,
+    ) {
+        self.told(token, (headers, body_size));
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
@@ -107,6 +185,10 @@ impl RootContext for Root {
                 false
             }
         }
+    }
+
+    fn on_tick(&mut self) {
+        self.tell();
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {

@@ -4,6 +4,9 @@
 //! extra empty piece of data, or with the trailers, in which case no data call says
 //! so (coraza-proxy-wasm#289, #306). Every one of these leads to [`Stream::complete`].
 //! Headers are held all the while, which needs `allow_on_headers_stop_iteration`.
+//!
+//! Where Redis is asked, its answer comes in a callback of its own, and the request is
+//! held until then, whatever else arrives.
 
 use std::hash::Hasher;
 use std::mem;
@@ -16,14 +19,19 @@ use siphasher::sip::SipHasher24;
 
 use crate::core::clock::Moment;
 use crate::core::config::settings::Mode;
+use crate::core::redis::question::Question;
+use crate::core::redis::reply::{Failure, Reply};
+use crate::core::redis::shared::SharedRedis;
+use crate::core::redis::unsettled;
 use crate::core::refusal::Reason;
 use crate::core::request::answer::Answer;
 use crate::core::request::client::Client;
 use crate::core::request::headers::Headers;
-use crate::core::request::state::{Arrival, Held, Surroundings};
+use crate::core::request::state::{Asking, Held, Next, Surroundings};
 use crate::core::request::verdict::{Accepted, Facts, Outcome, Refusal, Verdict};
 use crate::core::table::nonces::Claim;
-use crate::envoy::host::{self, Buffer, HostError, Level, Map};
+use crate::envoy::callout::{Call, Came};
+use crate::envoy::host::{self, Buffer, Direction, HostError, Level, Map};
 use crate::envoy::root::Worker;
 use crate::envoy::shared_data::SharedData;
 
@@ -35,6 +43,8 @@ pub(super) struct Stream {
     stage: Stage,
     /// How much of the body has come.
     body_size: usize,
+    /// Whether that is all of it.
+    has_ended: bool,
 }
 
 enum Stage {
@@ -42,10 +52,20 @@ enum Stage {
     New,
     /// Headers are held for the body.
     Held(Box<Held>),
+    /// All of it is held for Redis.
+    Asking(Box<Asking>, Call),
     /// On its way to the upstream, and what its answer will settle.
     Passed(Option<Settlement>),
+    /// The upstream has failed, and its answer is held until Redis has released the claim.
+    Releasing(Box<Releasing>, Call),
     /// Answered by this filter, or about to be.
     Refused,
+}
+
+/// A release that Redis is told of.
+struct Releasing {
+    settlement: unsettled::Settlement,
+    question: Question,
 }
 
 /// A claim that the upstream's answer keeps or releases.
@@ -72,6 +92,7 @@ impl Stream {
             context_id,
             stage: Stage::New,
             body_size: 0,
+            has_ended: false,
         }
     }
 
@@ -79,7 +100,7 @@ impl Stream {
         let Some(worker) = self.worker.clone() else {
             return self.fail("there is no configuration");
         };
-        let Ok(serialised) = host::headers(Map::RequestHeaders) else {
+        let Ok(serialised) = host::headers(Map::Request) else {
             return self.fail("the headers cannot be read");
         };
         let Some(pairs) = host::pairs(&serialised) else {
@@ -96,63 +117,129 @@ impl Stream {
         };
         let client = Client::from_source_address(&source.unwrap_or_default());
         let headers = Headers::new(&pairs);
-        match worker.filter.arrive(headers, client, around(&worker.store)) {
-            Arrival::Decided(verdict) => self.conclude(&worker, verdict),
-            Arrival::Held(held) if end_of_stream || !held.needs_body() => {
-                self.complete(&worker, held)
-            }
-            Arrival::Held(held) => {
-                self.stage = Stage::Held(Box::new(held));
-                Action::Pause
+        self.has_ended = end_of_stream;
+        let next = worker.filter.arrive(headers, client, around(&worker.store));
+        self.go_on(&worker, next, None)
+    }
+
+    /// What the core says is done.
+    fn go_on(&mut self, worker: &Worker, mut next: Next, mut body: Option<Vec<u8>>) -> Action {
+        loop {
+            next = match next {
+                Next::Decided(mut verdict) => {
+                    if verdict.suspect.is_some() {
+                        let body = body.or_else(|| self.body().ok()).unwrap_or_default();
+                        verdict.facts.hint = diagnose(worker, &verdict, &body);
+                    }
+                    return self.conclude(worker, verdict);
+                }
+                Next::Held(held) if !held.fits(self.body_size) => {
+                    held.overflow(around(&worker.store))
+                }
+                Next::Held(held) if self.has_ended || !held.needs_body() => match self.body() {
+                    Ok(complete) => {
+                        let claim_id = self.claim_id(worker);
+                        let next = held.complete(&complete, claim_id, around(&worker.store));
+                        body = Some(complete);
+                        next
+                    }
+                    // A part of a body is not the body that was signed.
+                    Err(_) => held.fail(around(&worker.store)),
+                },
+                Next::Held(held) => {
+                    self.stage = Stage::Held(Box::new(held));
+                    return Action::Pause;
+                }
+                Next::Asking(asking) => match self.ask(worker, &asking) {
+                    Ok(call) => {
+                        self.stage = Stage::Asking(asking, call);
+                        return Action::Pause;
+                    }
+                    Err(failure) => asking.answered(Err(failure), around(&worker.store)),
+                },
             }
         }
     }
 
+    fn ask(&self, worker: &Worker, asking: &Asking) -> Result<Call, Failure> {
+        let redis = worker.filter.redis().ok_or(Failure::NotSent)?;
+        Call::send(worker, redis, asking.question(), self.context_id)
+    }
+
     fn receive(&mut self, body_size: usize, end_of_stream: bool) -> Action {
-        match mem::replace(&mut self.stage, Stage::Refused) {
-            Stage::Held(held) => {
+        match &self.stage {
+            Stage::Held(_) => {
+                let Stage::Held(held) = mem::replace(&mut self.stage, Stage::Refused) else {
+                    return Action::Pause;
+                };
                 let Some(worker) = self.worker.clone() else {
                     return self.fail("there is no configuration");
                 };
                 self.body_size = body_size;
-                if !held.fits(body_size) {
-                    let verdict = held.overflow(around(&worker.store));
-                    return self.conclude(&worker, verdict);
-                }
-                if end_of_stream {
-                    return self.complete(&worker, *held);
-                }
-                self.stage = Stage::Held(held);
+                self.has_ended = end_of_stream;
+                self.go_on(&worker, Next::Held(*held), None)
+            }
+            Stage::Asking(..) => {
+                self.body_size = body_size;
+                self.has_ended |= end_of_stream;
                 Action::Pause
             }
-            Stage::Passed(settlement) => {
-                self.stage = Stage::Passed(settlement);
-                Action::Continue
-            }
+            Stage::Passed(_) | Stage::Releasing(..) => Action::Continue,
             // A body without headers, or after a refusal.
             Stage::New | Stage::Refused => Action::Pause,
         }
     }
 
-    /// The body has ended.
-    fn complete(&mut self, worker: &Worker, held: Held) -> Action {
-        let body = match self.body_size {
+    /// All that has come of the body.
+    fn body(&self) -> Result<Vec<u8>, HostError> {
+        match self.body_size {
             0 => Ok(Vec::new()),
-            size => host::buffer(Buffer::RequestBody, size),
+            size => host::whole_buffer(Buffer::RequestBody, size),
+        }
+    }
+
+    /// Redis has answered, or the time for it is over.
+    fn answered(&mut self, token: u32, answer: (usize, usize)) {
+        let Some(worker) = self.worker.clone() else {
+            return;
         };
-        let verdict = match body {
-            Ok(body) if body.len() == self.body_size => {
-                let claim_id = self.claim_id(worker);
-                let mut verdict = held.complete(&body, claim_id, around(&worker.store));
-                if verdict.suspect.is_some() {
-                    verdict.facts.hint = diagnose(worker, &verdict, &body);
+        let Some(redis) = worker.filter.redis() else {
+            return;
+        };
+        let context = self.context_id;
+        match mem::replace(&mut self.stage, Stage::Refused) {
+            Stage::Asking(asking, call) if call.is(token) => {
+                match call.answered(&worker, redis, asking.question(), context, answer) {
+                    Came::SentAgain(call) => self.stage = Stage::Asking(asking, call),
+                    Came::Answer(answer) => {
+                        let next = asking.answered(answer, around(&worker.store));
+                        if self.go_on(&worker, next, None) == Action::Continue {
+                            self.resume(Direction::Request);
+                        }
+                    }
                 }
-                verdict
             }
-            // A part of a body is not the body that was signed.
-            Ok(_) | Err(_) => held.fail(around(&worker.store)),
-        };
-        self.conclude(worker, verdict)
+            Stage::Releasing(releasing, call) if call.is(token) => {
+                match call.answered(&worker, redis, &releasing.question, context, answer) {
+                    Came::SentAgain(call) => self.stage = Stage::Releasing(releasing, call),
+                    Came::Answer(answer) => {
+                        if answer != Ok(Reply::Settled) {
+                            redis.unsettled.push(releasing.settlement);
+                        }
+                        self.stage = Stage::Passed(None);
+                        self.resume(Direction::Response);
+                    }
+                }
+            }
+            stage => self.stage = stage,
+        }
+    }
+
+    fn resume(&self, direction: Direction) {
+        if host::resume(direction).is_err() {
+            // Envoy ends it by its own timeouts.
+            host::log(Level::Error, "twilio_webhook: a request cannot be resumed");
+        }
     }
 
     /// Unlike that of any other request: random for the worker, and the context's
@@ -206,7 +293,7 @@ impl Stream {
         let marked = mark_as_verified(&accepted, facts);
         if marked.is_err() {
             // The upstream would take it for one that did not come through this filter.
-            settle(worker, settlement, Answer::Failed);
+            settle_later(worker, settlement, Answer::Failed);
             return self.fail("the upstream's headers cannot be set");
         }
         self.stage = Stage::Passed(settlement);
@@ -253,15 +340,42 @@ impl Stream {
     fn take_settlement(&mut self) -> Option<Settlement> {
         match &mut self.stage {
             Stage::Passed(settlement) => settlement.take(),
-            Stage::New | Stage::Held(_) | Stage::Refused => None,
+            _ => None,
         }
+    }
+
+    /// The upstream has answered. Where it failed, a retry is to pass at every Envoy, so
+    /// that its answer is held until Redis has heard of it.
+    fn settle(&mut self, worker: &Worker, settlement: Settlement, answer: Answer) -> Action {
+        let Some((redis, settlement)) = settle(worker, &settlement, answer) else {
+            return Action::Continue;
+        };
+        let now = now();
+        if answer == Answer::Failed && redis.circuit.allows(now) {
+            let question = redis.settle(&[settlement], now);
+            if let Ok(call) = Call::send(worker, redis, &question, self.context_id) {
+                let releasing = Releasing {
+                    settlement,
+                    question,
+                };
+                self.stage = Stage::Releasing(Box::new(releasing), call);
+                return Action::Pause;
+            }
+        }
+        redis.unsettled.push(settlement);
+        Action::Continue
+    }
+
+    /// What of an answer arrives while its headers are held is held, too.
+    fn is_releasing(&self) -> bool {
+        matches!(self.stage, Stage::Releasing(..))
     }
 }
 
 /// Why a signature does not fit. The headers are read once more: they are still
 /// held, and an accepted request does not need them.
 fn diagnose(worker: &Worker, verdict: &Verdict, body: &[u8]) -> Option<String> {
-    let serialised = host::headers(Map::RequestHeaders).ok()?;
+    let serialised = host::headers(Map::Request).ok()?;
     let pairs = host::pairs(&serialised)?;
     worker
         .filter
@@ -273,7 +387,7 @@ pub(super) fn around(store: &SharedData) -> Surroundings<'_, SharedData> {
     Surroundings { store, now: now() }
 }
 
-fn now() -> Moment {
+pub(super) fn now() -> Moment {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch.map_or(Moment(0), Moment::from)
 }
@@ -282,9 +396,7 @@ fn now() -> Moment {
 /// preserve a client's (`preserve_external_request_id`), that may hold what a terminal
 /// acts on, such as U+009B or U+202E, which JSON does not escape.
 fn request_id() -> String {
-    let id = host::header(Map::RequestHeaders, "x-request-id")
-        .ok()
-        .flatten();
+    let id = host::header(Map::Request, "x-request-id").ok().flatten();
     let visible = |byte: &u8| match byte {
         0x21..=0x7E => char::from(*byte),
         _ => '?',
@@ -302,14 +414,15 @@ fn mark_as_verified(accepted: &Accepted, facts: &Facts) -> Result<(), HostError>
     }
 }
 
-fn settle(worker: &Worker, settlement: Option<Settlement>, answer: Answer) {
-    let Some(Settlement { webhook, claim }) = settlement else {
-        return;
-    };
-    let settled = worker
-        .filter
-        .settle(webhook, &claim, answer, around(&worker.store));
-    match settled {
+/// Settles a claim in shared data. Answers what Redis has to be told, where there is one.
+fn settle<'a>(
+    worker: &'a Worker,
+    settlement: &Settlement,
+    answer: Answer,
+) -> Option<(&'a SharedRedis, unsettled::Settlement)> {
+    let Settlement { webhook, claim } = settlement;
+    let around = around(&worker.store);
+    match worker.filter.settle(*webhook, claim, answer, around) {
         Ok(change) => worker.metrics.count_change(change),
         Err(_) => worker.metrics.count_store_error(),
     }
@@ -318,6 +431,19 @@ fn settle(worker: &Worker, settlement: Option<Settlement>, answer: Answer) {
         .count_conflicts(worker.store.take_conflicts());
     if answer != Answer::Taken {
         worker.metrics.count_release();
+    }
+    worker
+        .filter
+        .settlement(*webhook, claim, answer, around.now)
+}
+
+/// The same, where nobody waits for what Redis says.
+fn settle_later(worker: &Worker, settlement: Option<Settlement>, answer: Answer) {
+    let Some(settlement) = settlement else {
+        return;
+    };
+    if let Some((redis, settlement)) = settle(worker, &settlement, answer) {
+        redis.unsettled.push(settlement);
     }
 }
 
@@ -339,12 +465,22 @@ fn trap(map: Map) {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        headers: usize,
+        body_size: usize,
+        _trailers: usize,
+    ) {
+        self.answered(token, (headers, body_size));
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         #[cfg(feature = "trap")]
-        trap(Map::RequestHeaders);
+        trap(Map::Request);
         self.arrive(end_of_stream)
     }
 
@@ -361,27 +497,56 @@ impl HttpContext for Stream {
     /// answer goes out, so that a retry finds the nonce released.
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         #[cfg(feature = "trap")]
-        trap(Map::ResponseHeaders);
+        trap(Map::Response);
+        if self.is_releasing() {
+            return Action::Pause;
+        }
         if let Some(settlement) = self.take_settlement()
-            && let Some(worker) = &self.worker
+            && let Some(worker) = self.worker.clone()
         {
-            let status = host::header(Map::ResponseHeaders, ":status").ok().flatten();
+            let status = host::header(Map::Response, ":status").ok().flatten();
             let status = status.as_deref().and_then(to_status);
-            settle(
-                worker,
-                Some(settlement),
-                Answer::of_status(status, is_from_upstream),
-            );
+            let answer = Answer::of_status(status, is_from_upstream);
+            return self.settle(&worker, settlement, answer);
         }
         Action::Continue
     }
 
+    fn on_http_response_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        if self.is_releasing() {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if self.is_releasing() {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
+    }
+
     /// The end of a request that never got an answer: its sender has left.
     fn on_log(&mut self) {
-        if let Some(settlement) = self.take_settlement()
-            && let Some(worker) = &self.worker
-        {
-            settle(worker, Some(settlement), Answer::SenderLeft);
+        let Some(worker) = self.worker.clone() else {
+            return;
+        };
+        match mem::replace(&mut self.stage, Stage::Refused) {
+            Stage::Passed(settlement) => settle_later(&worker, settlement, Answer::SenderLeft),
+            Stage::Asking(asking, _) => {
+                let change = asking.abandon(around(&worker.store));
+                worker.metrics.count_change(change);
+            }
+            // The release is on its way. If that fails, nobody hears of it here any more; so it
+            // is told once more, which changes nothing if it has arrived.
+            Stage::Releasing(releasing, _) => {
+                if let Some(redis) = worker.filter.redis() {
+                    redis.unsettled.push(releasing.settlement);
+                }
+            }
+            Stage::New | Stage::Held(_) | Stage::Refused => {}
         }
     }
 }

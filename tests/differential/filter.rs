@@ -11,7 +11,7 @@ use twilio_webhook_filter::core::request::client::Client;
 use twilio_webhook_filter::core::request::headers::Headers;
 use twilio_webhook_filter::core::request::rules::HashKey;
 use twilio_webhook_filter::core::request::state::{
-    Arrival, Filter, SETTINGS_HEADER, SIGNATURE_HEADER, Surroundings,
+    Filter, Next, SETTINGS_HEADER, SIGNATURE_HEADER, Surroundings,
 };
 use twilio_webhook_filter::core::request::verdict::{ACCEPTED, Outcome};
 use twilio_webhook_filter::core::table::memory::MemoryStore;
@@ -68,9 +68,12 @@ impl Native {
             now: Moment(1_790_000_000_000),
         };
         let client = Client::from_source_address(b"192.0.2.1:4321");
-        let verdict = match self.filter.arrive(Headers::new(&pairs), client, around) {
-            Arrival::Decided(verdict) => verdict,
-            Arrival::Held(held) => held.complete(request.body, 1, around),
+        let next = match self.filter.arrive(Headers::new(&pairs), client, around) {
+            Next::Held(held) => held.complete(request.body, 1, around),
+            next => next,
+        };
+        let Next::Decided(verdict) = next else {
+            panic!("shared data answers at once")
         };
         if let Outcome::Accepted(accepted) = &verdict.outcome {
             // One MAC, one nonce: whatever respelling of a request is accepted is the same request.

@@ -8,7 +8,7 @@ use twilio_webhook_filter::core::config::load::load;
 use twilio_webhook_filter::core::request::client::Client;
 use twilio_webhook_filter::core::request::headers::Headers;
 use twilio_webhook_filter::core::request::rules::HashKey;
-use twilio_webhook_filter::core::request::state::{Arrival, Filter, Surroundings};
+use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
 use twilio_webhook_filter::core::request::verdict::Outcome;
 use twilio_webhook_filter::core::routes::PathPattern;
 use twilio_webhook_filter::core::table::memory::MemoryStore;
@@ -33,8 +33,8 @@ fn is_exempt(filter: &Rc<Filter>, path: &[u8]) -> bool {
     };
     let client = Client::from_source_address(b"192.0.2.1:1");
     match filter.arrive(Headers::new(&headers), client, around) {
-        Arrival::Decided(verdict) => matches!(verdict.outcome, Outcome::Exempt),
-        Arrival::Held(_) => false,
+        Next::Decided(verdict) => matches!(verdict.outcome, Outcome::Exempt),
+        Next::Held(_) | Next::Asking(_) => false,
     }
 }
 

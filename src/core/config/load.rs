@@ -2,6 +2,7 @@
 
 mod keys;
 mod policies;
+mod store;
 mod webhooks;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::core::clock::Span;
 use crate::core::config::reader::{Environment, Node, Object, Problems};
 use crate::core::config::settings::{
     Count, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, Settings,
-    TimestampSettings, defaults,
+    StoreSettings, TimestampSettings, defaults,
 };
 use crate::core::freshness::Freshness;
 use crate::core::signature::url::PublicUrl;
@@ -118,7 +119,7 @@ impl<E: Environment> Loader<'_, E> {
         let max_body_bytes = number(&root, "max_body_bytes", 1, MOST_BODY_BYTES);
         let rate_limit_capacity = number(&root, "rate_limit_capacity", 1, MOST_COUNTED);
         let trust_original_path = flag(&root, "trust_original_path");
-        self.check_store(&root);
+        let store = self.store(&root);
         let log = self.log(&root);
         Some(Settings {
             mode,
@@ -128,6 +129,7 @@ impl<E: Environment> Loader<'_, E> {
             max_body_bytes: max_body_bytes.unwrap_or(defaults::MAX_BODY_BYTES),
             trust_original_path,
             rate_limit_capacity: rate_limit_capacity.unwrap_or(defaults::RATE_LIMIT_CAPACITY),
+            store: store.unwrap_or(StoreSettings::SharedData),
             log,
         })
     }
@@ -218,13 +220,6 @@ impl<E: Environment> Loader<'_, E> {
             replay_basis: replay.clone().unwrap_or(basis),
             replay,
             rate_limits,
-        }
-    }
-
-    fn check_store(&self, root: &Object<'_>) {
-        let object = root.field("store").and_then(|node| node.object(&["type"]));
-        if let Some(node) = object.and_then(|object| object.required("type")) {
-            node.one_of(&[("shared_data", ())]);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::core::clock::Span;
 use crate::core::freshness::Freshness;
+use crate::core::redis::wire::Api;
 use crate::core::routes::PathPattern;
+use crate::core::secret::Secret;
 use crate::core::signature::keyring::Keyring;
 use crate::core::signature::url::PublicUrl;
 use crate::core::table::limiter::Limit;
@@ -25,8 +27,47 @@ pub struct Settings {
     pub trust_original_path: bool,
     /// How many keys each rate limit remembers.
     pub rate_limit_capacity: usize,
+    /// Where nonces and counters live.
+    pub store: StoreSettings,
     /// What is logged.
     pub log: LogSettings,
+}
+
+/// Where nonces and counters live.
+#[derive(Debug)]
+pub enum StoreSettings {
+    /// In this Envoy's shared data.
+    SharedData,
+    /// In Redis, for several Envoys.
+    Redis(RedisSettings),
+}
+
+/// How Redis is reached.
+#[derive(Debug)]
+pub struct RedisSettings {
+    /// The cluster of Envoy's configuration.
+    pub cluster: String,
+    /// The form of the service there.
+    pub api: Api,
+    /// The `Host` header.
+    pub authority: String,
+    /// The `Authorization` header, if the service wants one.
+    pub authorization: Option<Secret>,
+    /// What all keys begin with, in the braces that keep them in one slot of a cluster.
+    pub key_prefix: String,
+    /// For how long an answer is awaited.
+    pub timeout: Span,
+    /// What happens without one.
+    pub on_error: OnStoreError,
+}
+
+/// What happens to a request when Redis does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// It is refused.
+    Reject,
+    /// This Envoy's shared data decides.
+    Local,
 }
 
 /// What is done with a verdict.
@@ -191,6 +232,10 @@ pub mod defaults {
     pub const TIMESTAMP_PARAM: &str = "Timestamp";
     /// The header that the Express middleware read.
     pub const TIMESTAMP_HEADER: &str = "x-twilio-request-timestamp";
+    /// What keys in Redis begin with.
+    pub const KEY_PREFIX: &str = "twf";
+    /// For how long an answer of Redis is awaited.
+    pub const STORE_TIMEOUT: Span = Span(100);
     /// Log lines a second.
     pub const LOG_MAX_PER_SECOND: u32 = 50;
 }

@@ -1,14 +1,17 @@
 //! The filter: settings and tables, and what needs no step of a request.
 
+use std::mem;
+
 use crate::core::clock::Moment;
-use crate::core::config::settings::{Settings, WebhookSettings};
+use crate::core::config::settings::{Settings, StoreSettings, WebhookSettings};
 use crate::core::diagnosis::{Budget, Evidence, Lateness};
 use crate::core::freshness::age;
+use crate::core::redis::shared::SharedRedis;
+use crate::core::redis::unsettled::Settlement;
 use crate::core::refusal::Reason;
 use crate::core::request::answer::Answer;
-use crate::core::request::client::Client;
 use crate::core::request::headers::Headers;
-use crate::core::request::rules::{Authenticated, HashKey, Rules, Subject};
+use crate::core::request::rules::{HashKey, Rules};
 use crate::core::request::verdict::{Refusal, Verdict};
 use crate::core::routes::spell_plainly;
 use crate::core::table::nonces::{Change, Claim, NonceTable};
@@ -20,6 +23,8 @@ pub struct Filter {
     pub(super) settings: Settings,
     webhooks: Vec<Tables>,
     pub(super) hash_key: HashKey,
+    /// Where nonces and counters live that several Envoys share.
+    pub(super) redis: Option<SharedRedis>,
     pub(super) lateness: Lateness,
     diagnoses: Budget,
 }
@@ -49,7 +54,11 @@ impl<S> Copy for Surroundings<'_, S> {}
 
 impl Filter {
     /// A filter by these settings. `hash_key` is the same for all workers.
-    pub fn new(settings: Settings, hash_key: HashKey) -> Filter {
+    pub fn new(mut settings: Settings, hash_key: HashKey) -> Filter {
+        let redis = match mem::replace(&mut settings.store, StoreSettings::SharedData) {
+            StoreSettings::SharedData => None,
+            StoreSettings::Redis(redis) => Some(SharedRedis::new(redis)),
+        };
         let tables = |webhook: &WebhookSettings| {
             let replay = webhook.replay.as_ref();
             Tables {
@@ -60,10 +69,16 @@ impl Filter {
         Filter {
             webhooks: settings.webhooks.iter().map(tables).collect(),
             settings,
-            hash_key,
+            hash_key: redis.as_ref().map_or(hash_key, SharedRedis::hash_key),
+            redis,
             lateness: Lateness::default(),
             diagnoses: Budget::default(),
         }
+    }
+
+    /// Redis, where that is configured.
+    pub fn redis(&self) -> Option<&SharedRedis> {
+        self.redis.as_ref()
     }
 
     /// Finds what earlier configurations have left in the store. To be called once,
@@ -126,30 +141,6 @@ impl Filter {
             .ok_or(Refusal::from(Reason::Internal))
     }
 
-    pub(super) fn count_refusal<S: SharedStore>(
-        &self,
-        refusal: Refusal,
-        webhook: usize,
-        client: &Client,
-        authenticated: Option<Authenticated<'_>>,
-        around: Surroundings<'_, S>,
-    ) -> Refusal {
-        let subject = Subject {
-            client,
-            webhook,
-            authenticated,
-        };
-        match self.webhook(webhook) {
-            Ok((_, tables)) => {
-                let Surroundings { store, now } = around;
-                tables
-                    .rules
-                    .count_refusal(refusal, subject, self.hash_key, store, now)
-            }
-            Err(internal) => internal,
-        }
-    }
-
     /// 13: the upstream's answer keeps the nonce or releases it.
     ///
     /// # Errors
@@ -174,15 +165,29 @@ impl Filter {
         }
     }
 
+    /// What Redis is to be told of the upstream's answer.
+    pub fn settlement(
+        &self,
+        webhook: usize,
+        claim: &Claim,
+        answer: Answer,
+        now: Moment,
+    ) -> Option<(&SharedRedis, Settlement)> {
+        let redis = self.redis.as_ref()?;
+        let nonces = self.webhooks.get(webhook)?.nonces.as_ref()?;
+        let settlement = SharedRedis::settlement(claim, nonces.rules(), answer, now);
+        Some((redis, settlement))
+    }
+
     /// What the headers of a refused request tell an operator.
     pub(super) fn hint_of_headers(
         &self,
-        refusal: &Refusal,
+        reason: Reason,
         webhook: usize,
         headers: Headers<'_>,
         now: Moment,
     ) -> Option<String> {
-        match refusal.reason {
+        match reason {
             Reason::MissingSignature => {
                 let agent = headers.all("user-agent").next().unwrap_or_default();
                 let hint = if agent.starts_with(b"TwilioProxy/") {

@@ -1,6 +1,8 @@
 //! A request on its way through the checks.
 //!
 //! - [`state`]: **the path of a request**, in the order of the checks: start reading there
+//! - [`underway`]: how a request goes on from step to step, or ends
+//! - [`asking`]: what follows from an answer of Redis
 //! - [`filter`]: settings and tables, which every request works with
 //! - [`headers`]: the request's headers
 //! - [`client`]: who sent it
@@ -9,9 +11,11 @@
 //! - [`answer`]: what the upstream's answer does to its nonce
 
 pub mod answer;
+pub mod asking;
 pub mod client;
 pub mod filter;
 pub mod headers;
 pub mod rules;
 pub mod state;
+mod underway;
 pub mod verdict;

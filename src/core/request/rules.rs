@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-use crate::core::clock::Moment;
+use crate::core::clock::{Moment, Span};
 use crate::core::config::settings::{Count, RuleKey, RuleSettings};
 use crate::core::refusal::Reason;
 use crate::core::request::client::Client;
@@ -14,7 +14,8 @@ use crate::core::table::limiter::{Limiter, Pass, Taken};
 use crate::core::table::store::{SharedStore, StoreError};
 
 /// The key of the hash that spreads addresses and parameter values over buckets.
-/// It is random for each process, so that nobody can choose values that collide.
+/// It is random for each process, or, for counters that several Envoys share, made from
+/// what is secret between them: nobody can choose values that collide.
 #[derive(Clone, Copy)]
 pub struct HashKey(pub [u8; 16]);
 
@@ -27,6 +28,17 @@ struct Rule {
     key: RuleKey,
     count: Count,
     limiter: Limiter,
+}
+
+/// A rule that looks at a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its place among the rules of the webhook.
+    pub rule: usize,
+    /// Under whom: a keyed hash.
+    pub whom: u64,
+    /// Whether the request is counted, or is only refused if the limit is used up.
+    pub counts: bool,
 }
 
 /// When a rule looks at a request.
@@ -78,40 +90,92 @@ impl Rules {
         self.rules.iter().any(|rule| rule.stage() == stage)
     }
 
-    /// Counts a request by every rule of this stage, or by none: what one rule
+    /// Which rules of this stage look at a request, and under whom.
+    pub fn due<'a>(
+        &'a self,
+        stage: Stage,
+        subject: Subject<'a>,
+        hash_key: HashKey,
+    ) -> impl Iterator<Item = Due> + 'a {
+        self.dues(subject, hash_key, move |rule| rule.stage() == stage)
+            .map(|due| Due {
+                counts: !self.is_of_refusals(due),
+                ..due
+            })
+    }
+
+    /// Which rules count a refusal, and under whom.
+    pub fn due_for<'a>(
+        &'a self,
+        refusal: &Refusal,
+        subject: Subject<'a>,
+        hash_key: HashKey,
+    ) -> impl Iterator<Item = Due> + 'a {
+        let counts = refusal.is_counted();
+        self.dues(subject, hash_key, move |rule| {
+            counts && rule.count == Count::Rejected
+        })
+    }
+
+    fn dues<'a>(
+        &'a self,
+        subject: Subject<'a>,
+        hash_key: HashKey,
+        wanted: impl Fn(&Rule) -> bool + 'a,
+    ) -> impl Iterator<Item = Due> + 'a {
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(move |(place, rule)| {
+            if !wanted(rule) {
+                return None;
+            }
+            Some(Due {
+                rule: place,
+                whom: rule.whom(subject, hash_key)?,
+                counts: true,
+            })
+        })
+    }
+
+    fn is_of_refusals(&self, due: Due) -> bool {
+        let rule = self.rules.get(due.rule);
+        rule.is_some_and(|rule| rule.count == Count::Rejected)
+    }
+
+    /// The counters of a rule.
+    pub fn limiter(&self, due: Due) -> Option<&Limiter> {
+        self.rules.get(due.rule).map(|rule| &rule.limiter)
+    }
+
+    /// Counts a request by every rule that is due, or by none: what one rule
     /// refuses, the others have not counted.
     ///
     /// # Errors
     /// The refusal, by the first rule that is used up; [`Reason::StoreUnavailable`].
     pub fn admit(
         &self,
-        stage: Stage,
-        subject: Subject<'_>,
-        hash_key: HashKey,
+        due: impl Iterator<Item = Due>,
         store: &impl SharedStore,
         now: Moment,
     ) -> Result<(), Refusal> {
         let mut counted: Vec<(&Limiter, u64, Pass)> = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.stage() == stage) {
-            let Some(whom) = rule.whom(subject, hash_key) else {
+        for due in due {
+            let Some(limiter) = self.limiter(due) else {
                 continue;
             };
-            let wait = if rule.count == Count::Rejected {
-                rule.limiter.peek(store, whom, now)
+            let wait = if due.counts {
+                limiter.take(store, due.whom, now).map(|taken| match taken {
+                    Taken::Refused(wait) => Some(wait),
+                    Taken::Passed(pass) => {
+                        counted.push((limiter, due.whom, pass));
+                        None
+                    }
+                })
             } else {
-                rule.limiter
-                    .take(store, whom, now)
-                    .map(|taken| match taken {
-                        Taken::Refused(wait) => Some(wait),
-                        Taken::Passed(pass) => {
-                            counted.push((&rule.limiter, whom, pass));
-                            None
-                        }
-                    })
+                limiter.peek(store, due.whom, now)
             };
             let refusal = match wait {
                 Ok(None) => continue,
-                Ok(Some(wait)) => Refusal::from(rule.limited(wait)),
+                Ok(Some(wait)) => limited(limiter, wait),
                 Err(error) => unavailable(error),
             };
             for (limiter, whom, pass) in counted {
@@ -127,26 +191,18 @@ impl Rules {
     /// one refusal too many, the rate limit is the answer.
     pub fn count_refusal(
         &self,
-        refusal: Refusal,
-        subject: Subject<'_>,
-        hash_key: HashKey,
+        due: impl Iterator<Item = Due>,
         store: &impl SharedStore,
         now: Moment,
-    ) -> Refusal {
-        if !refusal.reason.is_the_senders_doing() || refusal.acknowledge {
-            return refusal;
-        }
-        let mut answer = refusal;
-        for rule in &self.rules {
-            if rule.count != Count::Rejected {
-                continue;
-            }
-            let Some(whom) = rule.whom(subject, hash_key) else {
+    ) -> Option<Refusal> {
+        let mut answer = None;
+        for due in due {
+            let Some(limiter) = self.limiter(due) else {
                 continue;
             };
             // It is refused as it is: a store that fails changes nothing about that.
-            if let Ok(Taken::Refused(wait)) = rule.limiter.take(store, whom, now) {
-                answer = Refusal::from(rule.limited(wait));
+            if let Ok(Taken::Refused(wait)) = limiter.take(store, due.whom, now) {
+                answer = Some(limited(limiter, wait));
             }
         }
         answer
@@ -160,13 +216,6 @@ impl Rule {
             Count::All | Count::Rejected if self.key.is_known_early() => Stage::Headers,
             // Before the signature is checked anybody could use up another's limit.
             Count::All | Count::Rejected => Stage::Authenticated,
-        }
-    }
-
-    fn limited(&self, wait: crate::core::clock::Span) -> Limited {
-        Limited {
-            limit: self.limiter.limit(),
-            wait,
         }
     }
 
@@ -191,6 +240,14 @@ impl Rule {
         }
         Some(hasher.finish())
     }
+}
+
+/// The refusal by a limit that is used up for so long.
+pub fn limited(limiter: &Limiter, wait: Span) -> Refusal {
+    Refusal::from(Limited {
+        limit: limiter.limit(),
+        wait,
+    })
 }
 
 /// Counters belong to a rule as it is configured: whoever changes a rule starts anew.

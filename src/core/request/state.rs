@@ -12,6 +12,9 @@
 //!     └─▶ Verdict              11 nonce: claimed here, and only here
 //! ```
 //!
+//! Where nonces and limits live in Redis, the checks 1, 10 and 11 need its answer: the
+//! request is then [`Asking`], and goes on from there.
+//!
 //! A state is a value that the next step consumes: a request that has its verdict
 //! cannot be driven on. Whatever is in doubt refuses.
 
@@ -25,34 +28,43 @@ use crate::core::config::settings::{
 };
 use crate::core::diagnosis::Suspect;
 use crate::core::freshness::age;
+use crate::core::redis::shared::SharedRedis;
 use crate::core::refusal::Reason;
+pub use crate::core::request::asking::Asking;
+use crate::core::request::asking::{PendingClaim, Then};
 use crate::core::request::client::Client;
 pub use crate::core::request::filter::{Filter, Surroundings};
 use crate::core::request::filter::{Route, Tables};
 use crate::core::request::headers::{BodyInHandshake, Headers};
-use crate::core::request::rules::{Authenticated, Stage, Subject, unavailable};
-use crate::core::request::verdict::{Accepted, Facts, Outcome, Refusal, Verdict};
+use crate::core::request::rules::{Authenticated, Due, Stage, Subject, unavailable};
+use crate::core::request::underway::{Refused, Underway};
+use crate::core::request::verdict::{Facts, Outcome, Refusal, Verdict};
 use crate::core::signature::coverage::{Coverage, DeclaredBody};
 use crate::core::signature::form::Form;
 use crate::core::signature::key::{ClaimedMac, Nonce};
 use crate::core::signature::url::Target;
 use crate::core::signature::verify::{ACCOUNT_PARAMETER, Signed, Verified, verify};
-use crate::core::table::nonces::{Change, Claimed};
+use crate::core::table::nonces::{Change, Claim, Claimed};
 use crate::core::table::store::SharedStore;
 
-/// What a request's headers lead to.
-pub enum Arrival {
-    /// It is decided already.
+/// What a step of a request leads to.
+pub enum Next {
+    /// It is decided.
     Decided(Verdict),
     /// Its body has to be seen.
     Held(Held),
+    /// Redis has to be asked.
+    Asking(Box<Asking>),
 }
 
 /// A request whose headers have passed their checks and that is held for its body.
 pub struct Held {
-    filter: Rc<Filter>,
-    facts: Facts,
-    webhook: usize,
+    underway: Underway,
+    seen: Seen,
+}
+
+/// What is needed of the headers once the body is complete.
+pub(super) struct Seen {
     claimed: ClaimedMac,
     settings_header: Option<Vec<u8>>,
     /// Path and query as they are signed.
@@ -75,86 +87,82 @@ impl Filter {
         headers: Headers<'_>,
         client: Client,
         around: Surroundings<'_, S>,
-    ) -> Arrival {
-        let mut facts = Facts {
-            client,
-            webhook: None,
-            key: None,
-            account: None,
-            nonce: None,
-            hint: None,
-            change: Change::default(),
-        };
+    ) -> Next {
+        let mut facts = Facts::new(client);
         if self.settings.mode == Mode::Off {
-            let outcome = Outcome::Unchecked;
-            return Arrival::Decided(Verdict::new(outcome, facts));
+            return Next::Decided(Verdict::new(Outcome::Unchecked, facts));
         }
         let received = headers.pseudo(":path");
         let webhook = match self.route(Target::new(received, false).path) {
             Route::Webhook(webhook) => webhook,
-            Route::Exempt => {
-                let outcome = Outcome::Exempt;
-                return Arrival::Decided(Verdict::new(outcome, facts));
-            }
+            Route::Exempt => return Next::Decided(Verdict::new(Outcome::Exempt, facts)),
             Route::Unknown => {
                 let outcome = Outcome::Refused(Reason::UnknownWebhook.into());
-                return Arrival::Decided(Verdict::new(outcome, facts));
+                return Next::Decided(Verdict::new(outcome, facts));
             }
         };
         facts.webhook = Some(webhook);
-        match self.check_headers(webhook, headers, &facts.client, around) {
-            Ok(seen) => Arrival::Held(Held {
-                filter: Rc::clone(self),
-                facts,
-                webhook,
-                claimed: seen.claimed,
-                settings_header: seen.settings_header.map(<[u8]>::to_vec),
-                target: self.signed_target(headers, received).to_vec(),
-                declared: DeclaredBody::new(
-                    headers.once("content-type"),
-                    headers.once("content-encoding"),
-                ),
-                websocket: seen.websocket,
-            }),
-            Err(refusal) => {
-                let refusal = self.count_refusal(refusal, webhook, &facts.client, None, around);
-                facts.hint = self.hint_of_headers(&refusal, webhook, headers, around.now);
-                let outcome = Outcome::Refused(refusal);
-                Arrival::Decided(Verdict::new(outcome, facts))
-            }
-        }
-    }
-
-    fn check_headers<'a, S: SharedStore>(
-        &self,
-        webhook: usize,
-        headers: Headers<'a>,
-        client: &Client,
-        around: Surroundings<'_, S>,
-    ) -> Result<SeenHeaders<'a>, Refusal> {
-        let (settings, tables) = self.webhook(webhook)?;
+        let underway = Underway {
+            filter: Rc::clone(self),
+            webhook,
+            facts,
+        };
+        let (settings, tables) = match self.webhook(webhook) {
+            Ok(found) => found,
+            Err(internal) => return underway.refuse(internal.into(), None, around),
+        };
 
         // 0: the method.
         let method = headers.pseudo(":method");
         let takes = |own: &String| own.as_bytes() == method;
         if !settings.methods.iter().any(takes) {
-            return Err(Reason::MethodNotAllowed.into());
+            return underway.refuse(Reason::MethodNotAllowed.into(), None, around);
         }
 
-        // 1: rate limits that count every request.
+        // 1: rate limits that count every request. What Redis has to be asked for is asked
+        // for first, and what follows is looked at meanwhile: the headers cannot be read later.
+        let check = || self.check_headers(webhook, settings, headers, around.now);
         let subject = Subject {
-            client,
+            client: &underway.facts.client,
             webhook,
             authenticated: None,
         };
-        let Surroundings { store, now } = around;
-        tables
-            .rules
-            .admit(Stage::Headers, subject, self.hash_key, store, now)?;
+        let due = tables.rules.due(Stage::Headers, subject, self.hash_key);
+        if let Some(redis) = &self.redis {
+            let due: Vec<_> = due.collect();
+            if !due.is_empty() {
+                let question = redis.decide(&tables.rules, &due, None, around.now);
+                return underway.ask(question, due, Then::Headers(check()), around);
+            }
+        } else if let Err(refusal) = tables.rules.admit(due, around.store, around.now) {
+            return underway.refuse(refusal.into(), None, around);
+        }
+        underway.after_headers(check(), around)
+    }
 
+    /// Checks 2 to 4.
+    fn check_headers(
+        &self,
+        webhook: usize,
+        settings: &WebhookSettings,
+        headers: Headers<'_>,
+        now: Moment,
+    ) -> Result<Seen, Refused> {
+        self.see(settings, headers, now).map_err(|reason| Refused {
+            hint: self.hint_of_headers(reason, webhook, headers, now),
+            ..Refused::from(reason)
+        })
+    }
+
+    fn see(
+        &self,
+        settings: &WebhookSettings,
+        headers: Headers<'_>,
+        now: Moment,
+    ) -> Result<Seen, Reason> {
         // 2: is there anything to verify with?
         if self.settings.keyring.is_empty() {
-            return Err(Reason::NotConfigured.into());
+            return Err(Reason::NotConfigured);
         }
 
         // 3: exactly one signature, in its one spelling.
@@ -176,9 +184,15 @@ impl Filter {
         }
         let websocket = headers.websocket();
         let websocket = websocket.map_err(|BodyInHandshake| Reason::MalformedBody)?;
-        Ok(SeenHeaders {
+        let received = headers.pseudo(":path");
+        Ok(Seen {
             claimed,
-            settings_header,
+            settings_header: settings_header.map(<[u8]>::to_vec),
+            target: self.signed_target(headers, received).to_vec(),
+            declared: DeclaredBody::new(
+                headers.once("content-type"),
+                headers.once("content-encoding"),
+            ),
             websocket,
         })
     }
@@ -197,36 +211,47 @@ impl Filter {
     }
 }
 
-struct SeenHeaders<'a> {
-    claimed: ClaimedMac,
-    settings_header: Option<&'a [u8]>,
-    websocket: bool,
+impl Underway {
+    /// The limits that count every request have room.
+    pub(super) fn after_headers<S: SharedStore>(
+        self,
+        checked: Result<Seen, Refused>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        match checked {
+            Ok(seen) => Next::Held(Held {
+                underway: self,
+                seen,
+            }),
+            Err(refused) => self.refuse(refused, None, around),
+        }
+    }
 }
 
 impl Held {
     /// Whether the body has to be awaited. Envoy never says that the body of a
     /// WebSocket handshake has ended: it is decided by its headers.
     pub fn needs_body(&self) -> bool {
-        !self.websocket
+        !self.seen.websocket
     }
 
     /// Whether a body that has grown to this size can still be accepted. One that
     /// cannot is refused at once, not when it is complete.
     pub fn fits(&self, body_size: usize) -> bool {
-        body_size <= self.filter.settings.max_body_bytes
+        body_size <= self.underway.filter.settings.max_body_bytes
     }
 
     /// The body is too large: check 5, without its end.
-    pub fn overflow<S: SharedStore>(self, around: Surroundings<'_, S>) -> Verdict {
+    pub fn overflow<S: SharedStore>(self, around: Surroundings<'_, S>) -> Next {
         self.refuse(Reason::BodyTooLarge, around)
     }
 
     /// Something failed that never should; nothing passes on a doubt.
-    pub fn fail<S: SharedStore>(self, around: Surroundings<'_, S>) -> Verdict {
+    pub fn fail<S: SharedStore>(self, around: Surroundings<'_, S>) -> Next {
         self.refuse(Reason::Internal, around)
     }
 
-    fn refuse<S: SharedStore>(self, reason: Reason, around: Surroundings<'_, S>) -> Verdict {
+    fn refuse<S: SharedStore>(self, reason: Reason, around: Surroundings<'_, S>) -> Next {
         self.refuse_suspect(reason, None, around)
     }
 
@@ -236,48 +261,40 @@ impl Held {
         reason: Reason,
         form: Option<Form>,
         around: Surroundings<'_, S>,
-    ) -> Verdict {
-        let Held {
-            filter,
-            facts,
-            webhook,
-            claimed,
-            target,
-            websocket,
-            ..
-        } = self;
-        let refusal = filter.count_refusal(reason.into(), webhook, &facts.client, None, around);
-        let can_be_explained = refusal.reason == reason && Suspect::can_be_explained(reason);
-        let suspect = can_be_explained.then(|| {
+    ) -> Next {
+        let Held { underway, seen } = self;
+        let suspect = Suspect::can_be_explained(reason).then(|| {
             Box::new(Suspect {
                 reason,
-                claimed,
-                target,
-                websocket,
+                claimed: seen.claimed,
+                target: seen.target,
+                websocket: seen.websocket,
                 form,
             })
         });
-        Verdict {
+        let refused = Refused {
             suspect,
-            ..Verdict::new(Outcome::Refused(refusal), facts)
-        }
+            ..Refused::from(reason)
+        };
+        underway.refuse(refused, None, around)
     }
 
     /// The request is complete: checks 5 to 11. `claim_id` is one that no other
     /// request has, in any worker.
     pub fn complete<S: SharedStore>(
-        mut self,
+        self,
         body: &[u8],
         claim_id: u64,
         around: Surroundings<'_, S>,
-    ) -> Verdict {
+    ) -> Next {
+        let seen = &self.seen;
         // 5
         if !self.fits(body.len()) {
             return self.overflow(around);
         }
         // 6
-        let target = Target::new(&self.target, self.websocket);
-        let coverage = Coverage::of(self.declared, body, target.query.unwrap_or_default());
+        let target = Target::new(&seen.target, seen.websocket);
+        let coverage = Coverage::of(seen.declared, body, target.query.unwrap_or_default());
         let coverage = match coverage {
             Ok(coverage) => coverage,
             Err(reason) => return self.refuse(reason, around),
@@ -289,15 +306,15 @@ impl Held {
             return self.refuse(Reason::UnsignedBody, around);
         }
         // 7
-        let filter = Rc::clone(&self.filter);
-        let Ok((settings, tables)) = filter.webhook(self.webhook) else {
+        let filter = Rc::clone(&self.underway.filter);
+        let Ok((settings, tables)) = filter.webhook(self.underway.webhook) else {
             return self.refuse(Reason::Internal, around);
         };
         let signed = Signed {
             target,
             form: form.as_ref(),
-            claimed: &self.claimed,
-            settings: self.settings_header.as_deref(),
+            claimed: &seen.claimed,
+            settings: seen.settings_header.as_deref(),
         };
         let found = verify(&filter.settings.keyring, &settings.public_url, signed);
         let Some(verified) = found else {
@@ -308,9 +325,10 @@ impl Held {
         {
             return self.refuse(Reason::BodyHashMismatch, around);
         }
+        let mut underway = self.underway;
         let nonce = verified.mac.nonce();
-        self.facts.key = Some(verified.key_place);
-        self.facts.nonce = Some(nonce);
+        underway.facts.key = Some(verified.key_place);
+        underway.facts.nonce = Some(nonce);
         // From here on, account and parameters are known to be Twilio's.
         let query = verified.url.query_parameters();
         let authentic = Authentic {
@@ -323,22 +341,15 @@ impl Held {
             nonce,
         };
         let authenticated = authentic.for_rules();
-        self.facts.account = sid(authenticated.account);
-        match authentic.check(self.webhook, &self.facts.client, claim_id, around) {
-            Ok((accepted, change)) => {
-                self.facts.change = change;
-                Verdict::new(Outcome::Accepted(accepted), self.facts)
-            }
-            Err(refusal) => {
-                let refusal = filter.count_refusal(
-                    refusal,
-                    self.webhook,
-                    &self.facts.client,
-                    Some(authenticated),
-                    around,
-                );
-                self.facts.hint = authentic.hint(&refusal, around.now);
-                Verdict::new(Outcome::Refused(refusal), self.facts)
+        underway.facts.account = sid(authenticated.account);
+        match authentic.check(around.now) {
+            Ok(signed_until) => authentic.claim(underway, claim_id, signed_until, around),
+            Err(reason) => {
+                let refused = Refused {
+                    hint: authentic.hint(reason, around.now),
+                    ..Refused::from(reason)
+                };
+                underway.refuse(refused, Some(authenticated), around)
             }
         }
     }
@@ -356,60 +367,142 @@ struct Authentic<'a> {
 }
 
 impl<'a> Authentic<'a> {
-    /// Checks 8 to 11.
-    fn check<S: SharedStore>(
-        &self,
-        webhook: usize,
-        client: &Client,
-        claim_id: u64,
-        around: Surroundings<'_, S>,
-    ) -> Result<(Accepted, Change), Refusal> {
-        let Surroundings { store, now } = around;
-
+    /// Checks 8 and 9. Answers until when its timestamp is fresh, if it has one.
+    fn check(&self, now: Moment) -> Result<Option<Moment>, Reason> {
         // 8: whoever signs for one account does not speak for another.
         if let Some(account) = &self.verified.key.account {
             let mut named = self.values(ACCOUNT_PARAMETER);
             if named.any(|named| named != account.as_bytes()) {
-                return Err(Reason::AccountMismatch.into());
+                return Err(Reason::AccountMismatch);
             }
         }
-
         // 9: every signed timestamp is recent.
-        let signed_until = self.check_timestamps(&self.settings.timestamp, now)?;
+        self.check_timestamps(&self.settings.timestamp, now)
+    }
+
+    /// Checks 10 and 11.
+    fn claim<S: SharedStore>(
+        &self,
+        mut underway: Underway,
+        claim_id: u64,
+        signed_until: Option<Moment>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        if let Some(redis) = &self.filter.redis {
+            return self.claim_in_redis(redis, underway, claim_id, signed_until, around);
+        }
+        match self.claim_here(&underway, claim_id, signed_until, around) {
+            Ok((claim, change)) => {
+                underway.facts.change = change;
+                underway.accept(self.nonce, claim)
+            }
+            Err(refusal) => underway.refuse(refusal.into(), Some(self.for_rules()), around),
+        }
+    }
+
+    /// Checks 10 and 11 in this Envoy's shared data.
+    fn claim_here<S: SharedStore>(
+        &self,
+        underway: &Underway,
+        claim_id: u64,
+        signed_until: Option<Moment>,
+        around: Surroundings<'_, S>,
+    ) -> Result<(Option<Claim>, Change), Refusal> {
+        let Surroundings { store, now } = around;
+        let replay = self
+            .tables
+            .nonces
+            .as_ref()
+            .zip(self.settings.replay.as_ref());
 
         // 10: limits that count what Twilio signed. A known repeat is not counted:
         // whoever replays a request must not use up the limit of its account.
         let rules = &self.tables.rules;
         if rules.act_at(Stage::Authenticated) {
-            if let (Some(nonces), Some(replay)) = (&self.tables.nonces, &self.settings.replay)
+            if let Some((nonces, replay)) = replay
                 && nonces.knows(store, self.nonce, now).map_err(unavailable)?
             {
                 return Err(duplicate(replay));
             }
-            let subject = Subject {
-                client,
-                webhook,
-                authenticated: Some(self.for_rules()),
-            };
-            let hash_key = self.filter.hash_key;
-            rules.admit(Stage::Authenticated, subject, hash_key, store, now)?;
+            rules.admit(self.due_late(underway), store, now)?;
         }
 
         // 11: never accepted before, and nobody else is accepting it just now.
-        let accepted = |claim| Accepted {
-            nonce: self.nonce,
-            claim,
-        };
-        let (Some(nonces), Some(replay)) = (&self.tables.nonces, &self.settings.replay) else {
-            return Ok((accepted(None), Change::default()));
+        let Some((nonces, replay)) = replay else {
+            return Ok((None, Change::default()));
         };
         let claimed = nonces.claim(store, self.nonce, claim_id, signed_until, now);
         match claimed.map_err(unavailable)? {
-            Claimed::Yes(claim, change) => Ok((accepted(Some(claim)), change)),
+            Claimed::Yes(claim, change) => Ok((Some(claim), change)),
             Claimed::Duplicate => Err(duplicate(replay)),
             Claimed::Full => Err(Reason::StoreFull.into()),
             Claimed::Damaged => Err(Reason::StoreUnavailable.into()),
         }
+    }
+
+    /// Checks 10 and 11 in Redis, both in one question. The table in shared data stands
+    /// in front: what it knows to be a repeat is not asked for.
+    fn claim_in_redis<S: SharedStore>(
+        &self,
+        redis: &SharedRedis,
+        mut underway: Underway,
+        claim_id: u64,
+        signed_until: Option<Moment>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        let Surroundings { store, now } = around;
+        let rules = &self.tables.rules;
+        let due: Vec<Due> = self.due_late(&underway).collect();
+        let mut pending = None;
+        let mut asked = None;
+        if let (Some(nonces), Some(replay)) = (&self.tables.nonces, &self.settings.replay) {
+            let claim = nonces.prepare(self.nonce, claim_id, signed_until, now);
+            let here = match nonces.enter(store, claim, now) {
+                Ok(Claimed::Duplicate) => {
+                    let refused = duplicate(replay).into();
+                    return underway.refuse(refused, Some(self.for_rules()), around);
+                }
+                Ok(Claimed::Yes(_, change)) => {
+                    underway.facts.change = change;
+                    Ok(())
+                }
+                // What this Envoy has no room for, Redis may have.
+                Ok(Claimed::Full) => Err(Reason::StoreFull),
+                Ok(Claimed::Damaged) | Err(_) => Err(Reason::StoreUnavailable),
+            };
+            pending = Some(PendingClaim { claim, here });
+            asked = Some((claim, nonces.rules()));
+        }
+        if due.is_empty() && asked.is_none() {
+            return underway.accept(self.nonce, None);
+        }
+        let refusals = Refusal::from(Reason::Duplicate);
+        let subject = self.subject(&underway);
+        let of_refusal = rules
+            .due_for(&refusals, subject, self.filter.hash_key)
+            .collect();
+        let asked = asked.as_ref().map(|(claim, rules)| (claim, *rules));
+        let question = redis.decide(rules, &due, asked, now);
+        let then = Then::Claimed {
+            nonce: self.nonce,
+            pending,
+            of_refusal,
+        };
+        underway.ask(question, due, then, around)
+    }
+
+    fn subject<'s>(&'s self, underway: &'s Underway) -> Subject<'s> {
+        Subject {
+            client: &underway.facts.client,
+            webhook: underway.webhook,
+            authenticated: Some(self.for_rules()),
+        }
+    }
+
+    fn due_late<'s>(&'s self, underway: &'s Underway) -> impl Iterator<Item = Due> + 's {
+        let subject = self.subject(underway);
+        let rules = &self.tables.rules;
+        rules.due(Stage::Authenticated, subject, self.filter.hash_key)
     }
 
     /// Until when the youngest of the timestamps is fresh; `None` if there is none.
@@ -435,8 +528,8 @@ impl<'a> Authentic<'a> {
     }
 
     /// What a refused request tells an operator, its signature being right.
-    fn hint(&self, refusal: &Refusal, now: Moment) -> Option<String> {
-        if refusal.reason != Reason::StaleTimestamp {
+    fn hint(&self, reason: Reason, now: Moment) -> Option<String> {
+        if reason != Reason::StaleTimestamp {
             return None;
         }
         let names = self.settings.timestamp.params.iter();
@@ -474,7 +567,7 @@ fn sid(account: &[u8]) -> Option<String> {
     is_sid.then(|| text.to_owned())
 }
 
-fn duplicate(replay: &ReplaySettings) -> Refusal {
+pub(super) fn duplicate(replay: &ReplaySettings) -> Refusal {
     Refusal {
         acknowledge: replay.on_duplicate == OnDuplicate::Acknowledge,
         ..Refusal::from(Reason::Duplicate)

@@ -61,6 +61,13 @@ pub struct Limited {
     pub wait: Span,
 }
 
+impl Refusal {
+    /// Whether rules that count refusals count it.
+    pub fn is_counted(&self) -> bool {
+        self.reason.is_the_senders_doing() && !self.acknowledge
+    }
+}
+
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Refusal {
         Refusal {
@@ -98,6 +105,24 @@ pub struct Facts {
     pub hint: Option<String>,
     /// What its claim changed in the table.
     pub change: Change,
+    /// Whether shared data decided where Redis did not answer.
+    pub decided_here: bool,
+}
+
+impl Facts {
+    /// Of a request that has just arrived.
+    pub fn new(client: Client) -> Facts {
+        Facts {
+            client,
+            webhook: None,
+            key: None,
+            account: None,
+            nonce: None,
+            hint: None,
+            change: Change::default(),
+            decided_here: false,
+        }
+    }
 }
 
 impl Verdict {

@@ -86,6 +86,21 @@ impl Limiter {
         self.limit
     }
 
+    /// What moments are rounded up to.
+    pub fn resolution(&self) -> Span {
+        self.resolution
+    }
+
+    /// How many keys one bucket has slots for.
+    pub fn slots(&self) -> usize {
+        self.buckets.slots()
+    }
+
+    /// The key of the bucket of `whom`.
+    pub fn bucket_key(&self, whom: u64) -> String {
+        self.buckets.key(whom)
+    }
+
     /// How many keys the counters can ever have in the store.
     pub fn keys(&self) -> u64 {
         self.buckets.count()

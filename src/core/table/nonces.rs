@@ -23,7 +23,7 @@ mod bucket;
 mod layouts;
 mod terms;
 
-use crate::core::clock::Moment;
+use crate::core::clock::{Moment, Span};
 use crate::core::signature::key::Nonce;
 use crate::core::table::buckets::{Buckets, Shape};
 use crate::core::table::store::{SharedStore, Step, StoreError, update};
@@ -74,6 +74,11 @@ impl NonceTable {
             None => Vec::new(),
         };
         Ok(())
+    }
+
+    /// How long it remembers, and how many.
+    pub fn rules(&self) -> &NonceRules {
+        &self.rules
     }
 
     /// How many keys the table has for itself.
@@ -127,13 +132,37 @@ impl NonceTable {
         signed_until: Option<Moment>,
         now: Moment,
     ) -> Result<Claimed, StoreError> {
+        self.enter(store, self.prepare(nonce, id, signed_until, now), now)
+    }
+
+    /// The claim that [`NonceTable::claim`] would make, not made yet.
+    pub fn prepare(
+        &self,
+        nonce: Nonce,
+        id: u64,
+        signed_until: Option<Moment>,
+        now: Moment,
+    ) -> Claim {
         let after_window = now.after(self.rules.window);
         let remember_until = signed_until.map_or(after_window, |until| until.max(after_window));
-        let claim = Claim {
+        Claim {
             nonce,
             id,
             remember_until,
-        };
+        }
+    }
+
+    /// Makes a claim that was prepared.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn enter(
+        &self,
+        store: &impl SharedStore,
+        claim: Claim,
+        now: Moment,
+    ) -> Result<Claimed, StoreError> {
+        let nonce = claim.nonce;
         let mut own_change = Change::default();
         for (place, layout) in self.layouts.iter().enumerate() {
             let claimed = match layout.used_at(now) {
@@ -281,6 +310,23 @@ impl NonceTable {
         })
     }
 
+    /// Another Envoy has had the request, and it is remembered there for as long as
+    /// `left`: so it is here, and the next repeat need not be asked for.
+    ///
+    /// # Errors
+    /// What the store says; then the next repeat is asked for again.
+    pub fn learn(
+        &self,
+        store: &impl SharedStore,
+        claim: &Claim,
+        left: Span,
+        now: Moment,
+    ) -> Result<Change, StoreError> {
+        self.settle_in(&self.layouts, store, claim, now, |_| {
+            Settled::Known(now.after(left))
+        })
+    }
+
     /// Ends a claim wherever it was made. Every layout is tried, whatever another
     /// one says; the first error is told.
     fn settle_in(
@@ -345,21 +391,25 @@ impl NonceTable {
                 let change = bucket.grown_from(before, evicted);
                 return Step::Write(bucket.write(), change);
             };
-            let state = match outcome(abandoned) {
-                Settled::Kept => Some(State::Kept),
-                Settled::Abandoned(times) => Some(State::Abandoned(times)),
+            let kept_as = |state| Remembered {
+                state,
+                remember_until,
+                keep_until: own.keep_until.max(remember_until),
+                ..own
+            };
+            let settled = match outcome(abandoned) {
+                Settled::Kept => Some(kept_as(State::Kept)),
+                Settled::Abandoned(times) => Some(kept_as(State::Abandoned(times))),
+                Settled::Known(until) => Some(Remembered {
+                    state: State::Kept,
+                    remember_until: own.remember_until.min(until),
+                    keep_until: until,
+                    ..own
+                }),
                 Settled::Forgotten => None,
             };
-            match state {
-                Some(state) => {
-                    let settled = Remembered {
-                        state,
-                        remember_until,
-                        keep_until: own.keep_until.max(remember_until),
-                        ..own
-                    };
-                    bucket.replace(place, settled);
-                }
+            match settled {
+                Some(settled) => bucket.replace(place, settled),
                 None => {
                     bucket.remove(place);
                 }
@@ -461,6 +511,8 @@ fn half(nonce: Nonce, from: usize) -> u64 {
 /// How a claim ends.
 enum Settled {
     Kept,
+    /// Kept elsewhere, until then.
+    Known(Moment),
     Abandoned(u16),
     Forgotten,
 }

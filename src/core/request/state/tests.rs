@@ -3,6 +3,7 @@ use crate::core::clock::Span;
 use crate::core::config::load::load;
 use crate::core::request::answer::Answer;
 use crate::core::request::rules::HashKey;
+use crate::core::request::verdict::Accepted;
 use crate::core::table::memory::MemoryStore;
 use crate::core::table::store::StoreError;
 use base64::Engine;
@@ -70,8 +71,8 @@ impl World {
             now: request.now,
         };
         let mut verdict = match self.filter.arrive(Headers::new(&pairs), client, around) {
-            Arrival::Decided(verdict) => verdict,
-            Arrival::Held(held) => held.complete(&request.body, self.sent.get(), around),
+            Next::Held(held) => decided(held.complete(&request.body, self.sent.get(), around)),
+            next => decided(next),
         };
         if verdict.suspect.is_some() {
             let headers = Headers::new(&pairs);
@@ -113,6 +114,14 @@ impl World {
         self.filter
             .settle(webhook, claim, answer, around)
             .expect("settled");
+    }
+}
+
+/// What shared data decides at once.
+fn decided(next: Next) -> Verdict {
+    match next {
+        Next::Decided(verdict) => verdict,
+        Next::Held(_) | Next::Asking(_) => panic!("shared data answers at once"),
     }
 }
 
@@ -744,8 +753,8 @@ fn a_store_that_fails_lets_nothing_through() {
         };
         let client = Client::from_source_address(b"192.0.2.1:1");
         let verdict = match world.filter.arrive(Headers::new(&pairs), client, around) {
-            Arrival::Decided(verdict) => verdict,
-            Arrival::Held(held) => held.complete(b"a=1", 1, around),
+            Next::Held(held) => decided(held.complete(b"a=1", 1, around)),
+            next => decided(next),
         };
         assert_eq!(verdict.outcome.name(), "store_unavailable", "{json}");
     }

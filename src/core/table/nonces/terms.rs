@@ -54,6 +54,16 @@ impl Claim {
     pub fn nonce(&self) -> Nonce {
         self.nonce
     }
+
+    /// By which request.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Until when it must be remembered at least.
+    pub fn remember_until(&self) -> Moment {
+        self.remember_until
+    }
 }
 
 /// How a claim ended.

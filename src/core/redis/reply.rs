@@ -1,0 +1,182 @@
+//! What the scripts answer, and how asking fails.
+
+use crate::core::clock::Span;
+
+/// What a script answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Every limit has room, and no nonce was asked for.
+    Passed,
+    /// Every limit has room, and the nonce is this request's.
+    Claimed {
+        /// How many nonces had to go for it.
+        evicted: u64,
+        /// How long ago the last of them was accepted.
+        evicted_age: Span,
+    },
+    /// A limit is used up.
+    Limited {
+        /// Its place among those that were asked for.
+        which: usize,
+        /// After this long, one more passes.
+        wait: Span,
+    },
+    /// The request was accepted before.
+    Kept {
+        /// For how long that is remembered yet.
+        left: Span,
+    },
+    /// The same request is just on its way to an upstream.
+    Pending,
+    /// There is no room for the nonce.
+    Full,
+    /// The claim had been given up before it arrived.
+    Void,
+    /// The settlements are done.
+    Settled,
+}
+
+/// Why there is no answer that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It was not asked, having failed before.
+    CircuitOpen,
+    /// Envoy does not know the cluster, or could not send to it.
+    NotSent,
+    /// No answer within the timeout, or the connection broke.
+    NoAnswer,
+    /// The service answered with this HTTP status.
+    Status(u16),
+    /// It answered what no script answers.
+    Malformed,
+    /// Redis does not know the script by its hash.
+    UnknownScript,
+}
+
+impl Failure {
+    /// Whether Redis may have run the script all the same, or may yet.
+    pub fn may_have_run(self) -> bool {
+        match self {
+            Failure::CircuitOpen | Failure::NotSent | Failure::UnknownScript => false,
+            Failure::NoAnswer | Failure::Status(_) | Failure::Malformed => true,
+        }
+    }
+
+    /// In plain words, for the log.
+    pub fn describe(self) -> String {
+        match self {
+            Failure::CircuitOpen => "it failed just before and was not asked".into(),
+            Failure::NotSent => {
+                "Envoy could not send to it: is the cluster in Envoy's configuration, and is it up?"
+                    .into()
+            }
+            Failure::NoAnswer => "there was no answer within the timeout".into(),
+            Failure::Status(status @ (401 | 403)) => format!(
+                "it answered {status}: are username, password or token right, and does it allow EVAL and EVALSHA?"
+            ),
+            Failure::Status(status) => format!("it answered {status}"),
+            Failure::Malformed => "its answer is not one of Redis to this filter's scripts".into(),
+            Failure::UnknownScript => "it does not know the script that was just sent to it".into(),
+        }
+    }
+}
+
+impl Reply {
+    /// Reads the line that a script answered.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] for any other line.
+    pub fn read(line: &str) -> Result<Reply, Failure> {
+        let mut words = line.split(' ');
+        let word = words.next().unwrap_or_default();
+        let mut number = || -> Result<u64, Failure> {
+            let word = words.next().ok_or(Failure::Malformed)?;
+            word.parse().map_err(|_| Failure::Malformed)
+        };
+        let reply = match word {
+            "passed" => Reply::Passed,
+            "claimed" => Reply::Claimed {
+                evicted: number()?,
+                evicted_age: Span(number()?),
+            },
+            "limited" => Reply::Limited {
+                which: usize::try_from(number()?).map_err(|_| Failure::Malformed)?,
+                wait: Span(number()?),
+            },
+            "kept" => Reply::Kept {
+                left: Span(number()?),
+            },
+            "pending" => Reply::Pending,
+            "full" => Reply::Full,
+            "void" => Reply::Void,
+            "settled" => Reply::Settled,
+            _ => return Err(Failure::Malformed),
+        };
+        match words.next() {
+            None => Ok(reply),
+            Some(_) => Err(Failure::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn every_answer_of_the_scripts_is_understood() {
+        for (line, reply) in [
+            ("passed", Reply::Passed),
+            (
+                "claimed 2 1500",
+                Reply::Claimed {
+                    evicted: 2,
+                    evicted_age: Span(1500),
+                },
+            ),
+            (
+                "limited 1 59000",
+                Reply::Limited {
+                    which: 1,
+                    wait: Span(59_000),
+                },
+            ),
+            (
+                "kept 86399000",
+                Reply::Kept {
+                    left: Span(86_399_000),
+                },
+            ),
+            ("pending", Reply::Pending),
+            ("full", Reply::Full),
+            ("void", Reply::Void),
+            ("settled", Reply::Settled),
+        ] {
+            assert_eq!(Reply::read(line), Ok(reply), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_an_answer() {
+        for line in [
+            "",
+            "ok",
+            "passed ",
+            "passed 1",
+            "Passed",
+            "claimed",
+            "claimed 1",
+            "claimed 1 2 3",
+            "limited 0",
+            "limited -1 5",
+            "limited 0 1.5e3",
+            "kept",
+            "kept x",
+            "kept 99999999999999999999",
+        ] {
+            assert_eq!(Reply::read(line), Err(Failure::Malformed), "{line}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A request that waits for Redis, and how it goes on with the answer.
+
+use std::rc::Rc;
+
+use crate::core::clock::Moment;
+use crate::core::redis::question::Question;
+use crate::core::redis::reply::{Failure, Reply};
+use crate::core::redis::shared::SharedRedis;
+use crate::core::refusal::Reason;
+use crate::core::request::answer::Answer;
+use crate::core::request::filter::{Filter, Surroundings, Tables};
+use crate::core::request::rules::{Due, limited};
+use crate::core::request::state::{Next, Seen, duplicate};
+use crate::core::request::underway::{Refused, Underway};
+use crate::core::request::verdict::{Facts, Refusal};
+use crate::core::signature::key::Nonce;
+use crate::core::table::nonces::{Change, Claim, NonceTable};
+use crate::core::table::store::SharedStore;
+
+/// A request that waits for Redis.
+pub struct Asking {
+    pub(super) underway: Underway,
+    pub(super) question: Question,
+    /// The limits that are asked for, in that order.
+    pub(super) due: Vec<Due>,
+    pub(super) then: Then,
+}
+
+/// What the answer is for.
+pub(super) enum Then {
+    /// The limits that count every request; then what else the headers lead to.
+    Headers(Result<Seen, Refused>),
+    /// The claim, where repeats are refused, and the limits that count what is signed.
+    Claimed {
+        nonce: Nonce,
+        pending: Option<PendingClaim>,
+        /// The rules that count it if it is refused.
+        of_refusal: Vec<Due>,
+    },
+    /// The rules that count refusals: one too many, and the limit is the answer.
+    Refused(Refused),
+}
+
+/// A claim that Redis is asked for.
+pub(super) struct PendingClaim {
+    pub(super) claim: Claim,
+    /// Whether it stands in this Envoy's shared data; if not, what the answer is if
+    /// that has to decide.
+    pub(super) here: Result<(), Reason>,
+}
+
+impl Asking {
+    /// What Redis is asked.
+    pub fn question(&self) -> &Question {
+        &self.question
+    }
+
+    /// The answer is here, or there is none.
+    pub fn answered<S: SharedStore>(
+        self,
+        answer: Result<Reply, Failure>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        let Asking {
+            underway,
+            due,
+            then,
+            ..
+        } = self;
+        let filter = Rc::clone(&underway.filter);
+        let (Some(redis), Ok((settings, tables))) =
+            (&filter.redis, filter.webhook(underway.webhook))
+        else {
+            return underway.end(Refused::from(Reason::Internal));
+        };
+        let limit = match answer {
+            Ok(Reply::Limited { which, wait }) => due.get(which).and_then(|due| {
+                redis.note_limited(&tables.rules, *due, wait, around.now);
+                Some(limited(tables.rules.limiter(*due)?, wait))
+            }),
+            _ => None,
+        };
+        match then {
+            Then::Headers(checked) => match (limit, answer) {
+                (Some(limit), _) => underway.refuse(limit.into(), None, around),
+                (None, Ok(Reply::Passed)) => underway.after_headers(checked, around),
+                (None, _) if redis.falls_back() => underway.headers_here(&due, checked, around),
+                (None, _) => underway.refuse(Reason::StoreUnavailable.into(), None, around),
+            },
+            Then::Refused(refused) => match limit {
+                Some(limit) => underway.end(limit.into()),
+                // It is refused as it is: a store that fails changes nothing about that.
+                None => underway.end(refused),
+            },
+            Then::Claimed {
+                nonce,
+                pending,
+                of_refusal,
+            } => {
+                let claiming = Claiming {
+                    redis,
+                    tables,
+                    pending,
+                    around,
+                };
+                let mut underway = underway;
+                let refusal: Refusal = match (limit, answer, &claiming.pending) {
+                    (None, Ok(Reply::Passed), None) => return underway.accept(nonce, None),
+                    (
+                        None,
+                        Ok(Reply::Claimed {
+                            evicted,
+                            evicted_age,
+                        }),
+                        Some(pending),
+                    ) => {
+                        let change = &mut underway.facts.change;
+                        change.evicted = change.evicted.saturating_add(evicted);
+                        if evicted > 0 {
+                            change.evicted_age = evicted_age;
+                        }
+                        return underway.accept(nonce, Some(pending.claim));
+                    }
+                    (Some(limit), ..) => {
+                        claiming.take_back(&mut underway.facts.change);
+                        limit
+                    }
+                    (None, Ok(Reply::Kept { .. } | Reply::Pending), Some(_)) => {
+                        claiming.repeated(answer, &mut underway.facts.change);
+                        settings
+                            .replay
+                            .as_ref()
+                            .map_or(Reason::Duplicate.into(), duplicate)
+                    }
+                    (None, Ok(Reply::Full), Some(_)) => {
+                        claiming.take_back(&mut underway.facts.change);
+                        Reason::StoreFull.into()
+                    }
+                    _ => match claiming.without_redis(answer, &due, &mut underway.facts.change) {
+                        Ok(claim) => {
+                            underway.facts.decided_here = true;
+                            return underway.accept(nonce, claim);
+                        }
+                        Err(refusal) => refusal,
+                    },
+                };
+                underway.refuse_counted_by(of_refusal, refusal.into(), around)
+            }
+        }
+    }
+
+    /// The sender has left, and nobody waits for the answer any more. Answers what its
+    /// claim has changed in the table, all in all.
+    pub fn abandon<S: SharedStore>(self, around: Surroundings<'_, S>) -> Change {
+        let Underway {
+            filter,
+            webhook,
+            facts: Facts { mut change, .. },
+        } = self.underway;
+        let (Some(redis), Ok((_, tables))) = (&filter.redis, filter.webhook(webhook)) else {
+            return change;
+        };
+        if let Then::Claimed { pending, .. } = self.then {
+            let claiming = Claiming {
+                redis,
+                tables,
+                pending,
+                around,
+            };
+            claiming.take_back(&mut change);
+            claiming.take_back_there();
+        }
+        change
+    }
+}
+
+impl Underway {
+    /// The limits that count every request, by this Envoy's own counters.
+    fn headers_here<S: SharedStore>(
+        mut self,
+        due: &[Due],
+        checked: Result<Seen, Refused>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        self.facts.decided_here = true;
+        let filter: Rc<Filter> = Rc::clone(&self.filter);
+        let Ok((_, tables)) = filter.webhook(self.webhook) else {
+            return self.end(Refused::from(Reason::Internal));
+        };
+        let due = due.iter().copied();
+        match tables.rules.admit(due, around.store, around.now) {
+            Ok(()) => self.after_headers(checked, around),
+            Err(refusal) => self.refuse(refusal.into(), None, around),
+        }
+    }
+}
+
+/// A claim whose answer is here.
+struct Claiming<'a, S> {
+    redis: &'a SharedRedis,
+    tables: &'a Tables,
+    pending: Option<PendingClaim>,
+    around: Surroundings<'a, S>,
+}
+
+impl<S: SharedStore> Claiming<'_, S> {
+    /// The claim and its table, if it stands in this Envoy's shared data.
+    fn here(&self) -> Option<(&NonceTable, &Claim)> {
+        let pending = self.pending.as_ref()?;
+        let nonces = self.tables.nonces.as_ref()?;
+        pending.here.is_ok().then_some((nonces, &pending.claim))
+    }
+
+    /// The claim is given up in this Envoy's shared data.
+    fn take_back(&self, change: &mut Change) {
+        if let Some((nonces, claim)) = self.here() {
+            let released = nonces.release(self.around.store, claim, self.around.now);
+            // Where that fails, it lapses by itself.
+            change.entries += released.unwrap_or_default().entries;
+        }
+    }
+
+    /// It is given up in Redis, too, which may have it, or may get it yet.
+    fn take_back_there(&self) {
+        let (Some(pending), Some(nonces)) = (&self.pending, &self.tables.nonces) else {
+            return;
+        };
+        let now: Moment = self.around.now;
+        let settlement =
+            SharedRedis::settlement(&pending.claim, nonces.rules(), Answer::Failed, now);
+        self.redis.unsettled.push(settlement);
+    }
+
+    /// Another Envoy has had the request, or has it just now.
+    fn repeated(&self, answer: Result<Reply, Failure>, change: &mut Change) {
+        match (answer, self.here()) {
+            (Ok(Reply::Kept { left }), Some((nonces, claim))) => {
+                // Where that fails, the next repeat is asked for again.
+                let _ = nonces.learn(self.around.store, claim, left, self.around.now);
+            }
+            // On its way there, it may fail yet, and the retry come here.
+            _ => self.take_back(change),
+        }
+    }
+
+    /// There is no answer that can be used.
+    fn without_redis(
+        &self,
+        answer: Result<Reply, Failure>,
+        due: &[Due],
+        change: &mut Change,
+    ) -> Result<Option<Claim>, Refusal> {
+        let Surroundings { store, now } = self.around;
+        let may_have_run = answer.err().is_none_or(Failure::may_have_run);
+        let decided = if self.redis.falls_back() {
+            let here = self.pending.as_ref().map_or(Ok(()), |pending| pending.here);
+            let admit = || self.tables.rules.admit(due.iter().copied(), store, now);
+            here.map_err(Refusal::from).and_then(|()| admit())
+        } else {
+            Err(Reason::StoreUnavailable.into())
+        };
+        if decided.is_err() {
+            self.take_back(change);
+            if may_have_run {
+                self.take_back_there();
+            }
+        }
+        decided.map(|()| self.pending.as_ref().map(|pending| pending.claim))
+    }
+}
