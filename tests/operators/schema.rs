@@ -66,9 +66,19 @@ fn everything() -> Value {
         "rate_limits": [{"key": "account", "count": "rejected", "requests": 1_000_000, "window": "1s"},
                         {"key": "webhook", "requests": 1.0, "window": "366s"}],
         "rate_limit_capacity": 1,
-        "store": {"type": "shared_data"},
+        "store": {"type": "redis", "cluster": "redis_over_http", "api": "webdis", "authority": "redis.example.com:7379",
+                  "username": "envoy", "password": {"env": "TWILIO_AUTH_TOKEN"}, "key_prefix": "shop-1:test",
+                  "timeout": "0.25s", "on_error": "local"},
         "log": {"accepted": true, "max_per_second": 0},
     })
+}
+
+/// A store in Redis, with these fields besides.
+fn redis(api: &str, more: Value) -> Value {
+    let mut store = json!({"type": "redis", "cluster": "c", "api": api});
+    let fields = store.as_object_mut().expect("an object");
+    fields.extend(more.as_object().cloned().unwrap_or_default());
+    json!({"store": store})
 }
 
 fn right() -> Vec<Value> {
@@ -91,6 +101,21 @@ fn right() -> Vec<Value> {
         json!({"rate_limits": []}),
         json!({"rate_limits": [{"key": "client_ip", "count": "all", "requests": 60, "window": "60s"}]}),
         json!({"rate_limits": [{"key": "param:\n", "requests": 1, "window": "060.010s"}]}),
+        json!({"store": {"type": "shared_data"}}),
+        redis("webdis", json!({})),
+        redis(
+            "webdis",
+            json!({"username": {"env": "TWILIO_ACCOUNT_SID"}, "password": "p:w"}),
+        ),
+        redis(
+            "webdis",
+            json!({"timeout": "10s", "on_error": "reject", "authority": "[::1]:7379"}),
+        ),
+        redis("upstash", json!({"token": "AXy-_=="})),
+        redis(
+            "upstash",
+            json!({"token": {"env": "TWILIO_AUTH_TOKEN"}, "key_prefix": "A.b_c:d-1"}),
+        ),
         json!({"public_base_url": "http://h:80/"}),
         json!({"public_base_url": "https://user:pass@h"}),
     ];
@@ -378,6 +403,80 @@ fn wrong() -> Vec<(Value, String)> {
         (json!({"store": "shared_data"}), "store"),
         (json!({"store": {}}), "store.type"),
         (json!({"store": {"type": "memcached"}}), "store.type"),
+        (
+            json!({"store": {"type": "shared_data", "cluster": "c"}}),
+            "store.cluster",
+        ),
+        (
+            json!({"store": {"type": "redis", "api": "webdis"}}),
+            "store.cluster",
+        ),
+        (
+            json!({"store": {"type": "redis", "cluster": "c"}}),
+            "store.api",
+        ),
+        (redis("resp", json!({})), "store.api"),
+        (redis("webdis", json!({"cluster": ""})), "store.cluster"),
+        (
+            redis("webdis", json!({"authority": "a b"})),
+            "store.authority",
+        ),
+        (
+            redis("webdis", json!({"authority": "https://h"})),
+            "store.authority",
+        ),
+        (redis("webdis", json!({"username": "u"})), "store.password"),
+        (redis("webdis", json!({"password": "p"})), "store.username"),
+        (
+            redis("webdis", json!({"username": "u:v", "password": "p"})),
+            "store.username",
+        ),
+        (
+            redis("webdis", json!({"username": "u", "password": ""})),
+            "store.password",
+        ),
+        (redis("webdis", json!({"token": "t"})), "store.token"),
+        (redis("upstash", json!({})), "store.token"),
+        (redis("upstash", json!({"token": "a b"})), "store.token"),
+        (
+            redis("upstash", json!({"token": "t", "username": "u"})),
+            "store.username",
+        ),
+        (
+            redis("upstash", json!({"token": "t", "password": "p"})),
+            "store.password",
+        ),
+        (
+            redis("webdis", json!({"username": {"env": ""}, "password": "p"})),
+            "store.username.env",
+        ),
+        (
+            redis("webdis", json!({"username": "u", "password": {"env": 1}})),
+            "store.password.env",
+        ),
+        (
+            redis("upstash", json!({"token": {"env": null}})),
+            "store.token.env",
+        ),
+        (
+            redis("webdis", json!({"key_prefix": "{a}"})),
+            "store.key_prefix",
+        ),
+        (
+            redis("webdis", json!({"key_prefix": ""})),
+            "store.key_prefix",
+        ),
+        (
+            redis("webdis", json!({"key_prefix": "x".repeat(65)})),
+            "store.key_prefix",
+        ),
+        (redis("webdis", json!({"timeout": "0s"})), "store.timeout"),
+        (redis("webdis", json!({"timeout": 0.1})), "store.timeout"),
+        (
+            redis("webdis", json!({"on_error": "pass"})),
+            "store.on_error",
+        ),
+        (redis("webdis", json!({"database": 0})), "store.database"),
         (json!({"log": []}), "log"),
         (json!({"log": {"accepted": "yes"}}), "log.accepted"),
         (json!({"log": {"max_per_second": -1}}), "log.max_per_second"),
@@ -501,6 +600,10 @@ fn beyond_a_schema() -> Vec<(Value, &'static str)> {
         (
             json!({"replay": {"keep": "99999999s"}}),
             "a duration from 0s to 31622400s",
+        ),
+        (
+            redis("webdis", json!({"timeout": "10.001s"})),
+            "a duration from 0.001s to 10s",
         ),
     ]
 }
@@ -773,6 +876,18 @@ fn the_defaults_in_the_schema_are_those_of_the_filter() {
     assert_eq!(
         format!("{:#?}", load(&document)),
         format!("{:#?}", load(&json!({})))
+    );
+    // Those of the store are in one of several alternatives.
+    let mut filled = json!({});
+    for (field, own) in all_fields() {
+        if let (Some(name), Some(default)) = (field.strip_prefix("store."), own.get("default")) {
+            filled[name] = default.clone();
+        }
+    }
+    assert_eq!(filled.as_object().map(Map::len), Some(3), "{filled}");
+    assert_eq!(
+        format!("{:?}", load(&redis("webdis", filled))),
+        format!("{:?}", load(&redis("webdis", json!({}))))
     );
     // A webhook's methods have a default of their own.
     let webhook = |extra: Value| {

@@ -268,3 +268,6 @@ impl<S: SharedStore> Claiming<'_, S> {
         decided.map(|()| self.pending.as_ref().map(|pending| pending.claim))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 use super::*;
+use crate::core::config::settings::{OnStoreError, RedisSettings};
+use crate::core::redis::wire::Api;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -248,8 +250,54 @@ fn all_mistakes_are_named_at_once() {
 
 #[test]
 fn no_mistake_shows_a_value() {
-    let found = problems(r#"{"accounts": [{"auth_tokens": "hunter2"}], "mode": "hunter2"}"#);
-    assert!(!found.contains("hunter2"), "{found}");
+    for json in [
+        r#"{"accounts": [{"auth_tokens": "hunter2"}], "mode": "hunter2"}"#,
+        r#"{"store": {"type": "redis", "cluster": "c", "api": "upstash", "token": "hunter2 \n"}}"#,
+        r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis", "username": "hunter2:",
+                      "password": "hunter2", "token": "hunter2", "on_error": "hunter2"}}"#,
+    ] {
+        let found = problems(json);
+        assert!(!found.is_empty(), "{json}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
+fn a_store_in_redis_is_reached_with_what_it_asks_for() {
+    let redis = |json: &str| match settings(json).store {
+        StoreSettings::Redis(redis) => redis,
+        StoreSettings::SharedData => panic!("{json}"),
+    };
+    let least = redis(r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis"}}"#);
+    assert_eq!(
+        (
+            least.api,
+            least.authority.as_str(),
+            least.key_prefix.as_str()
+        ),
+        (Api::Webdis, "c", "twf")
+    );
+    assert_eq!(
+        (least.timeout, least.on_error),
+        (Span(100), OnStoreError::Reject)
+    );
+    assert!(least.authorization.is_none());
+    let header =
+        |redis: RedisSettings| redis.authorization.map(|secret| secret.expose().to_owned());
+    let basic = redis(
+        r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis",
+                      "username": "envoy", "password": {"env": "TWILIO_AUTH_TOKEN"}}}"#,
+    );
+    assert_eq!(header(basic).as_deref(), Some("Basic ZW52b3k6MTIzNDU="));
+    let bearer = redis(
+        r#"{"store": {"type": "redis", "cluster": "c", "api": "upstash", "authority": "x.upstash.io",
+                      "token": {"env": "TWILIO_AUTH_TOKEN"}, "on_error": "local"}}"#,
+    );
+    assert_eq!(
+        (bearer.on_error, bearer.authority.as_str()),
+        (OnStoreError::Local, "x.upstash.io")
+    );
+    assert_eq!(header(bearer).as_deref(), Some("Bearer 12345"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 use super::*;
 use crate::core::clock::Span;
 use crate::core::config::load::load;
+use crate::core::redis::question::Question;
+use crate::core::redis::reply::{Failure, Reply};
 use crate::core::request::answer::Answer;
 use crate::core::request::rules::HashKey;
 use crate::core::request::verdict::Accepted;
@@ -54,6 +56,55 @@ impl World {
     }
 
     pub(crate) fn send(&self, request: &Request) -> Verdict {
+        self.send_with(request, &mut |_| panic!("shared data answers at once"))
+    }
+
+    /// Sends a request where Redis answers like this.
+    pub(crate) fn send_with(
+        &self,
+        request: &Request,
+        redis: &mut dyn FnMut(&Question) -> Result<Reply, Failure>,
+    ) -> Verdict {
+        let asking = |asking: Asking| {
+            let answer = redis(asking.question());
+            self.record(&answer, request.now);
+            asking.answered(answer, self.around(request.now))
+        };
+        self.drive(request, asking)
+    }
+
+    /// Sends a request until Redis would be asked, and leaves it there.
+    pub(crate) fn send_until_asked(&self, request: &Request) -> Asking {
+        let mut asking = None;
+        self.drive(request, |first| {
+            asking = Some(first);
+            let facts = Facts::new(Client::from_source_address(b""));
+            Next::Decided(Verdict::new(Outcome::Unchecked, facts))
+        });
+        asking.expect("a question")
+    }
+
+    /// As the adapter does for every answer.
+    fn record(&self, answer: &Result<Reply, Failure>, now: Moment) {
+        let circuit = &self.redis().circuit;
+        match answer {
+            Ok(_) => circuit.succeeded(),
+            Err(_) => circuit.failed(now),
+        }
+    }
+
+    pub(crate) fn redis(&self) -> &SharedRedis {
+        self.filter.redis().expect("a store in Redis")
+    }
+
+    pub(crate) fn around(&self, now: Moment) -> Surroundings<'_, MemoryStore> {
+        Surroundings {
+            store: &self.store,
+            now,
+        }
+    }
+
+    fn drive(&self, request: &Request, mut asked: impl FnMut(Asking) -> Next) -> Verdict {
         self.sent.set(self.sent.get() + 1);
         let path = request.path.as_bytes();
         let mut pairs: Vec<(&[u8], &[u8])> =
@@ -66,13 +117,14 @@ impl World {
                 .map(|(name, value)| (*name, value.as_bytes())),
         );
         let client = Client::from_source_address(request.client.as_bytes());
-        let around = Surroundings {
-            store: &self.store,
-            now: request.now,
-        };
-        let mut verdict = match self.filter.arrive(Headers::new(&pairs), client, around) {
-            Next::Held(held) => decided(held.complete(&request.body, self.sent.get(), around)),
-            next => decided(next),
+        let around = self.around(request.now);
+        let mut next = self.filter.arrive(Headers::new(&pairs), client, around);
+        let mut verdict = loop {
+            next = match next {
+                Next::Held(held) => held.complete(&request.body, self.sent.get(), around),
+                Next::Asking(asking) => asked(*asking),
+                Next::Decided(verdict) => break verdict,
+            };
         };
         if verdict.suspect.is_some() {
             let headers = Headers::new(&pairs);
@@ -99,7 +151,7 @@ impl World {
         self.send(request).outcome.name()
     }
 
-    fn settle(&self, verdict: &Verdict, answer: Answer) {
+    pub(crate) fn settle(&self, verdict: &Verdict, answer: Answer) {
         let Outcome::Accepted(Accepted {
             claim: Some(claim), ..
         }) = &verdict.outcome
@@ -114,14 +166,9 @@ impl World {
         self.filter
             .settle(webhook, claim, answer, around)
             .expect("settled");
-    }
-}
-
-/// What shared data decides at once.
-fn decided(next: Next) -> Verdict {
-    match next {
-        Next::Decided(verdict) => verdict,
-        Next::Held(_) | Next::Asking(_) => panic!("shared data answers at once"),
+        if let Some((redis, settlement)) = self.filter.settlement(webhook, claim, answer, NOW) {
+            redis.unsettled.push(settlement);
+        }
     }
 }
 
@@ -752,9 +799,12 @@ fn a_store_that_fails_lets_nothing_through() {
             now: NOW,
         };
         let client = Client::from_source_address(b"192.0.2.1:1");
-        let verdict = match world.filter.arrive(Headers::new(&pairs), client, around) {
-            Next::Held(held) => decided(held.complete(b"a=1", 1, around)),
-            next => decided(next),
+        let next = match world.filter.arrive(Headers::new(&pairs), client, around) {
+            Next::Held(held) => held.complete(b"a=1", 1, around),
+            next => next,
+        };
+        let Next::Decided(verdict) = next else {
+            panic!("shared data answers at once")
         };
         assert_eq!(verdict.outcome.name(), "store_unavailable", "{json}");
     }
