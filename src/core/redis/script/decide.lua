@@ -167,12 +167,15 @@ local function wait_of(bucket, entry, rule)
   end
 end
 
--- Frees the slot of whoever has done least, and lets the residue remember it.
+-- Frees the slot of whoever has done least, and that the longest ago, and lets the residue remember it.
 local function evict_the_least(bucket)
-  local least, least_events
+  local least, least_events, least_last
   for place, entry in ipairs(bucket.entries) do
     local events = events_of(entry.own) + entry.inherited
-    if not least or events < least_events then least, least_events = place, events end
+    local last = entry.own[1] or entry.since
+    if not least or events < least_events or (events == least_events and last < least_last) then
+      least, least_events, least_last = place, events, last
+    end
   end
   local evicted = table.remove(bucket.entries, least)
   bucket.residue = worse_of(bucket.residue, all_of(evicted, bucket.residue))
