@@ -185,7 +185,7 @@ fn every_configuration_that_is_shown_is_valid_for_schema_and_filter() {
             "WEBHOOK_URL" => Some("https://orders.example.com/api/v1/whatsapp/webhook".to_owned()),
             "TWILIO_ACCOUNT_SID" => Some(ACCOUNT.to_owned()),
             name if name.ends_with("_MS") || name.starts_with("FORCE") => None,
-            _ => Some("a secret".to_owned()),
+            _ => Some("a-secret".to_owned()),
         };
         if let Err(problems) = load(text.as_bytes(), &environment) {
             panic!("{place}: {problems}\n{text}");

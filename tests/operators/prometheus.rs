@@ -243,8 +243,10 @@ fn a_real_prometheus_has_data_for_every_query_of_dashboard_and_alerts() {
     for query in dashboard_queries() {
         let samples = wait_for(&format!("data for {query:?}"), || {
             let samples = prometheus.query(&query.text);
-            let is_data = !samples.is_empty() && samples.iter().any(|(_, value)| value.is_finite());
-            is_data.then_some(samples)
+            // Where nobody asks Redis, nobody knows how long that takes.
+            let needs_none = query.text.contains("store_callout_microseconds");
+            let is_data = |(_, value): &(Value, f64)| value.is_finite() || needs_none;
+            samples.iter().any(is_data).then_some(samples)
         });
         assert!(
             samples

@@ -114,7 +114,9 @@ impl<E: Environment> Loader<'_, E> {
         let node = object.required("token")?;
         let (token, _) = node.secret(self.environment)?;
         if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return node.expected("a token of visible ASCII characters");
+            return node.expected(
+                "a token of visible ASCII characters, here or in its environment variable",
+            );
         }
         Some(Secret::new(format!("Bearer {}", token.expose())))
     }
