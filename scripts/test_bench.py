@@ -1,0 +1,256 @@
+"""Tests of what scripts/bench computes and writes: python3 -m unittest discover -s scripts"""
+
+import json
+import pathlib
+import re
+import time
+import unittest
+from types import SimpleNamespace
+from unittest import mock
+from xml.etree import ElementTree
+
+from benchmark import measure, report
+from benchmark.arithmetic import Spread, busy, median, paired, quantile, summarise
+from benchmark.chart import chart, step
+from benchmark.failure import Failure
+from benchmark.servers import SERVERS
+from benchmark.targets import targets
+from benchmark.variants import BASE, VARIANTS, chosen
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def a_slice(cpu_us, latency_us=1000):
+    return {
+        "answers": 100,
+        "cpu_ns": cpu_us * 100 * 1000,
+        "wall_ns": cpu_us * 200 * 1000,
+        "p50_ns": latency_us * 1000,
+        "p99_ns": latency_us * 3000,
+        "reconnected": 0,
+        "alone_ns": [latency_us * 100] * 50,
+    }
+
+
+# Two rounds, the second on a machine that is half as fast.
+MEASURED = {
+    "envoy": [a_slice(50), a_slice(100)],
+    "lua": [a_slice(60), a_slice(120)],
+    "filter-accepted": [a_slice(58), a_slice(116)],
+    "filter-forged": [a_slice(40), a_slice(80)],
+    "ext-authz-accepted": [a_slice(300), a_slice(600)],
+    "express-forged": [a_slice(250), a_slice(500)],
+}
+FIRST = {
+    "envoy": [{"first_us": 500, "later_us": 100}],
+    "filter": [{"first_us": 150, "later_us": 100}, {"first_us": 190, "later_us": 100}],
+}
+
+
+def results():
+    summary = summarise(MEASURED, "envoy")
+    return SimpleNamespace(
+        variants=[variant for variant in VARIANTS if variant.name in MEASURED],
+        base="envoy",
+        rounds=2,
+        machine={name: "1" for name in "cpu cores kernel envoy node express express-rate-limit twilio date".split()},
+        measured=MEASURED,
+        summary=summary,
+        busy={name: busy(slices) for name, slices in MEASURED.items()},
+        first=FIRST,
+        targets=targets(summary, FIRST),
+    )
+
+
+class Arithmetic(unittest.TestCase):
+    def test_the_median_of_an_even_number_lies_between_the_two_in_the_middle(self):
+        self.assertEqual(median([4, 1, 3, 2]), 2.5)
+        self.assertEqual(median([3, 1, 2]), 2)
+
+    def test_quartiles_lie_between_values(self):
+        self.assertEqual(quantile([1, 2, 3, 4, 5], 0.25), 2)
+        self.assertEqual(quantile([10, 20], 0.25), 12.5)
+        self.assertEqual(quantile([7], 0.99), 7)
+
+    def test_a_difference_is_taken_within_a_round_and_not_between_medians(self):
+        # By the medians alone it would be 11 - 10 = 1, and the slow round would hide what each round shows.
+        adds = paired([11, 12, 101], [10, 10, 100], lambda a, b: a - b)
+        self.assertEqual(adds.median, 1)
+        self.assertEqual(paired([5, 105, 6], [1, 100, 2], lambda a, b: a - b), Spread(4, 4, 4.5))
+
+    def test_values_of_different_rounds_are_not_compared(self):
+        with self.assertRaises(ValueError):
+            paired([1, 2], [1], lambda a, b: a - b)
+
+    def test_a_request_costs_the_time_of_all_divided_by_the_answers(self):
+        cpu = summarise(MEASURED, "envoy")["lua"]["cpu"]
+        self.assertEqual(cpu["takes"].median, 90)
+        self.assertEqual(cpu["adds"], Spread(12.5, 15, 17.5))
+        self.assertAlmostEqual(cpu["times"].median, 1.2)
+
+    def test_a_core_that_others_use_too_is_less_busy_with_the_server(self):
+        self.assertEqual(busy([a_slice(50), a_slice(70)]), 0.5)
+
+
+class Targets(unittest.TestCase):
+    def of(self, summary=None, first=FIRST):
+        return targets(summarise(MEASURED, "envoy") if summary is None else summary, first)
+
+    def test_each_is_a_ratio_of_what_was_measured(self):
+        ratios = [target.ratio for target in self.of()]
+        for ratio, expected in zip(ratios, [12 / 15, 375 / 12, 1.16, 60 / 375, 1.7]):
+            self.assertAlmostEqual(ratio, expected)
+        self.assertEqual([target.word for target in self.of()], ["reached"] * 5)
+
+    def test_one_that_is_missed_says_so(self):
+        measured = dict(MEASURED, **{"filter-accepted": [a_slice(62), a_slice(124)]})
+        words = [target.word for target in self.of(summarise(measured, "envoy"))]
+        self.assertEqual(words, ["not reached", "reached", "not reached", "reached", "reached"])
+
+    def test_what_was_left_out_is_not_reached_and_not_missed(self):
+        only = {"envoy": MEASURED["envoy"]}
+        words = {target.word for target in self.of(summarise(only, "envoy"), {})}
+        self.assertEqual(words, {"not measured"})
+
+    def test_something_that_adds_nothing_is_no_measure(self):
+        measured = dict(MEASURED, lua=[a_slice(50), a_slice(99)])
+        self.assertEqual(self.of(summarise(measured, "envoy"))[0].word, "not measured")
+
+    def test_what_envoy_alone_does_is_said_beside_the_first_request(self):
+        self.assertEqual(self.of()[-1].note, "Envoy alone: 5.0")
+
+
+class TheTable(unittest.TestCase):
+    def test_a_line_has_median_quartiles_and_the_difference_with_its_sign(self):
+        lua = report.rows(results().variants, results().summary, BASE)[1]
+        self.assertEqual(lua[1:4], ["90.0 (75.0 … 105)", "+15.0 (+12.5 … +17.5)", "1.20"])
+
+    def test_what_all_are_compared_with_is_not_compared_with_itself(self):
+        self.assertEqual(report.rows(results().variants, results().summary, BASE)[0][2:4], ["", ""])
+
+    def test_in_a_terminal_the_columns_are_aligned(self):
+        lines = report.aligned(["", "b"], [["long name", "1"], ["x", "100"]]).splitlines()
+        self.assertEqual(lines, ["             b", "long name    1", "x          100"])
+
+    def test_in_markdown_every_line_has_as_many_cells(self):
+        text = report.as_markdown(results())
+        tables = [block for block in text.split("\n\n") if block.startswith("|")]
+        self.assertEqual(len(tables), 3)
+        for table in tables:
+            self.assertEqual(len({line.count("|") for line in table.splitlines()}), 1, table)
+
+    def test_who_closes_the_connection_is_said(self):
+        closing = dict(a_slice(50), reconnected=100)
+        measured = dict(MEASURED, **{"filter-forged": [closing, closing]})
+        text = report.closing(results().variants, measured)
+        self.assertEqual(text, "Closed the connection after each answer: this filter: forged.")
+        self.assertEqual(report.closing(results().variants, MEASURED), "")
+
+    def test_the_json_can_be_read_again(self):
+        self.assertEqual(json.loads(report.as_json(results()))["summary"]["lua"]["cpu"]["adds"]["median"], 15)
+
+    def test_the_page_changes_between_the_markers_only(self):
+        page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+        new = report.between_markers(page, "new")
+        self.assertEqual(new, f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
+        self.assertEqual(report.between_markers(new, "new"), new)
+
+    def test_a_page_without_markers_is_left_alone(self):
+        with self.assertRaises(Failure):
+            report.between_markers("no markers", "new")
+
+    def test_the_page_that_is_there_has_them(self):
+        report.between_markers((ROOT / "docs/performance.md").read_text(encoding="utf-8"), "new")
+
+
+class ThePicture(unittest.TestCase):
+    def setUp(self):
+        bars = [("envoy", "a < b & c", Spread(45, 50, 60)), ("filter-accepted", "f", Spread(90, 100, 200))]
+        self.svg = chart(bars, "quartiles & median")
+        self.tree = ElementTree.fromstring(self.svg)
+
+    def all(self, name):
+        return self.tree.findall(f"{{http://www.w3.org/2000/svg}}{name}")
+
+    def test_it_is_well_formed_and_holds_every_name_title_and_unit(self):
+        texts = [text.text for text in self.all("text")]
+        for expected in ("a < b & c", "f", "quartiles & median", "Processor time for one request", "µs", "50.0", "100"):
+            self.assertIn(expected, texts)
+
+    def test_bars_are_as_long_as_their_medians(self):
+        card, *bars = self.all("rect")
+        self.assertEqual(card.get("fill"), "#ffffff")
+        first, second = (float(bar.get("width")) for bar in bars)
+        self.assertAlmostEqual(second / first, 2, delta=0.01)
+
+    def test_nothing_reaches_over_the_edge(self):
+        width = float(self.tree.get("width"))
+        for text in self.all("text"):
+            self.assertLess(float(text.get("x")), width)
+        for place in re.findall(r"[MH]([0-9.]+)", self.svg):
+            self.assertLess(float(place), width)
+
+    def test_the_scale_has_at_most_ten_lines(self):
+        self.assertEqual([step(most) for most in (9, 10, 11, 99, 560, 1001)], [1, 1, 2, 10, 100, 200])
+
+
+class TheVariants(unittest.TestCase):
+    def test_names_are_unique_and_every_server_is_there(self):
+        names = [variant.name for variant in VARIANTS]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual({variant.server for variant in VARIANTS}, set(SERVERS))
+
+    def test_the_filter_and_express_are_sent_the_same(self):
+        def sent(server):
+            ours = [variant for variant in VARIANTS if variant.server.startswith(server)]
+            return [(variant.kind, variant.expected, variant.repeats, variant.allowance) for variant in ours]
+
+        self.assertEqual(sent("filter"), sent("express"))
+        self.assertEqual(len(sent("filter")), 5)
+
+    def test_some_are_chosen_by_name_or_by_server_and_envoy_alone_is_always_there(self):
+        names = [variant.name for variant in chosen(["lua", "ext-authz"])]
+        self.assertEqual(names, ["envoy", "lua", "ext-authz-accepted", "ext-authz-forged"])
+        self.assertEqual(chosen([]), VARIANTS)
+        with self.assertRaises(ValueError):
+            chosen(["nginx"])
+
+    def test_each_begins_a_round_and_none_always_follows_the_same(self):
+        rounds = [measure.order(list("abc"), number) for number in range(6)]
+        self.assertTrue(all(sorted(each) == list("abc") for each in rounds))
+        before_b = {each[each.index("b") - 1] for each in rounds if each.index("b") > 0}
+        self.assertEqual(before_b, {"a", "c"})
+
+
+class TheNumbersOfMessages(unittest.TestCase):
+    def test_no_number_is_given_out_twice(self):
+        numbers = measure.Numbers()
+        self.assertEqual([numbers.take(10), numbers.take(5), numbers.take(1)], [1, 11, 16])
+
+    def test_what_a_server_accepted_can_be_repeated_there_and_only_there(self):
+        numbers = measure.Numbers()
+        numbers.accept("filter", 7, 30)
+        numbers.accept("filter", 40, 3)
+        self.assertEqual(numbers.accepted_by("filter", 3), 40)
+        self.assertEqual(numbers.accepted_by("filter", 4), 7)
+        self.assertIsNone(numbers.accepted_by("filter", 31))
+        self.assertIsNone(numbers.accepted_by("express", 1))
+
+    def test_a_server_that_would_have_to_remember_too_much_is_waited_for(self):
+        numbers = measure.Numbers()
+        with mock.patch.multiple(measure, REMEMBERED=10, WINDOW=0.05):
+            started = time.monotonic()
+            numbers.accept("filter", 1, 6)
+            numbers.accept("express", 7, 6)
+            self.assertLess(time.monotonic() - started, 0.05)
+            numbers.accept("filter", 13, 6)
+            self.assertGreaterEqual(time.monotonic() - started, 0.05)
+
+    def test_what_a_server_may_have_forgotten_is_not_repeated(self):
+        numbers = measure.Numbers()
+        numbers.accepted["filter"].append((time.monotonic() - measure.WINDOW, 1, 10))
+        self.assertIsNone(numbers.accepted_by("filter", 10))
+
+
+if __name__ == "__main__":
+    unittest.main()
