@@ -356,7 +356,7 @@ impl Envoy {
     }
 
     /// A VM that dies is replaced (FAIL_RELOAD), and the next request passes: nobody would notice.
-    fn assert_alive(&self, since: usize) {
+    pub(crate) fn assert_alive(&self, since: usize) {
         let log = self.log_since(since);
         for sign in [
             "panicked at",
@@ -381,7 +381,7 @@ impl Envoy {
         }
     }
 
-    fn assert_discreet(&self, since: usize) {
+    pub(crate) fn assert_discreet(&self, since: usize) {
         let log = self.log_since(since);
         for line in log.lines() {
             for secret in self

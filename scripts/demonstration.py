@@ -1,0 +1,350 @@
+"""What scripts/run and its several Envoys have in common: building, child processes, and the table of answers."""
+
+import ctypes
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import twilio_signing as twilio
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ENVOY = ROOT / "target/tools/envoy"
+UPSTREAM = ROOT / "examples/ordering-upstream"
+RUN = ROOT / "target/run"
+# The only path at which the example upstream takes a webhook.
+WEBHOOK_PATH = urlsplit(twilio.DEMO_URL).path
+# The flood comes from an address of its own, so that its limit is used up and not that of the person who goes on.
+FLOOD_FROM = "127.0.0.2"
+FLOOD, LIMIT = 70, 60
+
+
+class Failure(Exception):
+    """Something that the person has to mend; its text says what."""
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something listens, by which name, and which file says so."""
+
+    name: str
+    host: str
+    port: int
+    file: str
+
+    @property
+    def url(self):
+        return f"http://{self.reach}:{self.port}"
+
+    @property
+    def reach(self):
+        return "127.0.0.1" if self.host == "0.0.0.0" else self.host
+
+    def get(self, path, timeout=2):
+        """The body of a GET, or None if there is no answer of 200."""
+        connection = http.client.HTTPConnection(self.reach, self.port, timeout=timeout)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+            return body if response.status == 200 else None
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def is_free(self):
+        return self._problem() is None
+
+    def check_free(self):
+        problem = self._problem()
+        if problem:
+            raise Failure(
+                f"port {self.port} on {self.host} is taken ({problem}). Something else listens there: end it, or "
+                f"change the port in {self.file} ({self.name}); this script reads it from there."
+            )
+
+    def _problem(self):
+        with socket.socket() as probe:
+            # As servers do, so that a connection still closing does not count; SO_REUSEPORT left out on purpose,
+            # because Envoys share a port that way without a word.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+                return None
+            except OSError as error:
+                return error.strerror
+
+
+def addresses(config, names):
+    """The addresses in an Envoy's configuration, read from there so that it stays the one place where they are set."""
+    lines = (ROOT / config).read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    found = re.findall(r"address: ([0-9.]+), port_value: (\d+)", text)
+    if len(found) != len(names):
+        raise Failure(f"{config} has {len(found)} addresses, and this script knows what to do with {', '.join(names)}.")
+    return [Address(name, host, int(port), config) for name, (host, port) in zip(names, found)]
+
+
+# --- building and starting ------------------------------------------------------------------------
+
+
+def build(*setup):
+    """Builds filter and upstream; `setup` is what scripts/setup is told."""
+
+    def run(*command, target):
+        # envoy.yaml names the module by its path, so nobody's cargo settings may put it elsewhere.
+        environment = dict(os.environ, CARGO_TARGET_DIR=str(target))
+        if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
+            raise Failure(f"failed: {' '.join(map(str, command))}")
+
+    run("scripts/setup", *setup, target=ROOT / "target")
+    print("run: building the filter", flush=True)
+    run("cargo", "build", "--locked", "--release", "--lib", "--target", "wasm32-wasip1", target=ROOT / "target")
+    print("run: building the ordering upstream", flush=True)
+    manifest = UPSTREAM / "Cargo.toml"
+    run("cargo", "build", "--locked", "--release", "--manifest-path", manifest, target=UPSTREAM / "target")
+
+
+def environment_of_the_demonstration():
+    """The environment, with the demonstration's account and URL where it has none."""
+    environment = dict(os.environ)
+    for name, value in (
+        ("TWILIO_AUTH_TOKEN", twilio.DEMO_TOKEN),
+        ("TWILIO_ACCOUNT_SID", twilio.DEMO_ACCOUNT),
+        ("WEBHOOK_URL", twilio.DEMO_URL),
+    ):
+        if not environment.get(name):
+            environment[name] = value
+    if urlsplit(environment["WEBHOOK_URL"]).path != WEBHOOK_PATH:
+        raise Failure(f"WEBHOOK_URL must have the path {WEBHOOK_PATH}: the example upstream has no other webhook.")
+    return environment
+
+
+def end_with_parent():
+    """Has Linux end the child if this script is killed in a way that it cannot catch."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+class Children:
+    """The processes started here. Leaving the `with` block ends them, however it is left."""
+
+    def __init__(self):
+        self.running = []
+        self.containers = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for _, process, _ in reversed(self.running):
+            process.terminate()
+        for _, process, _ in reversed(self.running):
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for container in self.containers:
+            subprocess.run(["docker", "rm", "-f", container], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start(self, name, command, environment, log, output=None):
+        """Starts it; what it says goes to `log`, and its standard output to `output` where that is given."""
+        with open(log, "wb") as err, open(output or log, "ab") as out:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err if output else out,
+                # Ctrl-C is for this script, which then ends the others in order.
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+        self.running.append((name, process, log))
+
+    def check(self):
+        """Fails if one has ended by itself."""
+        for name, process, log in self.running:
+            if process.poll() is not None:
+                lines = log.read_text(errors="replace").splitlines()
+                # Envoy begins with pages about what is compiled in.
+                tail = [line[:400] for line in lines if "[info]" not in line][-12:] or lines[-5:]
+                raise Failure(
+                    f"{name} ended with status {process.returncode}. From {log.relative_to(ROOT)}:\n  " + "\n  ".join(tail)
+                )
+
+    def wait_until(self, ready, what, seconds):
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise Failure(f"{what} was not ready after {seconds} s; see target/run/*.log.")
+            time.sleep(0.05)
+
+
+def start_upstream(children, upstream, environment):
+    for old in RUN.glob("orders.db*"):
+        old.unlink()
+    settings = dict(
+        environment, LISTEN_ADDR=f"{upstream.host}:{upstream.port}", DATABASE_PATH=str(RUN / "orders.db")
+    )
+    binary = UPSTREAM / "target/release/ordering-upstream"
+    children.start("the upstream", [str(binary)], settings, RUN / "upstream.log")
+    children.wait_until(lambda: upstream.get("/healthz") is not None, "the upstream", 20)
+
+
+def end_on_signals():
+    def end(number, _):
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What somebody had ignored (nohup) stays so.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+def stay_up(children):
+    try:
+        while True:
+            children.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("\nrun: stopping")
+
+
+# --- what is sent, and what became of it ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request, and what should become of it."""
+
+    name: str
+    webhook: twilio.Webhook
+    status: int
+    error: str = ""
+    upstream: str = "nothing"
+
+
+class Witness:
+    """Tells what has come through: Envoy counts what it sent on, the upstream lists what it stored."""
+
+    def __init__(self, admins, upstream):
+        self.admins = admins
+        self.upstream = upstream
+
+    def sent_on(self):
+        path = "/stats?filter=^cluster.ordering_upstream.upstream_rq_total$&format=json"
+        try:
+            return sum(json.loads(admin.get(path))["stats"][0]["value"] for admin in self.admins)
+        except (TypeError, ValueError, LookupError):
+            raise Failure("Envoy's admin address does not tell how many requests went to the upstream.") from None
+
+    def stored(self):
+        try:
+            return {message["id"] for message in json.loads(self.upstream.get("/messages"))}
+        except (TypeError, ValueError, LookupError):
+            raise Failure("the upstream's /messages does not list the stored messages.") from None
+
+    def watch(self, action):
+        """Runs it; returns what it returns, how many requests went to the upstream, and how many were stored."""
+        sent, stored = self.sent_on(), self.stored()
+        result = action()
+        return result, self.sent_on() - sent, len(self.stored() - stored)
+
+
+def answer_to(webhook, to, source=None):
+    """Status and error of the answer, as in the table."""
+    try:
+        answer = webhook.send(to, source)
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer: {error}"
+    try:
+        error = json.loads(answer.body)["error"]
+    except (ValueError, LookupError, TypeError):
+        error = ""
+    return f"{answer.status} {error}".rstrip()
+
+
+def flood(token, account, url, listeners):
+    """Different genuine messages, one after the other, to each listener in turn; what came back, as in the table."""
+    answers = Counter()
+    for listener in itertools.islice(itertools.cycle(listeners), FLOOD):
+        webhook = twilio.form_webhook(token, url, twilio.whatsapp_message(account))
+        answers[answer_to(webhook, listener.url, FLOOD_FROM)] += 1
+    return ", ".join(f"{count}×{answer}" for answer, count in answers.items())
+
+
+def has_flood_address() -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((FLOOD_FROM, 0))
+            return True
+        except OSError:
+            return False
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+class Table:
+    """Prints each line as soon as it is known."""
+
+    WIDTHS = (44, 27, 27)
+
+    def __init__(self):
+        self.differ = 0
+        self.line("", "sent", "expected", "answered", "upstream got")
+
+    def line(self, mark, *cells):
+        padded = [cell.ljust(width) for cell, width in zip(cells, self.WIDTHS)]
+        print(f"{mark:8}" + "  ".join([*padded, *cells[len(padded) :]]).rstrip(), flush=True)
+
+    def add(self, name, expected, answered, upstream_expected, upstream):
+        same = (expected, upstream_expected) == (answered, upstream)
+        if upstream != upstream_expected:
+            upstream += f", expected {upstream_expected}"
+        self.differ += not same
+        self.line("ok" if same else "DIFFERS", name, expected, answered, upstream)
+
+    def end(self):
+        """Returns how many lines differ."""
+        print()
+        print(f"{self.differ} of these differ from what was expected." if self.differ else "Everything as expected.")
+        return self.differ
+
+
+def what_reached(sent_on, stored):
+    if not sent_on:
+        return "nothing" if not stored else f"{stored} stored"
+    kind, count = ("stored", stored) if stored else ("reached", sent_on)
+    return kind if sent_on == 1 else f"{count} {kind}"
+
+
+def add_flood(table, witness, token, account, url, listeners):
+    what, turn = ("different signed", "") if len(listeners) == 1 else ("signed", ", in turn")
+    name = f"{FLOOD} {what} messages from {FLOOD_FROM}{turn}"
+    if not has_flood_address():
+        table.line("skipped", name, f"this system has no {FLOOD_FROM} (macOS: sudo ifconfig lo0 alias {FLOOD_FROM})")
+        return
+    answered, sent_on, stored = witness.watch(lambda: flood(token, account, url, listeners))
+    expected = f"{LIMIT}×200, {FLOOD - LIMIT}×429 rate_limited"
+    table.add(name, expected, answered, f"{LIMIT} stored", what_reached(sent_on, stored))

@@ -1,0 +1,129 @@
+use serde_json::{Value, json};
+
+use crate::replicas::{Replicas, assert_well, plugin, send, setup, store, store_with};
+use crate::servers::Redis;
+use crate::support::messages::{forged, message, whatsapp};
+use crate::support::tap::Behaviour;
+use crate::support::{assert_passed, assert_refused};
+use crate::upstash::Upstash;
+
+#[test]
+fn with_webdis_wrong_password_nothing_passes() {
+    let change = |setup: crate::support::envoy::Setup| setup.env("WEBDIS_PASSWORD", "guessed");
+    Replicas::of(1, change, &plugin(json!({}))).run(async |replicas| {
+        for _ in 0..10 {
+            let answer = replicas.send(0, &message()).await;
+            assert_refused(&answer, 503, "store_unavailable");
+        }
+        let answer = replicas.send(0, &forged(&whatsapp())).await;
+        assert_refused(&answer, 403, "invalid_signature");
+        assert_eq!(replicas.accepted(), 0);
+        assert_eq!(replicas.redis.keys(), [""; 0]);
+    });
+}
+
+#[test]
+fn without_a_password_none_is_sent() {
+    let mut store = store();
+    let fields = store.as_object_mut().expect("an object");
+    fields.remove("username");
+    fields.remove("password");
+    let plugin = plugin(json!({"store": store}));
+    Replicas::of(1, |setup| setup, &plugin).run(async |replicas| {
+        let answer = replicas.send(0, &message()).await;
+        assert_refused(&answer, 503, "store_unavailable");
+        for received in replicas.middle.since(0) {
+            assert_eq!(received.header("authorization"), None);
+        }
+    });
+}
+
+#[test]
+fn webdis_is_asked_as_it_wants_to_be() {
+    let plugin = plugin(json!({"store": store_with(json!({"authority": "webdis.internal:7379"}))}));
+    Replicas::start(&plugin).run(async |replicas| {
+        assert_passed(&replicas.send(0, &message()).await);
+        replicas.middle.settled().await;
+        let asked = replicas.middle.since(0);
+        assert!(!asked.is_empty());
+        for received in asked {
+            assert_eq!(
+                (received.method.as_str(), received.target.as_str()),
+                ("POST", "/")
+            );
+            assert_eq!(received.header("host"), Some("webdis.internal:7379"));
+            let body = String::from_utf8_lossy(&received.body).into_owned();
+            assert!(
+                body.starts_with("EVALSHA/") || body.starts_with("EVAL/"),
+                "{body}"
+            );
+            assert!(
+                body.len() < 65_536,
+                "webdis.json takes no more: {}",
+                body.len()
+            );
+        }
+    });
+}
+
+/// Two Envoys in front of the stub, with this token.
+fn with_upstash(token: &Value, test: impl AsyncFnOnce(&[crate::support::envoy::Envoy], &Redis)) {
+    let redis = Redis::start();
+    let upstash = Upstash::start(redis.address());
+    let store = json!({
+        "type": "redis",
+        "cluster": "redis_over_http",
+        "api": "upstash",
+        "token": token,
+        "timeout": "5s",
+    });
+    let plugin = plugin(json!({"store": store}));
+    let start = || {
+        let envoy = setup(&plugin, upstash.address).start();
+        envoy.tap.behave(Behaviour::Answer(200));
+        envoy
+    };
+    let envoys = [start(), start()];
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(test(&envoys, &redis));
+    envoys.iter().for_each(assert_well);
+}
+
+#[test]
+fn a_service_that_speaks_as_upstash_does_is_a_store_like_any_other() {
+    with_upstash(&json!({"env": "UPSTASH_TOKEN"}), async |envoys, redis| {
+        for first in 0..2 {
+            let request = message();
+            assert_passed(&send(&envoys[first], &request).await);
+            for envoy in envoys {
+                assert_refused(&send(envoy, &request).await, 409, "duplicate");
+            }
+        }
+        // Refused by its service, and then by nobody.
+        envoys[0].tap.behave(Behaviour::Answer(500));
+        let request = message();
+        assert_eq!(send(&envoys[0], &request).await.status, 500);
+        let start = std::time::Instant::now();
+        while send(&envoys[1], &request).await.status != 200 {
+            assert!(
+                start.elapsed() < crate::support::http1::PATIENCE,
+                "it is not given up"
+            );
+        }
+        redis.command(&["SCRIPT", "FLUSH"]);
+        assert_passed(&send(&envoys[1], &message()).await);
+        assert!(redis.keys().iter().all(|key| key.starts_with("{twf:1}:")));
+    });
+}
+
+#[test]
+fn with_upstash_wrong_token_nothing_passes() {
+    with_upstash(&json!("guessed-and-long-enough"), async |envoys, redis| {
+        for envoy in envoys {
+            let answer = send(envoy, &message()).await;
+            assert_refused(&answer, 503, "store_unavailable");
+            assert_eq!(envoy.tap.count(), 0);
+        }
+        assert_eq!(redis.keys(), [""; 0]);
+    });
+}

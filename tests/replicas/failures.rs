@@ -1,0 +1,294 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::middle::Way;
+use crate::replicas::{Replicas, metric, plugin, store_with};
+use crate::support::http1::PATIENCE;
+use crate::support::messages::{forged, message, whatsapp};
+use crate::support::tap::Behaviour;
+use crate::support::wire::Request;
+use crate::support::{assert_passed, assert_refused};
+use crate::traffic::{Outcome, Traffic, assert_none_twice, assert_none_twice_at_one, size};
+
+/// How long an answer may take when the store does not answer within its 0.1 s. What is asserted is that somebody gives
+/// up, and not how fast this machine is.
+const SLACK: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Redis,
+    Webdis,
+    Middle(Way),
+}
+
+const FAULTS: [Fault; 13] = [
+    Fault::Redis,
+    Fault::Webdis,
+    Fault::Middle(Way::LateRequest(Duration::from_millis(400))),
+    Fault::Middle(Way::LateAnswer(Duration::from_millis(400))),
+    Fault::Middle(Way::LostAnswer),
+    Fault::Middle(Way::Silence),
+    Fault::Middle(Way::Close),
+    Fault::Middle(Way::Garbage),
+    Fault::Middle(Way::OtherJson),
+    Fault::Middle(Way::Half),
+    Fault::Middle(Way::Empty),
+    Fault::Middle(Way::Endless),
+    Fault::Middle(Way::Status(500)),
+];
+
+impl Fault {
+    fn inject(self, replicas: &Replicas) {
+        match self {
+            Self::Redis => replicas.redis.kill(),
+            Self::Webdis => replicas.webdis.kill(),
+            Self::Middle(way) => replicas.middle.set(way),
+        }
+    }
+
+    /// The rest is [`Replicas::heal`].
+    fn end(self, replicas: &Replicas) {
+        match self {
+            Self::Redis => replicas.redis.start_again(),
+            Self::Webdis => replicas.webdis.start_again(),
+            Self::Middle(_) => {}
+        }
+    }
+}
+
+/// A store as it is shipped: a tenth of a second, and what is asked for on errors.
+fn replicas(on_error: &str) -> Replicas {
+    let store = store_with(json!({"timeout": "0.1s", "on_error": on_error}));
+    Replicas::start(&plugin(json!({"store": store})))
+}
+
+/// Traffic before, during and after a fault.
+async fn through(replicas: &Replicas, fault: Fault) -> Outcome {
+    let traffic = Traffic::start(&replicas.envoys, 4);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fault.inject(replicas);
+    tokio::time::sleep(Duration::from_millis(size("REPLICAS_FAULT_MS", 1200))).await;
+    fault.end(replicas);
+    replicas.heal().await;
+    let outcome = traffic.stop().await;
+    println!("{fault:?}: {:?}", outcome.counts());
+    outcome
+}
+
+/// A request that was never accepted passes in the end, once. It may be refused for a while: its claim may have got
+/// through when its answer did not.
+async fn assert_passes_in_the_end(replicas: &Replicas, request: &Request, envoy: usize) {
+    let start = Instant::now();
+    loop {
+        let answer = replicas.send(envoy, request).await;
+        if answer.status == 200 {
+            break;
+        }
+        assert!(
+            [(409, "duplicate".into()), (503, "store_unavailable".into())]
+                .contains(&(answer.status, answer.reason())),
+            "{answer:?}"
+        );
+        assert!(
+            start.elapsed() < PATIENCE * 2,
+            "it never passes: {answer:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for envoy in 0..replicas.envoys.len() {
+        let answer = replicas.send(envoy, request).await;
+        assert_refused(&answer, 409, "duplicate");
+    }
+}
+
+#[test]
+fn with_reject_nothing_passes_twice_whatever_happens_to_the_store() {
+    replicas("reject").run(async |replicas| {
+        for fault in FAULTS {
+            let outcome = through(replicas, fault).await;
+            let allowed = [(200, ""), (409, "duplicate"), (503, "store_unavailable")];
+            outcome.assert_answers(&allowed, SLACK);
+            let counts = outcome.counts();
+            assert!(counts.contains_key(&(200, "")), "{fault:?}: {counts:?}");
+            assert!(
+                counts.contains_key(&(503, "store_unavailable")),
+                "{fault:?} goes unnoticed: {counts:?}"
+            );
+            assert_none_twice(replicas);
+            let refused = outcome.refused();
+            for (number, request) in refused.into_iter().take(8).enumerate() {
+                assert_passes_in_the_end(replicas, request, number % 2).await;
+            }
+            assert_none_twice(replicas);
+        }
+        for envoy in &replicas.envoys {
+            assert!(metric(envoy, "store_callout_failures") > 0);
+            assert_eq!(metric(envoy, "store_fallbacks"), 0);
+        }
+    });
+}
+
+#[test]
+fn with_local_requests_pass_and_each_envoy_knows_its_own_whatever_happens_to_the_store() {
+    replicas("local").run(async |replicas| {
+        for fault in FAULTS {
+            let outcome = through(replicas, fault).await;
+            outcome.assert_answers(&[(200, ""), (409, "duplicate")], SLACK);
+            // Each was sent to one Envoy twice, then to the other: the first delivery passes, the second never does,
+            // and the third while the store is there does not, either.
+            let counts = outcome.counts();
+            let passed = counts.get(&(200, "")).copied().unwrap_or_default();
+            let all = outcome.requests.len();
+            assert!((all..all * 2).contains(&passed), "{fault:?}: {counts:?}");
+            assert_none_twice_at_one(replicas);
+        }
+        for envoy in &replicas.envoys {
+            assert!(metric(envoy, "store_fallbacks") > 0);
+        }
+    });
+}
+
+#[test]
+fn the_store_answers_403_and_no_request_passes_until_it_answers_otherwise() {
+    replicas("reject").run(async |replicas| {
+        replicas.middle.set(Way::Status(403));
+        let request = message();
+        for envoy in [0, 1] {
+            let answer = replicas.send(envoy, &request).await;
+            assert_refused(&answer, 503, "store_unavailable");
+        }
+        assert_eq!(replicas.accepted(), 0);
+        replicas.heal().await;
+        assert_passes_in_the_end(replicas, &request, 1).await;
+    });
+}
+
+#[test]
+fn without_the_store_strangers_are_still_refused_for_what_they_are() {
+    for on_error in ["reject", "local"] {
+        replicas(on_error).run(async |replicas| {
+            replicas.webdis.kill();
+            for number in 0..20 {
+                let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
+                assert_refused(&answer, 403, "invalid_signature");
+            }
+            assert_eq!(replicas.accepted(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_cluster_that_envoy_does_not_have_is_a_store_that_fails() {
+    for (on_error, status, reason) in [("reject", 503, "store_unavailable"), ("local", 200, "")] {
+        let store = store_with(json!({"cluster": "nowhere", "on_error": on_error}));
+        Replicas::start(&plugin(json!({"store": store}))).run(async |replicas| {
+            let request = message();
+            let answer = replicas.send(0, &request).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (status, reason));
+            if on_error == "local" {
+                assert_refused(&replicas.send(0, &request).await, 409, "duplicate");
+            } else {
+                assert_eq!(replicas.accepted(), 0);
+            }
+            assert_eq!(replicas.middle.count(), 0);
+        });
+    }
+}
+
+#[test]
+fn limits_go_on_at_each_envoy_by_itself_where_the_store_fails_and_that_is_asked_for() {
+    let rules = json!([crate::support::rule("webhook", "authenticated", 3, "600s")]);
+    let store = store_with(json!({"timeout": "0.1s", "on_error": "local"}));
+    let plugin = plugin(json!({"rate_limits": rules, "store": store}));
+    Replicas::start(&plugin).run(async |replicas| {
+        replicas.redis.kill();
+        for envoy in [0, 1] {
+            for _ in 0..3 {
+                assert_passed(&replicas.send(envoy, &message()).await);
+            }
+            let answer = replicas.send(envoy, &message()).await;
+            assert_refused(&answer, 429, "rate_limited");
+        }
+        assert_eq!(replicas.accepted(), 6);
+    });
+}
+
+#[test]
+fn what_was_accepted_before_redis_died_is_refused_after_it_has_come_back() {
+    replicas("reject").run(async |replicas| {
+        let traffic = Traffic::start(&replicas.envoys, 4);
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            replicas.redis.kill();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            replicas.redis.start_again();
+        }
+        replicas.recovered().await;
+        let outcome = traffic.stop().await;
+        println!("{:?}", outcome.counts());
+        assert_none_twice(replicas);
+        // An Envoy that knows nothing but what is in Redis.
+        let store = store_with(json!({"timeout": "5s"}));
+        let later = replicas.another(&plugin(json!({"store": store})));
+        let accepted: Vec<_> = {
+            let mut sent = outcome.sent.iter().filter(|sent| sent.status == 200);
+            std::iter::from_fn(|| sent.next())
+                .map(|sent| &outcome.requests[sent.request])
+                .collect()
+        };
+        assert!(accepted.len() > 20, "{}", accepted.len());
+        for request in accepted {
+            let answer = crate::replicas::send(&later, request).await;
+            assert_refused(&answer, 409, "duplicate");
+        }
+        assert_eq!(later.tap.count(), 0);
+    });
+}
+
+#[test]
+fn a_request_under_way_when_the_store_dies_is_not_lost_and_its_repeat_does_not_pass() {
+    replicas("reject").run(async |replicas| {
+        let slow = Duration::from_secs(1);
+        replicas.envoys[0]
+            .tap
+            .behave(Behaviour::AnswerAfter(slow, 200));
+        let request = message();
+        let sent = async { replicas.send(0, &request).await };
+        let kill = async {
+            replicas.envoys[0].tap.wait_for(0, 1).await;
+            replicas.middle.set(Way::Close);
+        };
+        let (answer, ()) = tokio::join!(sent, kill);
+        assert_passed(&answer);
+        replicas.heal().await;
+        for envoy in [0, 1] {
+            let answer = replicas.send(envoy, &request).await;
+            assert_refused(&answer, 409, "duplicate");
+        }
+    });
+}
+
+#[test]
+fn a_dead_store_is_left_alone_for_most_requests() {
+    for way in [Way::Silence, Way::Close, Way::Status(500)] {
+        replicas("reject").run(async |replicas| {
+            replicas.recovered().await;
+            replicas.middle.set(way);
+            let before = replicas.middle.count();
+            let traffic = Traffic::start(&replicas.envoys, 8);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let open: u64 = replicas.envoys.iter().map(|envoy| metric(envoy, "store_circuits_open")).sum();
+            let outcome = traffic.stop().await;
+            let (asked, answered) = (replicas.middle.count() - before, outcome.sent.len());
+            println!("{way:?}: {asked} of {answered} requests went to the store, {open} workers had given up");
+            assert!(answered > 300, "{answered}");
+            assert!(asked * 5 < answered, "{asked} of {answered}");
+            assert!(asked > 0, "nobody looks whether it is back");
+            assert!(open > 0);
+            outcome.assert_answers(&[(503, "store_unavailable")], SLACK);
+            replicas.heal().await;
+            assert_passed(&replicas.send(0, &message()).await);
+        });
+    }
+}

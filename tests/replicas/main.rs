@@ -1,0 +1,59 @@
+//! Several real Envoys that remember together: a real Redis, the real Webdis in front of it, and between Webdis and the
+//! Envoys something that counts, delays and breaks what passes. What they are started with are the files of
+//! `envoy/redis`.
+//!
+//! `scripts/test replicas` runs them; alone: `scripts/setup --redis && cargo test --test replicas`.
+//! [`traffic::size`] names the variables that make the runs longer or shorter.
+
+/// The harness of the end-to-end tests, of which these need a part.
+#[allow(dead_code)]
+#[path = "../e2e/support/mod.rs"]
+mod support;
+
+/// Redis' own protocol, for looking into it.
+mod resp;
+
+/// Redis and Webdis as `envoy/redis` configures them.
+mod servers;
+
+/// What stands between Envoy and Webdis.
+mod middle;
+
+/// A service that speaks the REST form of Upstash.
+mod upstash;
+
+/// Several Envoys with one store.
+mod replicas;
+
+/// Requests that are sent while something breaks, and what became of each.
+mod traffic;
+
+/// The scripts in a real Redis, step by step, against models.
+mod scripts;
+
+/// The harness itself.
+mod harness;
+
+/// The files of `envoy/redis`.
+mod files;
+
+/// Identical requests at once, at all Envoys.
+mod races;
+
+/// One rate limit over all Envoys.
+mod rate_limits;
+
+/// When a request is remembered for all, and when it is given up.
+mod nonces;
+
+/// What is in Redis, and what is not.
+mod keys;
+
+/// How much is remembered.
+mod capacity;
+
+/// Everything that can go wrong with the store, under both answers to it.
+mod failures;
+
+/// Who may ask the store.
+mod credentials;

@@ -1,0 +1,55 @@
+use std::collections::BTreeMap;
+
+use crate::replicas::{Replicas, plugin};
+use crate::support::envoy::new_address;
+use crate::support::messages::message;
+use crate::support::volley::{CONNECTIONS, WORKERS, spread, volley};
+use crate::traffic::size;
+use serde_json::json;
+
+#[test]
+fn of_identical_requests_to_all_envoys_at_once_one_passes_in_each_of_500_rounds() {
+    const AT_A_TIME: u64 = 100;
+    let plugin = plugin(json!({}));
+    let replicas = Replicas::of(2, |setup| setup.workers(WORKERS), &plugin);
+    replicas.run(async |replicas| {
+        let mut left = size("REPLICAS_ROUNDS", 500);
+        while left > 0 {
+            let rounds = left.min(AT_A_TIME);
+            left -= rounds;
+            let before = replicas.accepted();
+            let mut connections = Vec::new();
+            for envoy in &replicas.envoys {
+                connections.extend(spread(envoy, new_address()).await);
+            }
+            assert_eq!(connections.len(), 2 * CONNECTIONS);
+            let requests: Vec<_> = (0..rounds).map(|_| message()).collect();
+            let volleys: Vec<_> = requests
+                .iter()
+                .map(|request| vec![request.clone(); connections.len()])
+                .collect();
+            for answers in volley(connections, &volleys) {
+                let mut counts: BTreeMap<(u16, &str), usize> = BTreeMap::new();
+                for (status, reason) in &answers {
+                    *counts.entry((*status, reason.as_str())).or_default() += 1;
+                }
+                let expected =
+                    BTreeMap::from([((200, ""), 1), ((409, "duplicate"), answers.len() - 1)]);
+                assert_eq!(counts, expected);
+            }
+            // By what has arrived, and not by the answers alone.
+            assert_eq!(replicas.accepted() - before, requests.len());
+        }
+        crate::traffic::assert_none_twice(replicas);
+        let shares: Vec<_> = replicas
+            .envoys
+            .iter()
+            .map(|envoy| envoy.tap.count())
+            .collect();
+        println!("accepted by each Envoy: {shares:?}");
+        assert!(
+            shares.iter().all(|share| *share > 0),
+            "each Envoy wins now and then: {shares:?}"
+        );
+    });
+}

@@ -1,0 +1,204 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::replicas::{Replicas, plugin};
+use crate::support::envoy::new_address;
+use crate::support::http1::Http1;
+use crate::support::messages::{PHONE, WEBHOOK, forged, form, message, set, whatsapp};
+use crate::support::wire::{Request, Response};
+use crate::support::{assert_passed, assert_refused, rule};
+
+fn limited(rules: &serde_json::Value) -> Replicas {
+    Replicas::start(&plugin(json!({"rate_limits": rules})))
+}
+
+async fn send_from(
+    replicas: &Replicas,
+    envoy: usize,
+    from: std::net::IpAddr,
+    request: &Request,
+) -> Response {
+    let address = replicas.envoys[envoy].address();
+    Http1::connect(address, from).await.send(request).await
+}
+
+fn retry_after(answer: &Response) -> u64 {
+    let text = answer.header("retry-after").expect("a 429 says when");
+    text.parse().expect("whole seconds")
+}
+
+#[test]
+fn one_address_has_one_allowance_at_all_envoys() {
+    limited(&json!([rule("client_ip", "all", 6, "600s")])).run(async |replicas| {
+        let from = new_address();
+        for number in 0..6 {
+            assert_passed(&send_from(replicas, number % 2, from, &message()).await);
+        }
+        for envoy in [0, 1, 0, 1] {
+            let answer = send_from(replicas, envoy, from, &message()).await;
+            assert_refused(&answer, 429, "rate_limited");
+            assert!((590..=600).contains(&retry_after(&answer)), "{answer:?}");
+        }
+        // All requests count, forged ones too; another address has its own.
+        let other = new_address();
+        for number in 0..6 {
+            let answer = send_from(replicas, number % 2, other, &forged(&whatsapp())).await;
+            assert_refused(&answer, 403, "invalid_signature");
+        }
+        assert_refused(
+            &send_from(replicas, 0, other, &message()).await,
+            429,
+            "rate_limited",
+        );
+        assert_eq!(replicas.accepted(), 6);
+    });
+}
+
+#[test]
+fn many_at_once_at_all_envoys_get_no_more_than_one_limit_through() {
+    limited(&json!([rule("client_ip", "all", 20, "600s")])).run(async |replicas| {
+        let from = new_address();
+        let mut clients = tokio::task::JoinSet::new();
+        for number in 0..80 {
+            let address = replicas.envoys[number % 2].address();
+            clients.spawn(async move {
+                let mut connection = Http1::connect(address, from).await;
+                let answer = connection.send(&message()).await;
+                (answer.status, answer.reason())
+            });
+        }
+        let answers = clients.join_all().await;
+        let passed = answers.iter().filter(|(status, _)| *status == 200).count();
+        let limited = answers
+            .iter()
+            .filter(|(_, reason)| reason == "rate_limited")
+            .count();
+        assert_eq!((passed, limited), (20, 60), "{answers:?}");
+        assert_eq!(replicas.accepted(), 20);
+    });
+}
+
+#[test]
+fn a_limit_for_a_webhook_counts_what_is_signed_at_all_envoys() {
+    limited(&json!([rule("webhook", "authenticated", 4, "600s")])).run(async |replicas| {
+        for number in 0..10 {
+            let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
+            assert_refused(&answer, 403, "invalid_signature");
+        }
+        for number in 0..4 {
+            assert_passed(&replicas.send(number % 2, &message()).await);
+        }
+        for envoy in [0, 1] {
+            assert_refused(&replicas.send(envoy, &message()).await, 429, "rate_limited");
+        }
+        // Another webhook has its own.
+        let other = form("/voice/status", &whatsapp());
+        assert_passed(&replicas.send(1, &other).await);
+        assert_eq!(replicas.accepted(), 5);
+    });
+}
+
+#[test]
+fn a_limit_for_a_sender_counts_at_all_envoys_and_refused_repeats_use_up_nothing() {
+    limited(&json!([rule("param:From", "authenticated", 3, "600s")])).run(async |replicas| {
+        let first = message();
+        assert_passed(&replicas.send(0, &first).await);
+        for number in 0..10 {
+            assert_refused(&replicas.send(number % 2, &first).await, 409, "duplicate");
+        }
+        assert_passed(&replicas.send(1, &message()).await);
+        assert_passed(&replicas.send(0, &message()).await);
+        for envoy in [0, 1] {
+            assert_refused(&replicas.send(envoy, &message()).await, 429, "rate_limited");
+        }
+        let sender = format!("whatsapp:+{PHONE}1");
+        let other = form(WEBHOOK, &set(whatsapp(), "From", &sender));
+        assert_passed(&replicas.send(1, &other).await);
+        assert_eq!(replicas.accepted(), 4);
+    });
+}
+
+#[test]
+fn a_request_that_a_limit_refused_was_not_accepted_and_passes_later() {
+    limited(&json!([rule("webhook", "authenticated", 1, "2s")])).run(async |replicas| {
+        assert_passed(&replicas.send(0, &message()).await);
+        let late = message();
+        let answer = replicas.send(1, &late).await;
+        assert_refused(&answer, 429, "rate_limited");
+        tokio::time::sleep(Duration::from_secs(retry_after(&answer))).await;
+        assert_passed(&replicas.send(1, &late).await);
+        assert_refused(&replicas.send(0, &late).await, 409, "duplicate");
+    });
+}
+
+#[test]
+fn a_limit_on_refused_requests_counts_them_at_all_envoys() {
+    limited(&json!([rule("client_ip", "rejected", 4, "600s")])).run(async |replicas| {
+        let from = new_address();
+        for number in 0..6 {
+            assert_passed(&send_from(replicas, number % 2, from, &message()).await);
+        }
+        for number in 0..4 {
+            let answer = send_from(replicas, number % 2, from, &forged(&whatsapp())).await;
+            assert_refused(&answer, 403, "invalid_signature");
+        }
+        // They are counted when their answer is out.
+        replicas.middle.settled().await;
+        for envoy in [0, 1] {
+            let answer = send_from(replicas, envoy, from, &forged(&whatsapp())).await;
+            assert_refused(&answer, 429, "rate_limited");
+        }
+        let answer = send_from(replicas, 1, new_address(), &forged(&whatsapp())).await;
+        assert_refused(&answer, 403, "invalid_signature");
+        assert_eq!(replicas.accepted(), 6);
+    });
+}
+
+#[test]
+fn in_no_window_do_all_envoys_together_let_more_through() {
+    limited(&json!([rule("client_ip", "all", 4, "2s")])).run(async |replicas| {
+        let from = new_address();
+        let (start, mut passed, mut number) = (Instant::now(), Vec::new(), 0);
+        while start.elapsed() < Duration::from_secs(7) {
+            let sent = Instant::now();
+            let answer = send_from(replicas, number % 2, from, &message()).await;
+            if answer.status == 200 {
+                passed.push((sent, Instant::now()));
+            } else {
+                assert_refused(&answer, 429, "rate_limited");
+                let wait = retry_after(&answer);
+                assert!((1..=2).contains(&wait), "{wait}");
+            }
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        // Decided between sent and answered, as in the test of one Envoy.
+        for five in passed.windows(5) {
+            let span = five[4].1 - five[0].0;
+            assert!(span >= Duration::from_secs(2), "5 passed within {span:?}");
+        }
+        assert!(
+            passed.len() >= 10,
+            "nor does it stay closed: {} passed",
+            passed.len()
+        );
+        assert_eq!(replicas.accepted(), passed.len());
+    });
+}
+
+#[test]
+fn after_the_seconds_that_one_envoy_names_another_lets_the_request_through() {
+    limited(&json!([rule("client_ip", "all", 2, "3s")])).run(async |replicas| {
+        let from = new_address();
+        for envoy in [0, 1] {
+            assert_passed(&send_from(replicas, envoy, from, &message()).await);
+        }
+        let refused = send_from(replicas, 0, from, &message()).await;
+        assert_refused(&refused, 429, "rate_limited");
+        let wait = retry_after(&refused);
+        assert!((1..=3).contains(&wait), "{wait}");
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        assert_passed(&send_from(replicas, 1, from, &message()).await);
+    });
+}

@@ -1,0 +1,240 @@
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::middle::{Middle, Way};
+use crate::servers::{self, Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
+use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use crate::support::http1::{Http1, PATIENCE};
+use crate::support::messages::message;
+use crate::support::simple_get;
+use crate::support::tap::Behaviour;
+use crate::support::wire::{Request, Response};
+
+/// No test takes longer, whatever happens.
+const LIMIT: Duration = Duration::from_secs(400);
+
+/// The `store` of `envoy/redis/envoy.yaml`, with more time: this machine is busy, and only some tests are about time.
+pub(crate) fn store() -> Value {
+    json!({
+        "type": "redis",
+        "cluster": "redis_over_http",
+        "api": "webdis",
+        "username": WEBDIS_USER,
+        "password": {"env": "WEBDIS_PASSWORD"},
+        "timeout": "5s",
+    })
+}
+
+/// [`store`] with some fields replaced.
+pub(crate) fn store_with(changes: Value) -> Value {
+    let mut store = store();
+    for (name, value) in changes.as_object().expect("an object") {
+        store[name] = value.clone();
+    }
+    store
+}
+
+/// The plugin's configuration: no rate limits and [`store`], then what is given.
+pub(crate) fn plugin(changes: Value) -> Value {
+    let mut plugin = plugin_with(json!({"rate_limits": [], "store": store()}));
+    for (name, value) in changes.as_object().expect("an object") {
+        plugin[name] = value.clone();
+    }
+    plugin
+}
+
+/// The cluster of that name in the configuration of an Envoy.
+pub(crate) fn cluster<'a>(config: &'a mut Value, name: &str) -> &'a mut Value {
+    let clusters = config["static_resources"]["clusters"].as_array_mut();
+    let found = clusters
+        .expect("clusters")
+        .iter_mut()
+        .find(|cluster| cluster["name"] == name);
+    found.unwrap_or_else(|| panic!("no cluster {name}"))
+}
+
+/// `envoy/redis/envoy.yaml`.
+pub(crate) fn shipped() -> Value {
+    yaml_serde::from_str(&servers::read("envoy.yaml")).expect("YAML")
+}
+
+/// An Envoy whose store is at `address`. What `envoy/redis/envoy.yaml` has more than `envoy/envoy.yaml` is put into
+/// the latter, from which the harness starts; a test says that there is no other difference.
+pub(crate) fn setup(plugin: &Value, address: SocketAddr) -> Setup {
+    Setup::with(plugin)
+        .env("WEBDIS_PASSWORD", WEBDIS_PASSWORD)
+        .env("UPSTASH_TOKEN", crate::upstash::TOKEN)
+        .edit(move |config| {
+            let mut cluster = cluster(&mut shipped(), "redis_over_http").clone();
+            let endpoint =
+                &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+            endpoint["address"]["socket_address"] =
+                json!({"address": address.ip().to_string(), "port_value": address.port()});
+            config["static_resources"]["clusters"]
+                .as_array_mut()
+                .expect("clusters")
+                .push(cluster);
+            let keys = &mut plugin_config(listener(config))["vm_config"]["environment_variables"]
+                ["host_env_keys"];
+            let keys = keys.as_array_mut().expect("a list of variables");
+            keys.extend([json!("WEBDIS_PASSWORD"), json!("UPSTASH_TOKEN")]);
+        })
+}
+
+/// Envoys, and what they share. Fields are dropped in this order.
+pub(crate) struct Replicas {
+    pub(crate) envoys: Vec<Envoy>,
+    pub(crate) middle: Middle,
+    pub(crate) webdis: Webdis,
+    pub(crate) redis: Redis,
+}
+
+impl Replicas {
+    /// Two Envoys with several workers each.
+    pub(crate) fn start(plugin: &Value) -> Self {
+        Self::of(2, |setup| setup.workers(2), plugin)
+    }
+
+    pub(crate) fn of(count: usize, change: impl Fn(Setup) -> Setup, plugin: &Value) -> Self {
+        Self::with_redis(Redis::start(), count, change, plugin)
+    }
+
+    pub(crate) fn with_redis(
+        redis: Redis,
+        count: usize,
+        change: impl Fn(Setup) -> Setup,
+        plugin: &Value,
+    ) -> Self {
+        let webdis = Webdis::start(redis.address());
+        let middle = Middle::start(webdis.address());
+        let one = |_| {
+            let envoy = change(setup(plugin, middle.address)).start();
+            envoy.tap.behave(Behaviour::Answer(200));
+            envoy
+        };
+        Self {
+            envoys: (0..count).map(one).collect(),
+            middle,
+            webdis,
+            redis,
+        }
+    }
+
+    /// One more with the same store and empty shared data: a process that was started later.
+    pub(crate) fn another(&self, plugin: &Value) -> Envoy {
+        let envoy = setup(plugin, self.middle.address).start();
+        envoy.tap.behave(Behaviour::Answer(200));
+        envoy
+    }
+
+    /// Runs a test, and looks afterwards whether every filter is the one that was started, and has told no secret.
+    /// On failure the logs are shown.
+    pub(crate) fn run(&self, test: impl AsyncFnOnce(&Self)) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            let in_time = runtime.block_on(async { tokio::time::timeout(LIMIT, test(self)).await });
+            runtime.shutdown_background();
+            assert!(in_time.is_ok(), "the test takes longer than {LIMIT:?}");
+            for envoy in &self.envoys {
+                assert_well(envoy);
+            }
+        }));
+        if let Err(panic) = outcome {
+            for (number, envoy) in self.envoys.iter().enumerate() {
+                let log = envoy.full_log();
+                let lines: Vec<_> = log.lines().collect();
+                let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+                eprintln!("--- the end of the log of Envoy {number}\n{tail}");
+                for line in stats(envoy, "twilio_webhook.store").lines() {
+                    eprintln!("{line}");
+                }
+            }
+            resume_unwind(panic);
+        }
+    }
+
+    pub(crate) async fn send(&self, envoy: usize, request: &Request) -> Response {
+        send(&self.envoys[envoy], request).await
+    }
+
+    /// How many requests have reached an upstream.
+    pub(crate) fn accepted(&self) -> usize {
+        self.envoys.iter().map(|envoy| envoy.tap.count()).sum()
+    }
+
+    /// Waits until the Envoys remember together again, by themselves: what one accepts, the next refuses.
+    pub(crate) async fn recovered(&self) {
+        let envoys = self.envoys.len();
+        for number in 0..envoys {
+            let start = Instant::now();
+            // More than one: a worker that has had no request since has its own view of the store.
+            let mut passed = 0;
+            while passed < 10 {
+                let request = message();
+                let here = self.send(number, &request).await.status;
+                let there = self.send((number + 1) % envoys, &request).await.status;
+                passed = if (here, there) == (200, 409) || (envoys, here) == (1, 200) {
+                    passed + 1
+                } else {
+                    0
+                };
+                assert!(
+                    start.elapsed() < PATIENCE,
+                    "Envoys {number} and next do not recover: {here}, then {there}"
+                );
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Lets the store work again, whatever was done to it.
+    pub(crate) async fn heal(&self) {
+        self.middle.set(Way::Open);
+        self.recovered().await;
+    }
+}
+
+/// The filter has not crashed (its VM would be replaced, and nobody would notice), and tells no secret.
+pub(crate) fn assert_well(envoy: &Envoy) {
+    envoy.assert_alive(0);
+    envoy.assert_discreet(0);
+    let log = envoy.full_log();
+    for secret in [
+        WEBDIS_PASSWORD,
+        crate::upstash::TOKEN,
+        servers::REDIS_PASSWORD,
+    ] {
+        assert!(
+            !log.contains(secret),
+            "the log tells a password of the store"
+        );
+    }
+}
+
+/// From an address of its own.
+pub(crate) async fn send(envoy: &Envoy, request: &Request) -> Response {
+    Http1::connect(envoy.address(), new_address())
+        .await
+        .send(request)
+        .await
+}
+
+/// Envoy's stats whose names fit the pattern.
+pub(crate) fn stats(envoy: &Envoy, pattern: &str) -> String {
+    simple_get(envoy.admin, &format!("/stats?filter={pattern}"))
+        .map_or_else(|error| error.to_string(), |answer| answer.text())
+}
+
+/// One of the filter's counters or gauges, over all its labels.
+pub(crate) fn metric(envoy: &Envoy, name: &str) -> u64 {
+    let text = stats(envoy, &format!("twilio_webhook.{name}"));
+    let values = text.lines().filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<u64>().ok()).sum()
+}

@@ -1,0 +1,699 @@
+//! The scripts in a real Redis, step by step, against models: the counters against the filter's own limiter, the claims
+//! against a table that a reader can check.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use twilio_webhook_filter::core::clock::{Moment, Span};
+use twilio_webhook_filter::core::config::settings::{
+    Count, OnStoreError, RedisSettings, RuleKey, RuleSettings,
+};
+use twilio_webhook_filter::core::redis::question::{By, Question};
+use twilio_webhook_filter::core::redis::reply::Reply;
+use twilio_webhook_filter::core::redis::script::Scripts;
+use twilio_webhook_filter::core::redis::shared::SharedRedis;
+use twilio_webhook_filter::core::redis::unsettled::Settlement;
+use twilio_webhook_filter::core::redis::wire::Api;
+use twilio_webhook_filter::core::request::answer::Answer;
+use twilio_webhook_filter::core::request::rules::{Due, Rules};
+use twilio_webhook_filter::core::signature::key::Nonce;
+use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::core::table::nonces::{
+    Claim, MOST_ABANDONED, NonceRules, NonceTable, OnFull,
+};
+
+use crate::resp::Client;
+use crate::servers::Redis;
+
+const WINDOW: Span = Span(10_000);
+/// Far from where the clock stands: what a script decides, it must decide by the time that it is told.
+const START: Moment = Moment(1_500_000_000_000);
+
+fn shared_redis() -> SharedRedis {
+    SharedRedis::new(RedisSettings {
+        cluster: "c".into(),
+        api: Api::Webdis,
+        authority: "c".into(),
+        authorization: None,
+        key_prefix: "twf".into(),
+        timeout: Span(100),
+        on_error: OnStoreError::Reject,
+    })
+}
+
+/// Evenly spread, as a keyed hash is.
+fn spread(number: u64) -> u64 {
+    let mixed = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+/// The same in every run: SplitMix64.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, of: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        ((u128::from(spread(self.0)) * u128::from(of)) >> 64) as u64
+    }
+}
+
+/// Redis, asked without HTTP in between.
+struct Asked {
+    client: Client,
+    scripts: Scripts,
+}
+
+impl Asked {
+    fn new(redis: &Redis) -> Self {
+        Self {
+            client: redis.client(),
+            scripts: Scripts::new(),
+        }
+    }
+
+    fn ask(&mut self, question: &Question) -> Reply {
+        let mut count = String::new();
+        let words = question.command(&self.scripts, By::Source, &mut count);
+        reply(&mut self.client, &words)
+    }
+
+    /// With a clock that says `now`, and values that do not expire by any other.
+    fn ask_at(&mut self, question: &Question, now: Moment) -> Reply {
+        let mut count = String::new();
+        let mut words = question.command(&self.scripts, By::Source, &mut count);
+        let source = words[1];
+        assert!(source.contains("redis.call('TIME')") && source.contains(", 'PX', bucket.window"));
+        // Read from a key: a text of its own for each moment would fill Redis with scripts.
+        let source = source
+            .replace(
+                "redis.call('TIME')",
+                "cjson.decode(redis.call('GET', 'clock'))",
+            )
+            .replace(", 'PX', bucket.window", "");
+        words[1] = &source;
+        let clock = format!("[\"{}\", \"{}\"]", now.0 / 1000, now.0 % 1000 * 1000);
+        let set = self.client.command(&["SET", "clock", &clock]);
+        set.expect("Redis answers");
+        reply(&mut self.client, &words)
+    }
+}
+
+fn reply(client: &mut Client, words: &[&str]) -> Reply {
+    let line = client.command(words).expect("Redis answers").text();
+    Reply::read(&line).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
+}
+
+// --- counters ------------------------------------------------------------------------------------
+
+fn rules(requests: u32, capacity: usize) -> Rules {
+    let rule = RuleSettings {
+        key: RuleKey::ClientIp,
+        count: Count::All,
+        limit: Limit {
+            requests,
+            window: WINDOW,
+        },
+        scope: String::new(),
+    };
+    Rules::new(&[rule], capacity)
+}
+
+fn due(whom: u64, counts: bool) -> [Due; 1] {
+    [Due {
+        rule: 0,
+        whom: spread(whom),
+        counts,
+    }]
+}
+
+fn wait(reply: Reply) -> Option<Span> {
+    match reply {
+        Reply::Passed => None,
+        Reply::Limited { which: 0, wait } => Some(wait),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn counters_in_redis_answer_as_the_filters_own_do() {
+    let redis = Redis::start();
+    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    for (requests, keys) in [(1, 3), (3, 5), (60, 4), (64, 2), (65, 3), (1000, 2)] {
+        redis.command(&["FLUSHALL"]);
+        let capacity = 8;
+        let rules = rules(requests, capacity);
+        let limit = Limit {
+            requests,
+            window: WINDOW,
+        };
+        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryStore::new());
+        let mut chance = Chance(u64::from(requests));
+        let (mut now, mut refused) = (START, 0);
+        let pace = 1 + 2 * WINDOW.0 / (3 * u64::from(requests) * keys);
+        for step in 0..1500.max(2 * requests * keys as u32) {
+            now = now.after(Span(chance.below(pace + 1)));
+            let whom = chance.below(keys);
+            let counts = chance.below(5) > 0;
+            let own = if counts {
+                match limiter.take(&store, spread(whom), now).expect("taken") {
+                    Taken::Passed(_) => None,
+                    Taken::Refused(wait) => Some(wait),
+                }
+            } else {
+                limiter.peek(&store, spread(whom), now).expect("peeked")
+            };
+            let question = shared.decide(&rules, &due(whom, counts), None, now);
+            let theirs = wait(asked.ask_at(&question, now));
+            assert_eq!(
+                theirs, own,
+                "limit {requests}, step {step}, whom {whom}, {counts}"
+            );
+            refused += u32::from(own.is_some());
+        }
+        assert!(
+            refused > 50,
+            "limit {requests}: the limit was hit {refused} times"
+        );
+    }
+}
+
+#[test]
+fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter() {
+    let redis = Redis::start();
+    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    for (requests, capacity) in [(1, 1), (3, 2), (5, 16), (20, 8), (3, 40)] {
+        redis.command(&["FLUSHALL"]);
+        let rules = rules(requests, capacity);
+        let mut chance = Chance(u64::from(requests) << 8 | capacity as u64);
+        let mut passed: HashMap<u64, VecDeque<Moment>> = HashMap::new();
+        let (mut now, mut most, mut refused) = (START, 0, 0);
+        for step in 0..2500_u64 {
+            now = now.after(Span(
+                chance.below(1 + WINDOW.0 / (3 * u64::from(requests))),
+            ));
+            // Half of it comes from two, the other half from ever new ones.
+            let whom = if chance.below(2) == 0 {
+                chance.below(2)
+            } else {
+                1000 + step
+            };
+            let question = shared.decide(&rules, &due(whom, true), None, now);
+            if wait(asked.ask_at(&question, now)).is_some() {
+                refused += 1;
+                continue;
+            }
+            let moments = passed.entry(whom).or_default();
+            moments.push_back(now);
+            while moments
+                .front()
+                .is_some_and(|first| first.after(WINDOW) <= now)
+            {
+                moments.pop_front();
+            }
+            assert!(
+                moments.len() <= requests as usize,
+                "step {step}: {} of {requests} in a window",
+                moments.len()
+            );
+            most = most.max(moments.len());
+        }
+        assert_eq!(most, requests as usize, "the limit was reached");
+        assert!(refused > 0);
+        let keys: HashSet<_> = redis
+            .keys()
+            .into_iter()
+            .filter(|key| key != "clock")
+            .collect();
+        assert!(
+            keys.len() <= capacity.div_ceil(4) + 1,
+            "{capacity}: {} keys",
+            keys.len()
+        );
+        for key in keys {
+            let value = redis.command(&["GET", &key]).text();
+            assert!(
+                value.len() < 6000,
+                "{key} has {} bytes: {value}",
+                value.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_clock_put_back_locks_nobody_out_for_longer_than_a_window() {
+    let redis = Redis::start();
+    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    let rules = rules(2, 8);
+    let mut wait_at = |now: Moment| {
+        let question = shared.decide(&rules, &due(1, true), None, now);
+        wait(asked.ask_at(&question, now))
+    };
+    let ahead = START.after(Span::seconds(86_400));
+    assert_eq!([wait_at(ahead), wait_at(ahead)], [None, None]);
+    assert_eq!(
+        wait_at(START),
+        Some(WINDOW),
+        "what was counted counts from now on"
+    );
+    assert_eq!(
+        wait_at(START.after(Span(9_999))),
+        Some(Span(1)),
+        "and not anew each time"
+    );
+    assert_eq!(wait_at(START.after(WINDOW)), None);
+}
+
+#[test]
+fn a_damaged_counter_lets_nothing_through_for_a_window() {
+    let redis = Redis::start();
+    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    let rules = rules(2, 8);
+    let question = shared.decide(&rules, &due(1, true), None, START);
+    let key = question.keys[0].clone();
+    for damaged in [
+        "",
+        "x",
+        "[]",
+        "{}",
+        "null",
+        "1e999",
+        "{\"residue\":1,\"entries\":{}}",
+        "{\"residue\":[1],\"entries\":{}}",
+        "{\"residue\":{},\"entries\":[[1,2,3]]}",
+        "{\"residue\":{},\"entries\":[[\"a\",2]]}",
+        "{\"residue\":{},\"entries\":[[\"a\",2,0,{}]]}",
+        "{\"residue\":[\"a\",\"b\"],\"entries\":{}}",
+        "{\"residue\":{},\"entries\":[[\"a\",1,0,5,null]]}",
+    ] {
+        redis.command(&["SET", &key, damaged]);
+        assert_eq!(
+            wait(asked.ask_at(&question, START)),
+            Some(WINDOW),
+            "{damaged:?}"
+        );
+        let later = START.after(Span(4_000));
+        assert_eq!(
+            wait(asked.ask_at(&question, later)),
+            Some(Span(6_000)),
+            "{damaged:?}"
+        );
+        assert_eq!(
+            wait(asked.ask_at(&question, START.after(WINDOW))),
+            None,
+            "{damaged:?}"
+        );
+    }
+}
+
+#[test]
+fn a_request_is_counted_by_all_limits_or_by_none() {
+    let redis = Redis::start();
+    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    let rule = |requests, key| RuleSettings {
+        key,
+        count: Count::All,
+        limit: Limit {
+            requests,
+            window: WINDOW,
+        },
+        scope: String::new(),
+    };
+    let rules = Rules::new(&[rule(3, RuleKey::ClientIp), rule(1, RuleKey::Webhook)], 8);
+    let due = |rule, whom| Due {
+        rule,
+        whom,
+        counts: true,
+    };
+    let mut ask = |due: &[Due]| asked.ask_at(&shared.decide(&rules, due, None, START), START);
+    assert_eq!(ask(&[due(0, 1), due(1, 9)]), Reply::Passed);
+    for _ in 0..5 {
+        let limited = Reply::Limited {
+            which: 1,
+            wait: WINDOW,
+        };
+        assert_eq!(ask(&[due(0, 1), due(1, 9)]), limited);
+    }
+    // The first limit has counted one of six.
+    assert_eq!(ask(&[due(0, 1)]), Reply::Passed);
+    assert_eq!(ask(&[due(0, 1)]), Reply::Passed);
+    assert!(matches!(ask(&[due(0, 1)]), Reply::Limited { which: 0, .. }));
+    // A rule that stands there twice counts twice, as it does in shared data.
+    assert_eq!(ask(&[due(0, 2), due(0, 2)]), Reply::Passed);
+    assert!(matches!(
+        ask(&[due(0, 2), due(0, 2)]),
+        Reply::Limited { which: 1, .. }
+    ));
+    assert_eq!(ask(&[due(0, 2)]), Reply::Passed);
+}
+
+// --- claims --------------------------------------------------------------------------------------
+
+fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
+    NonceRules {
+        window: Span::seconds(300),
+        keep: Span::seconds(86_400),
+        longest: Span::seconds(330),
+        capacity,
+        on_full,
+    }
+}
+
+/// One table of nonces in Redis. The time that it is told is the machine's.
+struct Claims {
+    shared: SharedRedis,
+    asked: Asked,
+    table: NonceTable,
+    limits: Rules,
+}
+
+fn now() -> Moment {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_epoch.expect("after 1970").into()
+}
+
+impl Claims {
+    fn new(redis: &Redis, rules: NonceRules) -> Self {
+        Self {
+            shared: shared_redis(),
+            asked: Asked::new(redis),
+            table: NonceTable::new(rules),
+            limits: rules_of_two(),
+        }
+    }
+
+    fn prepare(&self, nonce: u8, id: u64) -> Claim {
+        self.table.prepare(Nonce([nonce; 32]), id, None, now())
+    }
+
+    fn claim(&mut self, nonce: u8, id: u64) -> Reply {
+        self.claim_and_count(nonce, id, &[])
+    }
+
+    fn claim_and_count(&mut self, nonce: u8, id: u64, due: &[Due]) -> Reply {
+        let claim = self.prepare(nonce, id);
+        let asked = Some((&claim, self.table.rules()));
+        let question = self.shared.decide(&self.limits, due, asked, now());
+        self.asked.ask(&question)
+    }
+
+    fn settle(&mut self, nonce: u8, id: u64, answer: Answer) {
+        let claim = self.prepare(nonce, id);
+        let settlement = SharedRedis::settlement(&claim, self.table.rules(), answer, now());
+        self.tell(&[settlement]);
+    }
+
+    fn tell(&mut self, settlements: &[Settlement]) {
+        let question = self.shared.settle(settlements, now());
+        assert_eq!(self.asked.ask(&question), Reply::Settled);
+    }
+}
+
+fn rules_of_two() -> Rules {
+    rules(2, 8)
+}
+
+const CLAIMED: Reply = Reply::Claimed {
+    evicted: 0,
+    evicted_age: Span(0),
+};
+
+/// What Redis must know of a nonce.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Known {
+    No,
+    OnItsWay { id: u64, abandoned: u16 },
+    Kept,
+    Abandoned(u16),
+}
+
+#[test]
+fn claims_follow_their_table_in_any_order_of_events() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
+    let mut chance = Chance(7);
+    let mut known = [Known::No; 4];
+    let mut void = HashSet::new();
+    let (mut seen, mut voided) = (HashMap::new(), 0);
+    for step in 0..6000 {
+        let place = chance.below(4) as usize;
+        let id = chance.below(5) + 10 * place as u64;
+        // Once in a while everything is forgotten, or a table of kept ones only would be looked at.
+        if chance.below(40) == 0 {
+            redis.command(&["FLUSHALL"]);
+            known = [Known::No; 4];
+            void.clear();
+        }
+        let state = known[place];
+        let is_own = matches!(state, Known::OnItsWay { id: own, .. } if own == id);
+        known[place] = match chance.below(4) {
+            0 => {
+                let reply = claims.claim(place as u8, id);
+                let expected = match state {
+                    _ if void.contains(&id) => Reply::Void,
+                    Known::No | Known::Abandoned(_) => CLAIMED,
+                    Known::OnItsWay { .. } => Reply::Pending,
+                    Known::Kept => reply,
+                };
+                assert_eq!(reply, expected, "step {step}: {state:?}");
+                voided += u32::from(reply == Reply::Void);
+                match (reply, state) {
+                    (CLAIMED, Known::Abandoned(abandoned)) => Known::OnItsWay { id, abandoned },
+                    (CLAIMED, _) => Known::OnItsWay { id, abandoned: 0 },
+                    (Reply::Kept { left }, Known::Kept) => {
+                        assert!((86_300_000..=86_400_000).contains(&left.0), "{left:?}");
+                        state
+                    }
+                    (Reply::Pending | Reply::Void, _) => state,
+                    other => panic!("step {step}: {other:?}"),
+                }
+            }
+            1 => {
+                claims.settle(place as u8, id, Answer::Taken);
+                match state {
+                    // An answer that comes after its claim has lapsed is an acceptance all the same.
+                    Known::No | Known::Abandoned(_) => Known::Kept,
+                    Known::OnItsWay { .. } if is_own => Known::Kept,
+                    other => other,
+                }
+            }
+            2 => {
+                claims.settle(place as u8, id, Answer::Failed);
+                match state {
+                    Known::OnItsWay { abandoned: 0, .. } if is_own => Known::No,
+                    Known::OnItsWay { abandoned, .. } if is_own => Known::Abandoned(abandoned),
+                    other => {
+                        // Given up before it arrived: it must not arrive any more.
+                        void.insert(id);
+                        other
+                    }
+                }
+            }
+            _ => {
+                claims.settle(place as u8, id, Answer::SenderLeft);
+                match state {
+                    Known::OnItsWay { abandoned, .. } if is_own && abandoned < MOST_ABANDONED => {
+                        Known::Abandoned(abandoned + 1)
+                    }
+                    Known::OnItsWay { .. } if is_own => Known::Kept,
+                    other => other,
+                }
+            }
+        };
+        // Void marks last for minutes; without this nothing could be claimed after a while.
+        if void.len() > 12 {
+            for id in void.drain() {
+                redis.command(&["DEL", &format!("{{twf:1}}:v:{id:x}")]);
+            }
+        }
+        *seen
+            .entry(std::mem::discriminant(&known[place]))
+            .or_insert(0) += 1;
+    }
+    assert!(
+        seen.len() == 4 && seen.values().all(|times| *times > 50),
+        "{seen:?}"
+    );
+    assert!(voided > 20, "{voided}");
+    for key in redis.keys() {
+        let left = redis.command(&["PTTL", &key]).number();
+        assert!(left > 0, "{key} would stay for ever");
+    }
+}
+
+#[test]
+fn to_settle_twice_is_to_settle_once() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
+    for (nonce, answer) in [
+        (1, Answer::Taken),
+        (2, Answer::Failed),
+        (3, Answer::SenderLeft),
+    ] {
+        let own = 10 * u64::from(nonce);
+        assert_eq!(claims.claim(nonce, own), CLAIMED);
+        claims.settle(nonce, own, answer);
+        let value = |redis: &Redis| {
+            redis.command(&[
+                "GET",
+                &format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex()),
+            ])
+        };
+        let once = value(&redis);
+        claims.settle(nonce, own, answer);
+        assert_eq!(value(&redis), once, "{answer:?}");
+        // Also when another has claimed it meanwhile.
+        if answer != Answer::Taken {
+            assert_eq!(claims.claim(nonce, own + 1), CLAIMED);
+            claims.settle(nonce, own, answer);
+            assert_eq!(claims.claim(nonce, own + 2), Reply::Pending, "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn several_are_settled_at_once_each_in_its_own_way() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
+    let mut settlements = Vec::new();
+    for nonce in 0..9 {
+        assert_eq!(claims.claim(nonce, u64::from(nonce)), CLAIMED);
+        let answer = [Answer::Taken, Answer::Failed, Answer::SenderLeft][usize::from(nonce % 3)];
+        let claim = claims.prepare(nonce, u64::from(nonce));
+        settlements.push(SharedRedis::settlement(
+            &claim,
+            claims.table.rules(),
+            answer,
+            now(),
+        ));
+    }
+    claims.tell(&settlements);
+    for nonce in 0..9 {
+        let reply = claims.claim(nonce, 100);
+        let is_kept = matches!(reply, Reply::Kept { .. });
+        assert_eq!(is_kept, nonce % 3 == 0, "{nonce}: {reply:?}");
+    }
+}
+
+#[test]
+fn a_table_that_is_full_of_what_must_stay_refuses_or_forgets_the_oldest() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(3, OnFull::Reject));
+    for nonce in 0..3 {
+        assert_eq!(claims.claim(nonce, 1), CLAIMED);
+    }
+    claims.settle(0, 1, Answer::Taken);
+    assert_eq!(claims.claim(3, 1), Reply::Full);
+    assert!(
+        matches!(claims.claim(0, 2), Reply::Kept { .. }),
+        "a repeat is told as one all the same"
+    );
+    // What is given up makes room.
+    claims.settle(1, 1, Answer::Failed);
+    assert_eq!(claims.claim(3, 1), CLAIMED);
+    assert_eq!(claims.claim(4, 1), Reply::Full);
+
+    redis.command(&["FLUSHALL"]);
+    let mut claims = Claims::new(&redis, nonce_rules(3, OnFull::EvictOldest));
+    for nonce in 0..3 {
+        assert_eq!(claims.claim(nonce, 1), CLAIMED);
+        std::thread::sleep(std::time::Duration::from_millis(3));
+    }
+    assert!(matches!(
+        claims.claim(3, 1),
+        Reply::Claimed { evicted: 1, .. }
+    ));
+    assert_eq!(claims.claim(2, 2), Reply::Pending);
+    assert!(
+        matches!(claims.claim(0, 2), Reply::Claimed { evicted: 1, .. }),
+        "the oldest went"
+    );
+    assert_eq!(nonces(&redis), 3);
+}
+
+/// How many nonces there are.
+fn nonces(redis: &Redis) -> usize {
+    redis
+        .keys()
+        .iter()
+        .filter(|key| key.contains(":n:"))
+        .count()
+}
+
+#[test]
+fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
+    let redis = Redis::start();
+    let short = NonceRules {
+        window: Span(20),
+        ..nonce_rules(3, OnFull::Reject)
+    };
+    let mut claims = Claims::new(&redis, short);
+    for nonce in 0..3 {
+        assert_eq!(claims.claim(nonce, 1), CLAIMED);
+        claims.settle(nonce, 1, Answer::Taken);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    assert!(
+        matches!(claims.claim(2, 2), Reply::Kept { .. }),
+        "there was room"
+    );
+    let Reply::Claimed {
+        evicted,
+        evicted_age,
+    } = claims.claim(3, 1)
+    else {
+        panic!("not claimed");
+    };
+    assert_eq!(evicted, 1);
+    assert!((20..60_000).contains(&evicted_age.0), "{evicted_age:?}");
+    // Claims on their way are not what makes room.
+    for nonce in 4..6 {
+        assert!(matches!(
+            claims.claim(nonce, 1),
+            Reply::Claimed { evicted: 1, .. }
+        ));
+    }
+    assert_eq!(claims.claim(6, 1), Reply::Full);
+    assert_eq!(nonces(&redis), 3);
+}
+
+#[test]
+fn a_request_need_not_be_remembered_for_longer_than_it_must() {
+    let redis = Redis::start();
+    let short = NonceRules {
+        window: Span(30),
+        keep: Span(0),
+        ..nonce_rules(10, OnFull::Reject)
+    };
+    let mut claims = Claims::new(&redis, short);
+    assert_eq!(claims.claim(1, 1), CLAIMED);
+    claims.settle(1, 1, Answer::Taken);
+    assert!(matches!(claims.claim(1, 2), Reply::Kept { .. }));
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    assert_eq!(claims.claim(1, 3), CLAIMED);
+}
+
+#[test]
+fn a_repeat_is_counted_by_no_limit_and_what_is_limited_or_full_claims_nothing() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(3, OnFull::Reject));
+    let limit = due(1, true);
+    assert_eq!(claims.claim_and_count(1, 1, &limit), CLAIMED);
+    for id in 2..9 {
+        assert_eq!(claims.claim_and_count(1, id, &limit), Reply::Pending);
+    }
+    assert_eq!(claims.claim_and_count(2, 1, &limit), CLAIMED);
+    assert!(matches!(
+        claims.claim_and_count(3, 1, &limit),
+        Reply::Limited { which: 0, .. }
+    ));
+    assert_eq!(nonces(&redis), 2);
+    assert_eq!(claims.claim_and_count(3, 1, &due(2, true)), CLAIMED);
+    for id in 1..9 {
+        assert_eq!(claims.claim_and_count(4, id, &due(3, true)), Reply::Full);
+    }
+    // Nothing was counted of those.
+    claims.settle(3, 1, Answer::Failed);
+    assert_eq!(claims.claim_and_count(4, 1, &due(3, true)), CLAIMED);
+}

@@ -1,0 +1,211 @@
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::resp::{Client, Reply};
+use crate::support::http1::PATIENCE;
+use crate::support::process::{Process, free_port, repository, tool};
+
+/// What Redis asks of Webdis.
+pub(crate) const REDIS_PASSWORD: &str = "5d0c7a3f9be24186a07f55c1b3e8d942";
+/// What Webdis asks of Envoy.
+pub(crate) const WEBDIS_USER: &str = "envoy";
+pub(crate) const WEBDIS_PASSWORD: &str = "e41a9b06c7d85f230b9c64d2a81f7e35";
+
+/// A file of `envoy/redis`.
+pub(crate) fn read(name: &str) -> String {
+    let file = repository().join("envoy/redis").join(name);
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Replaces what must be there.
+#[track_caller]
+pub(crate) fn replaced(text: &str, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "{old:?} is not in\n{text}");
+    text.replace(old, new)
+}
+
+/// A server that can be killed and started again at the same port, with the same files.
+struct Server {
+    name: &'static str,
+    address: SocketAddr,
+    directory: TempDir,
+    process: Mutex<Option<Process>>,
+}
+
+impl Server {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
+            directory: tempfile::tempdir().expect("a directory"),
+            process: Mutex::new(None),
+        }
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.directory.path().join("configuration")
+    }
+
+    fn start(&self, ready: impl Fn(SocketAddr) -> bool) {
+        let program = tool("", &format!("target/tools/{}", self.name));
+        let mut command = Command::new(program.unwrap_or_else(|_| {
+            panic!(
+                "target/tools/{} is missing: run scripts/setup --redis",
+                self.name
+            )
+        }));
+        command.current_dir(self.directory.path()).arg(self.file());
+        let log = |name: &str| self.directory.path().join(name);
+        // The watchdog ends a wrapper's child, too: the wrapper becomes its program.
+        let scratch = self.directory.path();
+        let mut process = Process::start(&mut command, &log("out"), &log("err"), scratch);
+        let begin = Instant::now();
+        while !ready(self.address) {
+            let said =
+                ["out", "err"].map(|name| std::fs::read_to_string(log(name)).unwrap_or_default());
+            assert!(
+                process.ended().is_none() && begin.elapsed() < PATIENCE,
+                "{} does not start: {said:?}",
+                self.name
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        *self.process() = Some(process);
+    }
+
+    /// At once, as a fault would.
+    fn kill(&self) {
+        *self.process() = None;
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Redis with `redis.conf`, and one user more: the tests' own, who may look at everything.
+pub(crate) struct Redis(Server);
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        Self::with_prefix("twf")
+    }
+
+    /// For another `key_prefix`.
+    pub(crate) fn with_prefix(prefix: &str) -> Self {
+        let server = Server::new("redis-server");
+        let mut text = read("redis.conf");
+        for (old, new) in [
+            ("on >$REDIS_PASSWORD", format!("on >{REDIS_PASSWORD}")),
+            (
+                "\nport 6379\n",
+                format!("\nport {}\n", server.address.port()),
+            ),
+            ("~{twf:1}:*", format!("~{{{prefix}:1}}:*")),
+            (
+                "\ndir .\n",
+                format!("\ndir {}\n", server.directory.path().display()),
+            ),
+        ] {
+            text = replaced(&text, old, &new);
+        }
+        text.push_str("\nuser tests on nopass ~* &* +@all\n");
+        std::fs::write(server.file(), text).expect("a file");
+        let redis = Self(server);
+        redis.start_again();
+        redis
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    pub(crate) fn kill(&self) {
+        self.0.kill();
+    }
+
+    /// Once it has read what it had written.
+    pub(crate) fn start_again(&self) {
+        self.0.start(|address| {
+            client(address).is_ok_and(|mut client| {
+                client.command(&["PING"]).ok() == Some(Reply::Text(b"PONG".to_vec()))
+            })
+        });
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        client(self.0.address).expect("Redis answers")
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Reply {
+        self.client().command(words).expect("Redis answers")
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let keys = self.command(&["KEYS", "*"]).list();
+        keys.iter().map(Reply::text).collect()
+    }
+
+    /// Every byte that it has written since it was first started: each write with its arguments.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        let directory = self.0.directory.path();
+        let mut bytes = Vec::new();
+        // A directory since Redis 7, a file before.
+        let entries = |directory: &Path| {
+            std::fs::read_dir(directory).map(|entries| {
+                let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+                files.sort();
+                files
+            })
+        };
+        let mut files = entries(&directory.join("appendonlydir")).unwrap_or_default();
+        files.push(directory.join("appendonly.aof"));
+        for file in files {
+            bytes.extend(std::fs::read(file).unwrap_or_default());
+        }
+        bytes
+    }
+}
+
+fn client(address: SocketAddr) -> std::io::Result<Client> {
+    let mut client = Client::connect(address)?;
+    client.command(&["AUTH", "tests", "any"])?;
+    Ok(client)
+}
+
+/// Webdis with `webdis.json`.
+pub(crate) struct Webdis(Server);
+
+impl Webdis {
+    pub(crate) fn start(redis: SocketAddr) -> Self {
+        let server = Server::new("webdis");
+        let text = replaced(&read("webdis.json"), "$REDIS_PASSWORD", REDIS_PASSWORD);
+        let credentials = format!("{WEBDIS_USER}:{WEBDIS_PASSWORD}");
+        let text = replaced(&text, "$WEBDIS_CREDENTIALS", &credentials);
+        let mut configuration: Value = serde_json::from_str(&text).expect("webdis.json is JSON");
+        configuration["http_port"] = json!(server.address.port());
+        configuration["redis_port"] = json!(redis.port());
+        std::fs::write(server.file(), configuration.to_string()).expect("a file");
+        let webdis = Self(server);
+        webdis.start_again();
+        webdis
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    pub(crate) fn kill(&self) {
+        self.0.kill();
+    }
+
+    pub(crate) fn start_again(&self) {
+        self.0.start(|address| TcpStream::connect(address).is_ok());
+    }
+}
