@@ -35,6 +35,13 @@ pub(super) struct Worker {
     pub(super) claims: [u8; 8],
 }
 
+impl Worker {
+    /// Whether other Envoys have to hear what this one accepts.
+    pub(super) fn is_shared(&self) -> bool {
+        self.filter.redis().is_some()
+    }
+}
+
 /// The worker, once it is configured.
 pub(super) struct Root {
     context: u32,

@@ -507,6 +507,9 @@ impl HttpContext for Stream {
             let status = host::header(Map::Response, ":status").ok().flatten();
             let status = status.as_deref().and_then(to_status);
             let answer = Answer::of_status(status, is_from_upstream);
+            if answer == Answer::Taken && settlement.claim.is_kept() && !worker.is_shared() {
+                return Action::Continue;
+            }
             return self.settle(&worker, settlement, answer);
         }
         Action::Continue

@@ -41,6 +41,12 @@ impl MemoryStore {
         true
     }
 
+    /// How often anything was written.
+    pub fn writes(&self) -> u32 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_version
+    }
+
     /// How many keys were ever written: there is no delete.
     pub fn keys(&self) -> usize {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -149,6 +149,7 @@ impl NonceTable {
             nonce,
             id,
             remember_until,
+            is_kept: self.rules.window >= IN_FLIGHT,
         }
     }
 
@@ -224,6 +225,7 @@ impl NonceTable {
             nonce,
             id,
             remember_until,
+            ..
         } = claim;
         let fingerprint = fingerprint(nonce);
         update(store, &key(&layout.buckets, nonce), |value| {
@@ -256,7 +258,11 @@ impl NonceTable {
                 fingerprint,
                 remember_until: remember_until.max(now.after(IN_FLIGHT)),
                 keep_until: now.after(self.rules.keep).max(remember_until),
-                state: State::Pending { abandoned },
+                state: if claim.is_kept {
+                    State::Kept { abandoned }
+                } else {
+                    State::Pending { abandoned }
+                },
                 claim: id,
             });
             let change = bucket.grown_from(before, evicted);
@@ -264,7 +270,8 @@ impl NonceTable {
         })
     }
 
-    /// The upstream has answered: the nonce stays claimed.
+    /// The upstream has answered: the nonce stays claimed. Nothing is to be done for a
+    /// claim that is kept already ([`Claim::is_kept`]).
     ///
     /// # Errors
     /// What the store says. The claim then lapses after [`IN_FLIGHT`] or the
@@ -275,6 +282,9 @@ impl NonceTable {
         claim: &Claim,
         now: Moment,
     ) -> Result<Change, StoreError> {
+        if claim.is_kept {
+            return Ok(Change::default());
+        }
         self.settle_in(&self.layouts, store, claim, now, |_| Settled::Kept)
     }
 
@@ -367,7 +377,7 @@ impl NonceTable {
             let before = bucket.len();
             // Acceptance is the upstream's answer, so the window starts here.
             let remember_until = claim.remember_until.max(now.after(self.rules.window));
-            let Some((place, own, abandoned)) = bucket.find_pending(fingerprint, claim.id) else {
+            let Some((place, own, abandoned)) = bucket.find_claim(fingerprint, claim.id) else {
                 let is_lost = matches!(outcome(0), Settled::Kept)
                     && bucket
                         .find(fingerprint)
@@ -385,8 +395,8 @@ impl NonceTable {
                     fingerprint,
                     remember_until,
                     keep_until: now.after(self.rules.keep).max(remember_until),
-                    state: State::Kept,
-                    claim: claim.id,
+                    state: KEPT,
+                    claim: SETTLED,
                 });
                 let change = bucket.grown_from(before, evicted);
                 return Step::Write(bucket.write(), change);
@@ -395,13 +405,15 @@ impl NonceTable {
                 state,
                 remember_until,
                 keep_until: own.keep_until.max(remember_until),
+                claim: SETTLED,
                 ..own
             };
             let settled = match outcome(abandoned) {
-                Settled::Kept => Some(kept_as(State::Kept)),
+                Settled::Kept => Some(kept_as(KEPT)),
                 Settled::Abandoned(times) => Some(kept_as(State::Abandoned(times))),
                 Settled::Known(until) => Some(Remembered {
-                    state: State::Kept,
+                    state: KEPT,
+                    claim: SETTLED,
                     remember_until: own.remember_until.min(until),
                     keep_until: until,
                     ..own
@@ -456,6 +468,13 @@ impl NonceTable {
         slots.max(usize::try_from(share).unwrap_or(usize::MAX))
     }
 }
+
+/// Of a request that the upstream has taken.
+const KEPT: State = State::Kept { abandoned: 0 };
+
+/// In the place of a claim: nobody settles it any more. (Ids are hashes; one that is
+/// this would be settled by nobody, and kept.)
+const SETTLED: u64 = 0;
 
 /// What the keys of this table are called.
 const NAME: &str = "nonces";

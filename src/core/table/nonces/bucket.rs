@@ -17,8 +17,9 @@ use crate::core::table::nonces::{Change, IN_FLIGHT};
 /// What is known of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// The upstream has answered.
-    Kept,
+    /// The upstream has taken the request; or it will, unless its answer says otherwise,
+    /// and the sender has left this often before.
+    Kept { abandoned: u16 },
     /// The request is on its way to the upstream.
     Pending { abandoned: u16 },
     /// The sender left this often before an answer; it may be claimed again.
@@ -28,7 +29,7 @@ pub(super) enum State {
 impl State {
     pub(super) fn to_bits(self) -> u16 {
         match self {
-            State::Kept => 0,
+            State::Kept { abandoned } => abandoned << 2,
             State::Pending { abandoned } => abandoned << 2 | 1,
             State::Abandoned(times) => times << 2 | 2,
         }
@@ -36,7 +37,9 @@ impl State {
 
     pub(super) fn from_bits(bits: u16) -> Option<State> {
         match bits & 3 {
-            0 => Some(State::Kept),
+            0 => Some(State::Kept {
+                abandoned: bits >> 2,
+            }),
             1 => Some(State::Pending {
                 abandoned: bits >> 2,
             }),
@@ -95,7 +98,7 @@ impl Remembered {
     /// as long as it must; one that was kept stays while there is room.
     pub(super) fn ends(&self) -> Moment {
         match self.state {
-            State::Kept => self.keep_until.max(self.remember_until),
+            State::Kept { .. } => self.keep_until.max(self.remember_until),
             State::Pending { .. } | State::Abandoned(_) => self.remember_until,
         }
     }
@@ -238,13 +241,13 @@ impl Bucket {
 
     /// The pending claim of one request, its place, and how often its nonce was
     /// abandoned before.
-    pub(super) fn find_pending(
+    pub(super) fn find_claim(
         &self,
         fingerprint: u64,
         claim: u64,
     ) -> Option<(usize, Remembered, u16)> {
         self.decoded().find_map(|(place, entry)| match entry.state {
-            State::Pending { abandoned }
+            State::Pending { abandoned } | State::Kept { abandoned }
                 if entry.fingerprint == fingerprint && entry.claim == claim =>
             {
                 Some((place, entry, abandoned))

@@ -28,10 +28,15 @@ pub struct NonceRules {
     pub on_full: OnFull,
 }
 
-/// For how long a claim stands whose request got no answer and was not ended either,
-/// which happens only if the worker's VM died. It is at least as long as any
-/// sensible route timeout, so that a claim never lapses under a request that is
-/// still on its way.
+/// As long as any sensible route timeout: an answer comes within it.
+///
+/// Where the window is at least as long, a claim is written as what the usual answer
+/// makes of it: kept, the window counted from the claim. Only another answer has to
+/// write. A claim whose worker's VM died is then kept, like any other.
+///
+/// Where the window is shorter, it starts with the answer, which has to write that, and
+/// until then the claim stands for as long as this, so that it never lapses under a
+/// request that is still on its way.
 pub const IN_FLIGHT: Span = Span::seconds(60);
 
 /// How often a request may be tried again after its sender left before the answer.
@@ -47,6 +52,7 @@ pub struct Claim {
     pub(super) nonce: Nonce,
     pub(super) id: u64,
     pub(super) remember_until: Moment,
+    pub(super) is_kept: bool,
 }
 
 impl Claim {
@@ -58,6 +64,12 @@ impl Claim {
     /// By which request.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether it stands as if the upstream had taken the request already, so that the
+    /// usual answer costs nothing. It does where the window is long enough ([`IN_FLIGHT`]).
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// Until when it must be remembered at least.

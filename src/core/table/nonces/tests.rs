@@ -42,6 +42,17 @@ impl Fixture {
         }
     }
 
+    fn with_window(window: Span) -> Fixture {
+        let rules = NonceRules {
+            window,
+            ..table(1000, OnFull::Reject).rules
+        };
+        Fixture {
+            store: MemoryStore::new(),
+            table: NonceTable::new(rules),
+        }
+    }
+
     fn try_claim(&self, number: u64, now: Moment) -> Claimed {
         let claimed = self
             .table
@@ -116,8 +127,8 @@ fn only_its_own_claim_is_released() {
 }
 
 #[test]
-fn a_kept_nonce_is_not_released_any_more() {
-    let fixture = Fixture::new(1000, OnFull::Reject);
+fn a_nonce_that_was_settled_is_not_released_any_more() {
+    let fixture = Fixture::with_window(Span::seconds(30));
     let claim = fixture.claim(1, START);
     fixture
         .table
@@ -131,14 +142,60 @@ fn a_kept_nonce_is_not_released_any_more() {
 }
 
 #[test]
-fn a_claim_of_a_dead_worker_blocks_no_longer_than_the_window() {
+fn the_usual_answer_writes_nothing_where_the_window_is_long_enough() {
     let fixture = Fixture::new(1000, OnFull::Reject);
-    let _never_settled = fixture.claim(1, START);
+    let claim = fixture.claim(1, START);
+    assert!(claim.is_kept());
+    let before = fixture.store.writes();
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(5))
+        .expect("kept");
+    assert_eq!(fixture.store.writes(), before);
+    // Any other answer finds it.
+    fixture
+        .table
+        .release(&fixture.store, &claim, after(5))
+        .expect("released");
+    fixture.accept(1, after(6));
+}
+
+#[test]
+fn a_short_window_starts_with_the_answer() {
+    let fixture = Fixture::with_window(Span::seconds(30));
+    let claim = fixture.claim(1, START);
+    assert!(!claim.is_kept());
     assert!(matches!(
-        fixture.try_claim(1, after(300)),
+        fixture.try_claim(1, after(60)),
         Claimed::Duplicate
     ));
-    fixture.accept(1, after(301));
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(50))
+        .expect("kept");
+    assert!(matches!(
+        fixture.try_claim(1, after(80)),
+        Claimed::Duplicate
+    ));
+}
+
+#[test]
+fn a_claim_of_a_dead_worker_blocks_like_any_other() {
+    // It may have reached the upstream.
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let _never_settled = fixture.claim(1, START);
+    for seconds in [300, 301, 86_400] {
+        let claimed = fixture.try_claim(1, after(seconds));
+        assert!(matches!(claimed, Claimed::Duplicate), "{seconds}");
+    }
+    fixture.accept(1, after(86_401));
+    let fixture = Fixture::with_window(Span::seconds(30));
+    let _never_settled = fixture.claim(1, START);
+    assert!(matches!(
+        fixture.try_claim(1, after(60)),
+        Claimed::Duplicate
+    ));
+    fixture.accept(1, after(61));
 }
 
 #[test]
