@@ -15,8 +15,9 @@ use crate::core::redis::reply::{Failure, Reply};
 use crate::core::redis::shared::SharedRedis;
 use crate::core::redis::wire::MOST_ANSWER_BYTES;
 use crate::envoy::host::{self, Buffer, Level, Map};
+use crate::envoy::known::now;
 use crate::envoy::root::Worker;
-use crate::envoy::stream::now;
+use crate::envoy::settlement::to_status;
 
 /// A question that was sent.
 pub(super) struct Call {
@@ -128,7 +129,7 @@ impl Call {
 
 fn read(redis: &SharedRedis, body_size: usize) -> Result<Reply, Failure> {
     let status = host::header(Map::CallResponse, ":status").ok().flatten();
-    let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
+    let status = status.as_deref().and_then(to_status);
     let status = status.ok_or(Failure::Malformed)?;
     if body_size > MOST_ANSWER_BYTES {
         return Err(if status == 200 {

@@ -3,6 +3,8 @@
 //! - [`host`]: the host functions, each of which may fail and none of which panics
 //! - [`root`]: one for each worker: configuration, and a context for each request
 //! - [`stream`]: one for each request: Envoy's callbacks, driving the core's states
+//! - [`known`]: what a callback knows of its request already
+//! - [`settlement`]: what the upstream's answer does to a claim
 //! - [`reply`]: what a refused sender gets
 //! - [`callout`]: questions to Redis, and their answers
 //! - [`shared_data`]: Envoy's shared data as the core's store
@@ -13,10 +15,12 @@
 
 mod callout;
 mod host;
+mod known;
 mod log;
 mod metrics;
 mod reply;
 mod root;
+mod settlement;
 mod shared_data;
 mod stream;
 

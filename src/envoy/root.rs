@@ -11,13 +11,14 @@ use crate::core::config::load::load;
 use crate::core::config::settings::{Mode, Settings};
 use crate::core::redis::question::Question;
 use crate::core::redis::reply::Reply;
-use crate::core::request::state::Filter;
+use crate::core::request::state::{Filter, Surroundings};
 use crate::envoy::callout::{Call, Came};
 use crate::envoy::host::{self, Buffer, Level};
+use crate::envoy::known::now;
 use crate::envoy::log::Log;
 use crate::envoy::metrics::Metrics;
 use crate::envoy::shared_data::{SharedData, random_word};
-use crate::envoy::stream::{Stream, around, now};
+use crate::envoy::stream::Stream;
 
 /// What all requests of one worker and configuration share.
 pub(super) struct Worker {
@@ -33,13 +34,6 @@ pub(super) struct Worker {
     pub(super) log: Log,
     /// Random: what makes this worker's claims differ from all others'.
     pub(super) claims: [u8; 8],
-}
-
-impl Worker {
-    /// Whether other Envoys have to hear what this one accepts.
-    pub(super) fn is_shared(&self) -> bool {
-        self.filter.redis().is_some()
-    }
 }
 
 /// The worker, once it is configured.
@@ -77,7 +71,13 @@ impl Root {
         let log = Log::new(settings.log);
         let mut filter = Filter::new(settings, hash_key);
         filter
-            .join(fingerprint(&json), around(&store))
+            .join(
+                fingerprint(&json),
+                Surroundings {
+                    store: &store,
+                    now: now(),
+                },
+            )
             .map_err(unusable)?;
         // Workers that start at once race for who is first; that is no sign of load.
         store.take_conflicts();

@@ -11,29 +11,24 @@
 use std::hash::Hasher;
 use std::mem;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use siphasher::sip::SipHasher24;
 
-use crate::core::clock::Moment;
 use crate::core::config::settings::Mode;
-use crate::core::redis::question::Question;
 use crate::core::redis::reply::{Failure, Reply};
-use crate::core::redis::shared::SharedRedis;
-use crate::core::redis::unsettled;
 use crate::core::refusal::Reason;
 use crate::core::request::answer::Answer;
 use crate::core::request::client::Client;
 use crate::core::request::headers::Headers;
-use crate::core::request::state::{Asking, Held, Next, Surroundings};
+use crate::core::request::state::{Asking, Held, Next};
 use crate::core::request::verdict::{Accepted, Facts, Outcome, Refusal, Verdict};
-use crate::core::table::nonces::Claim;
 use crate::envoy::callout::{Call, Came};
 use crate::envoy::host::{self, Buffer, Direction, HostError, Level, Map};
+use crate::envoy::known::{Known, now};
 use crate::envoy::root::Worker;
-use crate::envoy::shared_data::SharedData;
+use crate::envoy::settlement::{self, Releasing, Settlement};
 
 /// A request and where it stands.
 pub(super) struct Stream {
@@ -60,18 +55,6 @@ enum Stage {
     Releasing(Box<Releasing>, Call),
     /// Answered by this filter, or about to be.
     Refused,
-}
-
-/// A release that Redis is told of.
-struct Releasing {
-    settlement: unsettled::Settlement,
-    question: Question,
-}
-
-/// A claim that the upstream's answer keeps or releases.
-struct Settlement {
-    webhook: usize,
-    claim: Claim,
 }
 
 /// Set on what passed; removed from whatever comes in.
@@ -118,33 +101,35 @@ impl Stream {
         let client = Client::from_source_address(&source.unwrap_or_default());
         let headers = Headers::new(&pairs);
         self.has_ended = end_of_stream;
-        let next = worker.filter.arrive(headers, client, around(&worker.store));
-        self.go_on(&worker, next, None)
+        let mut known = Known::of(headers);
+        let next = worker.filter.arrive(headers, client, known.around(&worker));
+        self.go_on(&worker, next, known)
     }
 
     /// What the core says is done.
-    fn go_on(&mut self, worker: &Worker, mut next: Next, mut body: Option<Vec<u8>>) -> Action {
+    fn go_on(&mut self, worker: &Worker, mut next: Next, mut known: Known<'_>) -> Action {
         loop {
             next = match next {
                 Next::Decided(mut verdict) => {
                     if verdict.suspect.is_some() {
-                        let body = body.or_else(|| self.body().ok()).unwrap_or_default();
-                        verdict.facts.hint = diagnose(worker, &verdict, &body);
+                        let body = known.body.take().or_else(|| self.body().ok());
+                        let body = body.unwrap_or_default();
+                        verdict.facts.hint = diagnose(worker, &verdict, &body, &mut known);
                     }
-                    return self.conclude(worker, verdict);
+                    return self.conclude(worker, verdict, known);
                 }
                 Next::Held(held) if !held.fits(self.body_size) => {
-                    held.overflow(around(&worker.store))
+                    held.overflow(known.around(worker))
                 }
                 Next::Held(held) if self.has_ended || !held.needs_body() => match self.body() {
-                    Ok(complete) => {
+                    Ok(body) => {
                         let claim_id = self.claim_id(worker);
-                        let next = held.complete(&complete, claim_id, around(&worker.store));
-                        body = Some(complete);
+                        let next = held.complete(&body, claim_id, known.around(worker));
+                        known.body = Some(body);
                         next
                     }
                     // A part of a body is not the body that was signed.
-                    Err(_) => held.fail(around(&worker.store)),
+                    Err(_) => held.fail(known.around(worker)),
                 },
                 Next::Held(held) => {
                     self.stage = Stage::Held(Box::new(held));
@@ -155,7 +140,7 @@ impl Stream {
                         self.stage = Stage::Asking(asking, call);
                         return Action::Pause;
                     }
-                    Err(failure) => asking.answered(Err(failure), around(&worker.store)),
+                    Err(failure) => asking.answered(Err(failure), known.around(worker)),
                 },
             }
         }
@@ -177,7 +162,7 @@ impl Stream {
                 };
                 self.body_size = body_size;
                 self.has_ended = end_of_stream;
-                self.go_on(&worker, Next::Held(*held), None)
+                self.go_on(&worker, Next::Held(*held), Known::default())
             }
             Stage::Asking(..) => {
                 self.body_size = body_size;
@@ -212,8 +197,9 @@ impl Stream {
                 match call.answered(&worker, redis, asking.question(), context, answer) {
                     Came::SentAgain(call) => self.stage = Stage::Asking(asking, call),
                     Came::Answer(answer) => {
-                        let next = asking.answered(answer, around(&worker.store));
-                        if self.go_on(&worker, next, None) == Action::Continue {
+                        let mut known = Known::default();
+                        let next = asking.answered(answer, known.around(&worker));
+                        if self.go_on(&worker, next, known) == Action::Continue {
                             self.resume(Direction::Request);
                         }
                     }
@@ -252,7 +238,7 @@ impl Stream {
     }
 
     /// The verdict becomes what Envoy does, and what an operator sees.
-    fn conclude(&mut self, worker: &Worker, verdict: Verdict) -> Action {
+    fn conclude(&mut self, worker: &Worker, verdict: Verdict, mut known: Known<'_>) -> Action {
         let Verdict { outcome, facts, .. } = verdict;
         worker.metrics.count(&outcome, &facts);
         worker
@@ -262,7 +248,7 @@ impl Stream {
         let _ = host::set_property(VERDICT_PROPERTY, outcome.name());
         let is_refused = matches!(outcome, Outcome::Refused(_));
         let request_id = if is_refused || worker.log.wants(&outcome) {
-            request_id()
+            known.request_id()
         } else {
             String::new()
         };
@@ -272,7 +258,7 @@ impl Stream {
                 _ => 200,
             };
             let settings = worker.filter.settings();
-            let now = now();
+            let now = known.now();
             worker
                 .log
                 .request(&outcome, status, &facts, &request_id, settings, now);
@@ -293,7 +279,7 @@ impl Stream {
         let marked = mark_as_verified(&accepted, facts);
         if marked.is_err() {
             // The upstream would take it for one that did not come through this filter.
-            settle_later(worker, settlement, Answer::Failed);
+            settlement::settle_later(worker, settlement, Answer::Failed);
             return self.fail("the upstream's headers cannot be set");
         }
         self.stage = Stage::Passed(settlement);
@@ -323,7 +309,11 @@ impl Stream {
     /// Something failed that never should: the request is refused.
     fn fail(&mut self, what: &str) -> Action {
         host::log(Level::Error, &format!("twilio_webhook internal: {what}"));
-        self.answer(&Refusal::from(Reason::Internal), &request_id(), &[])
+        self.answer(
+            &Refusal::from(Reason::Internal),
+            &Known::default().request_id(),
+            &[],
+        )
     }
 
     /// The refusal goes out, and nothing of the request goes on, whether it could be
@@ -347,7 +337,7 @@ impl Stream {
     /// The upstream has answered. Where it failed, a retry is to pass at every Envoy, so
     /// that its answer is held until Redis has heard of it.
     fn settle(&mut self, worker: &Worker, settlement: Settlement, answer: Answer) -> Action {
-        let Some((redis, settlement)) = settle(worker, &settlement, answer) else {
+        let Some((redis, settlement)) = settlement.settle(worker, answer) else {
             return Action::Continue;
         };
         let now = now();
@@ -372,37 +362,23 @@ impl Stream {
     }
 }
 
-/// Why a signature does not fit. The headers are read once more: they are still
-/// held, and an accepted request does not need them.
-fn diagnose(worker: &Worker, verdict: &Verdict, body: &[u8]) -> Option<String> {
+/// Why a signature does not fit. At the end of a body the headers are read once more: they
+/// are still held, and an accepted request does not need them.
+fn diagnose(
+    worker: &Worker,
+    verdict: &Verdict,
+    body: &[u8],
+    known: &mut Known<'_>,
+) -> Option<String> {
+    let now = known.now();
+    if let Some(headers) = known.headers {
+        return worker.filter.diagnose(verdict, headers, body, now);
+    }
     let serialised = host::headers(Map::Request).ok()?;
     let pairs = host::pairs(&serialised)?;
     worker
         .filter
-        .diagnose(verdict, Headers::new(&pairs), body, now())
-}
-
-/// What the core works with at this moment.
-pub(super) fn around(store: &SharedData) -> Surroundings<'_, SharedData> {
-    Surroundings { store, now: now() }
-}
-
-pub(super) fn now() -> Moment {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since_epoch.map_or(Moment(0), Moment::from)
-}
-
-/// Envoy's `x-request-id`, in visible ASCII. Envoy makes one itself; where it is told to
-/// preserve a client's (`preserve_external_request_id`), that may hold what a terminal
-/// acts on, such as U+009B or U+202E, which JSON does not escape.
-fn request_id() -> String {
-    let id = host::header(Map::Request, "x-request-id").ok().flatten();
-    let visible = |byte: &u8| match byte {
-        0x21..=0x7E => char::from(*byte),
-        _ => '?',
-    };
-    let id = id.unwrap_or_default();
-    id.iter().take(128).map(visible).collect()
+        .diagnose(verdict, Headers::new(&pairs), body, now)
 }
 
 fn mark_as_verified(accepted: &Accepted, facts: &Facts) -> Result<(), HostError> {
@@ -412,49 +388,6 @@ fn mark_as_verified(accepted: &Accepted, facts: &Facts) -> Result<(), HostError>
         Some(account) => host::set_request_header(upstream_header::ACCOUNT, account),
         None => Ok(()),
     }
-}
-
-/// Settles a claim in shared data. Answers what Redis has to be told, where there is one.
-fn settle<'a>(
-    worker: &'a Worker,
-    settlement: &Settlement,
-    answer: Answer,
-) -> Option<(&'a SharedRedis, unsettled::Settlement)> {
-    let Settlement { webhook, claim } = settlement;
-    let around = around(&worker.store);
-    match worker.filter.settle(*webhook, claim, answer, around) {
-        Ok(change) => worker.metrics.count_change(change),
-        Err(_) => worker.metrics.count_store_error(),
-    }
-    worker
-        .metrics
-        .count_conflicts(worker.store.take_conflicts());
-    if answer != Answer::Taken {
-        worker.metrics.count_release();
-    }
-    worker
-        .filter
-        .settlement(*webhook, claim, answer, around.now)
-}
-
-/// The same, where nobody waits for what Redis says.
-fn settle_later(worker: &Worker, settlement: Option<Settlement>, answer: Answer) {
-    let Some(settlement) = settlement else {
-        return;
-    };
-    if let Some((redis, settlement)) = settle(worker, &settlement, answer) {
-        redis.unsettled.push(settlement);
-    }
-}
-
-/// Whether the answer is the upstream's own and not one that Envoy made.
-fn is_from_upstream() -> bool {
-    let details = host::property("response\0code_details").ok().flatten();
-    details.is_none_or(|details| details == b"via_upstream")
-}
-
-fn to_status(text: &[u8]) -> Option<u16> {
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Ends this worker's VM where a test asks for it. Not in any build that is used.
@@ -504,13 +437,7 @@ impl HttpContext for Stream {
         if let Some(settlement) = self.take_settlement()
             && let Some(worker) = self.worker.clone()
         {
-            let status = host::header(Map::Response, ":status").ok().flatten();
-            let status = status.as_deref().and_then(to_status);
-            let answer = Answer::of_status(status, is_from_upstream);
-            if answer == Answer::Taken && settlement.claim.is_kept() && !worker.is_shared() {
-                return Action::Continue;
-            }
-            return self.settle(&worker, settlement, answer);
+            return self.settle(&worker, settlement, settlement::upstreams_answer());
         }
         Action::Continue
     }
@@ -537,9 +464,11 @@ impl HttpContext for Stream {
             return;
         };
         match mem::replace(&mut self.stage, Stage::Refused) {
-            Stage::Passed(settlement) => settle_later(&worker, settlement, Answer::SenderLeft),
+            Stage::Passed(settlement) => {
+                settlement::settle_later(&worker, settlement, Answer::SenderLeft)
+            }
             Stage::Asking(asking, _) => {
-                let change = asking.abandon(around(&worker.store));
+                let change = asking.abandon(Known::default().around(&worker));
                 worker.metrics.count_change(change);
             }
             // The release is on its way. If that fails, nobody hears of it here any more; so it
