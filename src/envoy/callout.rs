@@ -43,7 +43,8 @@ impl Call {
         question: &Question,
         context: u32,
     ) -> Result<Call, Failure> {
-        Call::send_by(worker, redis, question, By::Hash, context)
+        let timeout = Duration::from_millis(redis.settings().timeout.0);
+        Call::send_by(worker, redis, question, By::Hash, timeout, context)
     }
 
     fn send_by(
@@ -51,6 +52,7 @@ impl Call {
         redis: &SharedRedis,
         question: &Question,
         by: By,
+        timeout: Duration,
         context: u32,
     ) -> Result<Call, Failure> {
         let settings = redis.settings();
@@ -64,7 +66,6 @@ impl Call {
         if let Some(authorization) = &settings.authorization {
             headers.push(("authorization", authorization.expose()));
         }
-        let timeout = Duration::from_millis(settings.timeout.0);
         worker.metrics.count_callout();
         if host::set_effective_context(worker.context).is_err() {
             return Err(worker.failed(redis, Failure::NotSent));
@@ -117,7 +118,10 @@ impl Call {
                 Came::Answer(Ok(reply))
             }
             (Err(Failure::UnknownScript), By::Hash) => {
-                match Call::send_by(worker, redis, question, By::Source, context) {
+                // What is left of the time: whoever asks waits no longer for that.
+                let timeout = Duration::from_millis(redis.settings().timeout.0);
+                let left = timeout.saturating_sub(took).max(Duration::from_millis(1));
+                match Call::send_by(worker, redis, question, By::Source, left, context) {
                     Ok(call) => Came::SentAgain(call),
                     Err(failure) => Came::Answer(Err(failure)),
                 }

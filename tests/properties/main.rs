@@ -6,6 +6,7 @@
 mod configuration;
 mod forms;
 mod paths;
+mod redis;
 mod signatures;
 mod support;
 mod urls;

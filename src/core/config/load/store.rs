@@ -10,7 +10,7 @@ use crate::core::config::settings::{OnStoreError, RedisSettings, StoreSettings, 
 use crate::core::redis::wire::Api;
 use crate::core::secret::Secret;
 
-/// A request is held for as long as this, twice at the most.
+/// A request is held for as long as this at its headers, and once more at its end.
 const LONGEST_TIMEOUT: Span = Span::seconds(10);
 /// A key is this and some 70 characters more.
 const LONGEST_PREFIX: usize = 64;
