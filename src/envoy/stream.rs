@@ -40,6 +40,8 @@ pub(super) struct Stream {
     body_size: usize,
     /// Whether that is all of it.
     has_ended: bool,
+    /// Kept from the headers of a request that is held: a refusal names it.
+    request_id: Option<String>,
 }
 
 enum Stage {
@@ -76,6 +78,7 @@ impl Stream {
             stage: Stage::New,
             body_size: 0,
             has_ended: false,
+            request_id: None,
         }
     }
 
@@ -132,11 +135,13 @@ impl Stream {
                     Err(_) => held.fail(known.around(worker)),
                 },
                 Next::Held(held) => {
+                    self.hold(&known);
                     self.stage = Stage::Held(Box::new(held));
                     return Action::Pause;
                 }
                 Next::Asking(asking) => match self.ask(worker, &asking) {
                     Ok(call) => {
+                        self.hold(&known);
                         self.stage = Stage::Asking(asking, call);
                         return Action::Pause;
                     }
@@ -144,6 +149,18 @@ impl Stream {
                 },
             }
         }
+    }
+
+    /// What of the headers may be needed when they are no longer at hand.
+    fn hold(&mut self, known: &Known<'_>) {
+        if known.headers.is_some() {
+            self.request_id = Some(known.request_id());
+        }
+    }
+
+    fn request_id(&mut self, known: &Known<'_>) -> String {
+        let held = self.request_id.take();
+        held.unwrap_or_else(|| known.request_id())
     }
 
     fn ask(&self, worker: &Worker, asking: &Asking) -> Result<Call, Failure> {
@@ -248,7 +265,7 @@ impl Stream {
         let _ = host::set_property(VERDICT_PROPERTY, outcome.name());
         let is_refused = matches!(outcome, Outcome::Refused(_));
         let request_id = if is_refused || worker.log.wants(&outcome) {
-            known.request_id()
+            self.request_id(&known)
         } else {
             String::new()
         };
@@ -309,11 +326,8 @@ impl Stream {
     /// Something failed that never should: the request is refused.
     fn fail(&mut self, what: &str) -> Action {
         host::log(Level::Error, &format!("twilio_webhook internal: {what}"));
-        self.answer(
-            &Refusal::from(Reason::Internal),
-            &Known::default().request_id(),
-            &[],
-        )
+        let request_id = self.request_id(&Known::default());
+        self.answer(&Refusal::from(Reason::Internal), &request_id, &[])
     }
 
     /// The refusal goes out, and nothing of the request goes on, whether it could be
