@@ -89,13 +89,13 @@ pub fn spell_plainly(path: &[u8]) -> Vec<u8> {
     let mut bytes = path.to_vec();
     for _ in 0..2 {
         // An encoded plus would decode to a plus, which form decoding reads as a space.
-        let plus_kept: Vec<u8> = bytes
-            .iter()
-            .flat_map(|byte| match byte {
-                b'+' => b"%2B".to_vec(),
-                other => vec![*other],
-            })
-            .collect();
+        let mut plus_kept = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            match byte {
+                b'+' => plus_kept.extend_from_slice(b"%2B"),
+                other => plus_kept.push(other),
+            }
+        }
         bytes = crate::core::signature::form::decode(&plus_kept);
     }
     let mut segments: Vec<Vec<u8>> = Vec::new();

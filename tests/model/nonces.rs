@@ -170,10 +170,11 @@ impl Model {
                 }
                 // The worker dies: nothing is ever said of this claim again.
                 1 => continue,
-                _ if claim.is_kept() => self.table.keep(&self.store, &due.2, now).map(|change| {
-                    assert_eq!(change, Change::default(), "nothing is to be done");
-                    change
-                }),
+                _ if claim.is_kept() => {
+                    self.table.keep(&self.store, &due.2, now).inspect(|change| {
+                        assert_eq!(*change, Change::default(), "nothing is to be done");
+                    })
+                }
                 _ => {
                     let Some(Known::Pending { until, must }) = self.known.get(&number).copied()
                     else {

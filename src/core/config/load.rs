@@ -77,8 +77,9 @@ fn parse_json(json: &[u8]) -> Result<Value, String> {
     })
 }
 
-struct Loader<'a, E> {
-    environment: &'a E,
+/// The environment is `dyn`, so that reading it is not compiled into each of its readers.
+struct Loader<'a> {
+    environment: &'a dyn Environment,
     problems: &'a Problems,
 }
 
@@ -92,7 +93,7 @@ struct Globals {
     rate_limits: Vec<RuleSettings>,
 }
 
-impl<E: Environment> Loader<'_, E> {
+impl Loader<'_> {
     fn settings(&self, root: &Node<'_>) -> Option<Settings> {
         let root = root.object(&[
             "mode",

@@ -22,7 +22,14 @@ impl Problems {
 
     /// Adds `path: what`.
     pub fn note(&self, path: impl fmt::Display, what: impl fmt::Display) {
-        self.found.borrow_mut().push(format!("{path}: {what}"));
+        self.add(format_args!("{path}: {what}"));
+    }
+
+    /// Once in the module, and not wherever a problem is noted.
+    #[cold]
+    #[inline(never)]
+    fn add(&self, problem: fmt::Arguments<'_>) {
+        self.found.borrow_mut().push(problem.to_string());
     }
 
     /// Whether there is any.
@@ -89,6 +96,14 @@ impl<'a> Node<'a> {
 
     /// Notes that something else was expected here.
     pub fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
+        self.note_expected(&what);
+        None
+    }
+
+    /// Once in the module, and not wherever something is expected.
+    #[cold]
+    #[inline(never)]
+    fn note_expected(&self, what: &dyn fmt::Display) {
         let path = if self.path.is_empty() {
             "configuration"
         } else {
@@ -96,7 +111,6 @@ impl<'a> Node<'a> {
         };
         self.problems
             .expected(path, format_args!("{what}, found {}", Kind(self.value)));
-        None
     }
 
     /// An object with no other fields than these.
@@ -181,15 +195,12 @@ impl<'a> Node<'a> {
         if let Some((_, chosen)) = chosen {
             return Some(*chosen);
         }
-        let words: Vec<_> = words
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect();
-        self.expected(words.join(" or "))
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.expected(format_args!("\"{}\"", words.join("\" or \"")))
     }
 
     /// A secret: its text, or `{"env": "NAME"}`. With it, where it came from.
-    pub fn secret(&self, environment: &impl Environment) -> Option<(Secret, String)> {
+    pub fn secret(&self, environment: &dyn Environment) -> Option<(Secret, String)> {
         if let Value::Object(_) = self.value {
             let name = self.object(&["env"])?.required("env")?;
             let name = name.text("the name of an environment variable")?;

@@ -1,8 +1,7 @@
 //! Is it the body? JSON that was parsed and written anew on the way has other bytes.
 
-use sha2::{Digest, Sha256};
-
 use crate::core::signature::coverage::signed_hash;
+use crate::core::signature::key::sha256;
 
 /// Tries the usual ways of writing the same JSON.
 pub(super) fn explain(body: &[u8], query: &[u8]) -> String {
@@ -41,7 +40,7 @@ pub(super) fn explain(body: &[u8], query: &[u8]) -> String {
         (crlf, "line ends that were changed from LF to CR LF"),
     ];
     for (written, difference) in attempts {
-        if Sha256::digest(&written).as_slice() == signed {
+        if sha256(&[&written]) == signed {
             return format!("the body was parsed and written anew on the way: it has {difference}");
         }
     }

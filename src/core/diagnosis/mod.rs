@@ -120,10 +120,7 @@ impl Suspect {
         target: Target<'_>,
         signed: &[u8],
     ) -> Option<String> {
-        let mut message = Vec::new();
-        for url in evidence.public.candidates(target) {
-            message.clear();
-            url.write(&mut message);
+        for mut message in candidate_urls(evidence, target) {
             message.extend_from_slice(signed);
             if let Some(key) = search.key_for(&message) {
                 return Some(format!(
@@ -176,11 +173,9 @@ impl Suspect {
             left: MOST_HMACS,
         };
         let target = Target::new(&self.target, self.websocket);
-        let mut message = Vec::new();
-        for url in evidence.public.candidates(target) {
-            message.clear();
-            url.write(&mut message);
-            if search.key_for(&message).is_some() {
+        let urls = candidate_urls(evidence, target);
+        for message in &urls {
+            if search.key_for(message).is_some() {
                 return "the URL is signed, the body is not: this Twilio product does not send \
                         bodySHA256, and its bodies cannot be verified"
                     .into();
@@ -188,9 +183,7 @@ impl Suspect {
         }
         if evidence.body.len() <= MOST_BYTES {
             let form = Form::parse(evidence.body);
-            for url in evidence.public.candidates(target) {
-                message.clear();
-                url.write(&mut message);
+            for mut message in urls {
                 form.write_signed(&mut message);
                 if search.key_for(&message).is_some() {
                     return "it is signed as a form: something on the way changed its content-type"
@@ -202,6 +195,19 @@ impl Suspect {
          that Twilio sent"
             .into()
     }
+}
+
+/// Every URL that may have been signed, as it is signed: a list, so that only one place walks
+/// [`PublicUrl::candidates`] for all that is tried here.
+#[inline(never)]
+fn candidate_urls(evidence: &Evidence<'_>, target: Target<'_>) -> Vec<Vec<u8>> {
+    let mut urls = Vec::new();
+    for url in evidence.public.candidates(target) {
+        let mut text = Vec::new();
+        url.write(&mut text);
+        urls.push(text);
+    }
+    urls
 }
 
 /// Tries messages until one fits or the budget is spent.

@@ -1,5 +1,7 @@
 //! Is it the URL? Another scheme, host, port, path or query than is configured.
 
+use std::collections::BinaryHeap;
+
 use crate::core::diagnosis::{Evidence, Search};
 use crate::core::signature::form::{hex_digit, split_at_first_equals};
 use crate::core::signature::url::{ConfiguredUrl, Target};
@@ -24,6 +26,15 @@ impl Variant {
             text: text.into(),
             mistake: Some(mistake.into()),
         }
+    }
+}
+
+/// Adds a way to write a part, unless it is there already. Not inlined: it is called two
+/// dozen times.
+#[inline(never)]
+fn add_wrong(variants: &mut Vec<Variant>, text: Vec<u8>, mistake: &str) {
+    if !variants.iter().any(|variant| variant.text == text) {
+        variants.push(Variant::wrong(text, mistake));
     }
 }
 
@@ -99,10 +110,11 @@ fn try_url(search: &mut Search<'_>, url: &[&Variant], signed: &[u8]) -> Option<S
 impl Parts {
     fn new(evidence: &Evidence<'_>, target: Target<'_>) -> Parts {
         let url = evidence.public.url();
+        let named = named_hosts(evidence);
         Parts {
             schemes: schemes(url, target),
-            hosts: hosts(evidence, url),
-            ports: ports(evidence, url),
+            hosts: hosts(&named, url),
+            ports: ports(&named, evidence, url),
             paths: paths(evidence, url, target),
             queries: queries(target.query),
         }
@@ -155,11 +167,11 @@ fn split_host(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn hosts(evidence: &Evidence<'_>, url: &ConfiguredUrl) -> Vec<Variant> {
+fn hosts(named: &[String], url: &ConfiguredUrl) -> Vec<Variant> {
     let own = url.host();
     let mut names = Vec::new();
-    for named in named_hosts(evidence) {
-        names.push(split_host(&named).0.to_owned());
+    for named in named {
+        names.push(split_host(named).0.to_owned());
     }
     names.push(own.to_ascii_lowercase());
     match own.strip_prefix("www.") {
@@ -171,29 +183,22 @@ fn hosts(evidence: &Evidence<'_>, url: &ConfiguredUrl) -> Vec<Variant> {
     }
     let mut variants = vec![Variant::right(own)];
     for name in names {
-        if !variants
-            .iter()
-            .any(|variant| variant.text == name.as_bytes())
-        {
-            // The signature fits, so this name was chosen by who holds the key.
-            let shown = name.rsplit('@').next().unwrap_or_default().to_owned();
-            variants.push(Variant::wrong(
-                name,
-                format!("the host that was signed is {shown}, not the configured one"),
-            ));
-        }
+        // The signature fits, so this name was chosen by who holds the key.
+        let shown = name.rsplit('@').next().unwrap_or_default();
+        let mistake = format!("the host that was signed is {shown}, not the configured one");
+        add_wrong(&mut variants, name.into_bytes(), &mistake);
     }
     variants
 }
 
-fn ports(evidence: &Evidence<'_>, url: &ConfiguredUrl) -> Vec<Variant> {
+fn ports(named: &[String], evidence: &Evidence<'_>, url: &ConfiguredUrl) -> Vec<Variant> {
     let own = url
         .port()
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
     let mut ports: Vec<String> = vec![String::new()];
-    for named in named_hosts(evidence) {
-        ports.extend(split_host(&named).1.map(|port| format!(":{port}")));
+    for named in named {
+        ports.extend(split_host(named).1.map(|port| format!(":{port}")));
     }
     for value in evidence.headers.all("x-forwarded-port").take(1) {
         if !value.is_empty() && value.len() <= 5 && value.iter().all(u8::is_ascii_digit) {
@@ -205,16 +210,11 @@ fn ports(evidence: &Evidence<'_>, url: &ConfiguredUrl) -> Vec<Variant> {
     }
     let mut variants = vec![Variant::right(own)];
     for port in ports {
-        if !variants
-            .iter()
-            .any(|variant| variant.text == port.as_bytes())
-        {
-            let mistake = match port.strip_prefix(':') {
-                Some(port) => format!("the URL that was signed has the port {port}"),
-                None => "the URL that was signed has no port".to_owned(),
-            };
-            variants.push(Variant::wrong(port, mistake));
-        }
+        let mistake = match port.strip_prefix(':') {
+            Some(port) => format!("the URL that was signed has the port {port}"),
+            None => "the URL that was signed has no port".to_owned(),
+        };
+        add_wrong(&mut variants, port.into_bytes(), &mistake);
     }
     variants
 }
@@ -227,11 +227,7 @@ fn paths(evidence: &Evidence<'_>, url: &ConfiguredUrl, target: Target<'_>) -> Ve
         url.path().as_bytes().to_vec()
     };
     let mut variants = vec![Variant::right(own.clone())];
-    let mut add = |text: Vec<u8>, mistake: &str| {
-        if !variants.iter().any(|variant| variant.text == text) {
-            variants.push(Variant::wrong(text, mistake));
-        }
-    };
+    let mut add = |text, mistake| add_wrong(&mut variants, text, mistake);
     match own.strip_suffix(b"/") {
         Some(without) => add(
             without.to_vec(),
@@ -296,12 +292,7 @@ fn queries(query: Option<&[u8]>) -> Vec<Variant> {
         Variant::right(with_mark(query)),
         Variant::wrong("", "the URL that was signed has no query"),
     ];
-    let mut add = |text: Vec<u8>, mistake: &str| {
-        let text = with_mark(&text);
-        if !variants.iter().any(|variant| variant.text == text) {
-            variants.push(Variant::wrong(text, mistake));
-        }
-    };
+    let mut add = |text: Vec<u8>, mistake| add_wrong(&mut variants, with_mark(&text), mistake);
     const ESCAPING: &str = "the query that was signed is escaped in another way: put the url with \
                             its query, as it is at Twilio, into webhooks[].url";
     const ORDER: &str = "the query that was signed is in another order: put the url with its query, \
@@ -319,8 +310,7 @@ fn queries(query: Option<&[u8]>) -> Vec<Variant> {
         filled.join(&b'&'),
         "the query that was signed lacks the parameters without a value",
     );
-    let mut sorted = pieces.clone();
-    sorted.sort_unstable();
+    let mut sorted = BinaryHeap::from(pieces.clone()).into_sorted_vec();
     add(sorted.join(&b'&'), ORDER);
     sorted.reverse();
     add(sorted.join(&b'&'), ORDER);

@@ -19,7 +19,6 @@
 
 use std::hash::Hasher;
 
-use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use crate::core::clock::{Moment, Span};
@@ -32,7 +31,7 @@ use crate::core::redis::script::Scripts;
 use crate::core::redis::unsettled::{Outcome, Settlement, Unsettled};
 use crate::core::request::answer::Answer;
 use crate::core::request::rules::{Due, HashKey, Rules};
-use crate::core::signature::key::Nonce;
+use crate::core::signature::key::{Nonce, sha256};
 use crate::core::table::nonces::{Claim, IN_FLIGHT, MOST_ABANDONED, NonceRules, OnFull};
 
 /// Redis, as one worker knows it.
@@ -80,13 +79,13 @@ impl SharedRedis {
     /// The key for hashing, the same at all Envoys that share this Redis, and unknown
     /// to whoever does not know how to get into it.
     pub fn hash_key(&self) -> HashKey {
-        let mut hasher = Sha256::new();
-        hasher.update(b"twilio-webhook-filter: whom limits count\0");
-        hasher.update(&self.prefix);
-        if let Some(authorization) = &self.settings.authorization {
-            hasher.update(authorization.expose());
-        }
-        let [first, _] = *hasher.finalize().as_chunks::<16>().0 else {
+        let authorization = self.settings.authorization.as_ref();
+        let hash = sha256(&[
+            b"twilio-webhook-filter: whom limits count\0",
+            self.prefix.as_bytes(),
+            authorization.map_or(&[], |secret| secret.expose().as_bytes()),
+        ]);
+        let [first, _] = *hash.as_chunks().0 else {
             return HashKey([0; 16]);
         };
         HashKey(first)

@@ -6,6 +6,8 @@
 mod upstash;
 mod webdis;
 
+use serde_json::{Map, Value};
+
 use crate::core::redis::reply::{Failure, Reply};
 
 /// A way to write commands and to read answers.
@@ -67,6 +69,14 @@ impl Api {
 
 /// The largest answer that is read, in bytes. Those of the scripts are shorter by far.
 pub const MOST_ANSWER_BYTES: usize = 4096;
+
+/// Every service answers with an object.
+fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(answer)) => Ok(answer),
+        _ => Err(Failure::Malformed),
+    }
+}
 
 /// What Redis says where it answers with an error.
 fn failure_of_error(message: &str) -> Failure {

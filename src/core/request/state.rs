@@ -20,8 +20,6 @@
 
 use std::rc::Rc;
 
-use sha2::{Digest, Sha256};
-
 use crate::core::clock::Moment;
 use crate::core::config::settings::{
     Mode, OnDuplicate, ReplaySettings, TimestampSettings, WebhookSettings,
@@ -41,7 +39,7 @@ use crate::core::request::underway::{Refused, Underway};
 use crate::core::request::verdict::{Facts, Outcome, Refusal, Verdict};
 use crate::core::signature::coverage::{Coverage, DeclaredBody};
 use crate::core::signature::form::Form;
-use crate::core::signature::key::{ClaimedMac, Nonce};
+use crate::core::signature::key::{ClaimedMac, Nonce, sha256};
 use crate::core::signature::url::Target;
 use crate::core::signature::verify::{ACCOUNT_PARAMETER, Signed, Verified, verify};
 use crate::core::table::nonces::{Change, Claim, Claimed};
@@ -321,7 +319,7 @@ impl Held {
             return self.refuse_suspect(Reason::InvalidSignature, form, around);
         };
         if let Coverage::Hash(hash) = coverage
-            && Sha256::digest(body).as_slice() != hash
+            && sha256(&[body]) != hash
         {
             return self.refuse(Reason::BodyHashMismatch, around);
         }
@@ -532,10 +530,13 @@ impl<'a> Authentic<'a> {
         if reason != Reason::StaleTimestamp {
             return None;
         }
-        let names = self.settings.timestamp.params.iter();
-        let values = names.flat_map(|name| self.values(name.as_bytes()));
-        let oldest = values.filter_map(|value| age(value, now)).max()?;
-        Some(self.filter.lateness.stale(oldest))
+        let mut oldest = None;
+        for name in &self.settings.timestamp.params {
+            for value in self.values(name.as_bytes()) {
+                oldest = oldest.max(age(value, now));
+            }
+        }
+        Some(self.filter.lateness.stale(oldest?))
     }
 
     fn for_rules(&self) -> Authenticated<'a> {

@@ -35,7 +35,7 @@ impl DeclaredBody {
     pub fn new(content_type: Once<'_>, content_encoding: Once<'_>) -> DeclaredBody {
         match content_encoding {
             Ok(None) => {}
-            Ok(Some(coding)) if coding.eq_ignore_ascii_case(b"identity") => {}
+            Ok(Some(coding)) if is_word(coding, b"identity") => {}
             Ok(Some(_)) | Err(Repeated) => return DeclaredBody::Coded,
         }
         match content_type {
@@ -103,6 +103,13 @@ fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
+/// Equal but for case. Not inlined: unrolled for each word this would be 4 KB.
+#[inline(never)]
+fn is_word(text: &[u8], word: &[u8]) -> bool {
+    // As a rule it is spelled as it is here, and to see that takes far fewer steps.
+    text == word || text.eq_ignore_ascii_case(word)
+}
+
 /// `application/x-www-form-urlencoded`, alone or with `charset=utf-8`.
 ///
 /// In another charset an upstream would read other text than was signed, and
@@ -110,7 +117,7 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 fn is_form(content_type: &[u8]) -> bool {
     let mut parts = content_type.split(|byte| *byte == b';');
     let essence = parts.next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(FORM) && parts.all(|part| is_utf8_charset(part.trim_ascii()))
+    is_word(essence, FORM) && parts.all(|part| is_utf8_charset(part.trim_ascii()))
 }
 
 fn is_utf8_charset(parameter: &[u8]) -> bool {
@@ -121,7 +128,7 @@ fn is_utf8_charset(parameter: &[u8]) -> bool {
         b"charset=utf8",
     ]
     .iter()
-    .any(|accepted| parameter.eq_ignore_ascii_case(accepted))
+    .any(|accepted| is_word(parameter, accepted))
 }
 
 /// Any content type that a lenient upstream might read as a form: then a body hash
@@ -129,7 +136,7 @@ fn is_utf8_charset(parameter: &[u8]) -> bool {
 fn is_form_like(content_type: &[u8]) -> bool {
     content_type
         .windows(FORM.len())
-        .any(|window| window.eq_ignore_ascii_case(FORM))
+        .any(|window| is_word(window, FORM))
 }
 
 /// 64 hex digits. Either case: the digits stand in the signed URL, so they are

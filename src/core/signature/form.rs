@@ -14,6 +14,7 @@
 //! <https://www.twilio.com/docs/usage/security#validating-requests>
 
 use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 use std::fmt;
 
 /// The parameters of a form (or a query), decoded and sorted.
@@ -107,24 +108,24 @@ impl Form {
 
     /// Every parameter as name and value, in the order of arrival.
     pub fn pairs_as_sent(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut order = self.parameters.clone();
-        order.sort_unstable_by_key(|parameter| parameter.start);
-        order.into_iter().map(|parameter| {
-            (
-                parameter.name(&self.decoded),
-                parameter.value(&self.decoded),
-            )
-        })
+        // Sorting by a heap is slower, and a tenth of the code; only a diagnosis comes here.
+        let starts = self.parameters.iter().map(|parameter| parameter.start);
+        let order: BinaryHeap<_> = starts.zip(0_usize..).collect();
+        let places = order.into_sorted_vec().into_iter();
+        let sorted = places.filter_map(|(_, place)| self.parameters.get(place));
+        sorted.map(|parameter| self.pair(parameter))
     }
 
     /// Every parameter as name and value, sorted.
     pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.parameters.iter().map(|parameter| {
-            (
-                parameter.name(&self.decoded),
-                parameter.value(&self.decoded),
-            )
-        })
+        self.parameters.iter().map(|parameter| self.pair(parameter))
+    }
+
+    fn pair(&self, parameter: &Parameter) -> (&[u8], &[u8]) {
+        (
+            parameter.name(&self.decoded),
+            parameter.value(&self.decoded),
+        )
     }
 }
 

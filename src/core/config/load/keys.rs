@@ -1,12 +1,12 @@
 //! Who may sign: auth tokens, accounts, shared keys.
 
 use crate::core::config::load::{Loader, variable};
-use crate::core::config::reader::{Environment, Node, Object};
+use crate::core::config::reader::{Node, Object};
 use crate::core::secret::Secret;
 use crate::core::signature::key::SigningKey;
 use crate::core::signature::keyring::{Key, Keyring, MOST_KEYS};
 
-impl<E: Environment> Loader<'_, E> {
+impl Loader<'_> {
     pub(super) fn keyring(&self, root: &Object<'_>) -> Keyring {
         let mut keys = Vec::new();
         match root.field("accounts") {

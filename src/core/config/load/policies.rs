@@ -2,7 +2,7 @@
 
 use crate::core::clock::Span;
 use crate::core::config::load::{A_MILLISECOND, A_YEAR, Loader, NOTHING, flag, number};
-use crate::core::config::reader::{Environment, Node};
+use crate::core::config::reader::Node;
 use crate::core::config::settings::{
     Count, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, TimestampSettings,
 };
@@ -13,7 +13,7 @@ use crate::core::table::nonces::OnFull;
 const MOST_NONCES: u64 = 4_194_304;
 const MOST_REQUESTS: u64 = 1_000_000;
 
-impl<E: Environment> Loader<'_, E> {
+impl Loader<'_> {
     /// A `timestamp` object; what it leaves out is as in `basis`.
     pub(super) fn timestamp(
         &self,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::core::clock::Span;
 use crate::core::config::load::{A_MILLISECOND, Loader};
-use crate::core::config::reader::{Environment, Node, Object};
+use crate::core::config::reader::{Node, Object};
 use crate::core::config::settings::{OnStoreError, RedisSettings, StoreSettings, defaults};
 use crate::core::redis::wire::Api;
 use crate::core::secret::Secret;
@@ -15,7 +15,7 @@ const LONGEST_TIMEOUT: Span = Span::seconds(10);
 /// A key is this and some 70 characters more.
 const LONGEST_PREFIX: usize = 64;
 
-impl<E: Environment> Loader<'_, E> {
+impl Loader<'_> {
     /// The `store`; `None` if there is none, or something is wrong with it.
     pub(super) fn store(&self, root: &Object<'_>) -> Option<StoreSettings> {
         #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use crate::core::config::load::policies::with_longest;
 use crate::core::config::load::{Globals, Loader, variable};
-use crate::core::config::reader::{Environment, Node, Object, Problems};
+use crate::core::config::reader::{Node, Object, Problems};
 use crate::core::config::settings::WebhookSettings;
 use crate::core::routes::{PathPattern, spell_plainly};
 use crate::core::signature::url::{ConfiguredUrl, PublicUrl};
@@ -10,7 +10,7 @@ use crate::core::signature::url::{ConfiguredUrl, PublicUrl};
 /// Each webhook has a metric for each verdict.
 const MOST_WEBHOOKS: usize = 256;
 
-impl<E: Environment> Loader<'_, E> {
+impl Loader<'_> {
     pub(super) fn webhooks(&self, root: &Object<'_>, globals: &Globals) -> Vec<WebhookSettings> {
         let of_the_environment = self.webhook_url();
         let nodes = root
@@ -242,11 +242,14 @@ fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
         text => text,
     };
     let taken = |label: &str| before.iter().any(|webhook| webhook.label == label);
-    let numbered = (2..).map(|number| format!("{plain}-{number}"));
-    std::iter::once(plain.to_owned())
-        .chain(numbered.take(MOST_WEBHOOKS))
-        .find(|label| !taken(label))
-        .unwrap_or_default()
+    let mut label = plain.to_owned();
+    for number in 2..=MOST_WEBHOOKS {
+        if !taken(&label) {
+            break;
+        }
+        label = format!("{plain}-{number}");
+    }
+    label
 }
 
 /// Webhooks share tables: what one of them must remember for long must not look to

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Wire, failure_of_error};
+use super::{Wire, failure_of_error, object};
 use crate::core::redis::reply::{Failure, Reply};
 
 pub(super) struct Upstash;
@@ -14,9 +14,7 @@ impl Wire for Upstash {
     }
 
     fn read(&self, body: &[u8]) -> Result<Reply, Failure> {
-        let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
-            return Err(Failure::Malformed);
-        };
+        let answer = object(body)?;
         match (answer.get("result"), answer.get("error")) {
             (Some(Value::String(line)), None) => Reply::read(line),
             (None, Some(Value::String(message))) => Err(failure_of_error(message)),

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Wire, failure_of_error};
+use super::{Wire, failure_of_error, object};
 use crate::core::redis::reply::{Failure, Reply};
 
 pub(super) struct Webdis;
@@ -30,9 +30,7 @@ impl Wire for Webdis {
     }
 
     fn read(&self, body: &[u8]) -> Result<Reply, Failure> {
-        let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
-            return Err(Failure::Malformed);
-        };
+        let answer = object(body)?;
         let mut answers = answer.iter();
         let (Some((name, value)), None) = (answers.next(), answers.next()) else {
             return Err(Failure::Malformed);
