@@ -5,15 +5,12 @@
 //! `Vec` and `hmac`, in one run on one machine. Both compute the same MAC, which is
 //! asserted before anything is timed, and the ratio is printed at the end.
 
-use std::borrow::Cow;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 use twilio_webhook_filter::core::secret::Secret;
 use twilio_webhook_filter::core::signature::form::Form;
 use twilio_webhook_filter::core::signature::key::{ClaimedMac, ComputedMac, SigningKey};
@@ -21,29 +18,17 @@ use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
 use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
 use twilio_webhook_filter::core::signature::verify::{Signed, verify};
 
-const TOKEN: &str = "5ce117c0de5ce117c0de5ce117c0de00";
-const PATH: &str = "/api/v1/whatsapp/webhook";
-const URL: &str = "https://orders.example.com/api/v1/whatsapp/webhook";
+use bodies::{COUNTS, SIZES, of_parameters, of_size};
+use message::{PATH, TOKEN, URL, message, straightforward};
+use side_by_side::{Run, alternate, print_row, repeat};
 
-/// A WhatsApp message with a location and a button's answer: 20 parameters, 755 bytes.
-const MESSAGE: &str = "SmsMessageSid=SM0123456789abcdef0123456789abcdef&NumMedia=0\
-    &ProfileName=Ana+Mar%C3%ADa+%F0%9F%8C%AE&MessageType=text\
-    &SmsSid=SM0123456789abcdef0123456789abcdef&WaId=5215512345678&SmsStatus=received\
-    &Body=Two+al+pastor%2C+one+suadero+%26+a+large+horchata%2C+please%21+%F0%9F%8C%AE%F0%9F%8C%AE\
-    &To=whatsapp%3A%2B14155238886&NumSegments=1&ReferralNumMedia=0\
-    &MessageSid=SM0123456789abcdef0123456789abcdef&AccountSid=ACfedcba9876543210fedcba9876543210\
-    &ChannelMetadata=%7B%22type%22%3A%22whatsapp%22%2C%22data%22%3A%7B%22context%22%3A%7B%22Profile\
-Name%22%3A%22Ana%22%2C%22WaId%22%3A%225215512345678%22%7D%7D%7D\
-    &From=whatsapp%3A%2B5215512345678&ApiVersion=2010-04-01\
-    &ButtonText=Confirm+order&ButtonPayload=confirm-order-no-4711\
-    &OriginalRepliedMessageSid=&Label=Home";
-
-/// The same, as it has to be: a message of another size is another benchmark.
-fn message() -> &'static [u8] {
-    assert_eq!(MESSAGE.len(), 755);
-    assert_eq!(MESSAGE.split('&').count(), 20);
-    MESSAGE.as_bytes()
-}
+#[path = "common/bodies.rs"]
+mod bodies;
+#[allow(dead_code)] // Other benchmarks and tests need more of it.
+#[path = "../tests/common/message.rs"]
+mod message;
+#[path = "common/side_by_side.rs"]
+mod side_by_side;
 
 /// What this filter does, without the comparison: parse, sort, MAC.
 fn own(key: &SigningKey, url: &[u8], body: &[u8], out: &mut Vec<u8>) -> ComputedMac {
@@ -52,21 +37,6 @@ fn own(key: &SigningKey, url: &[u8], body: &[u8], out: &mut Vec<u8>) -> Computed
     out.extend_from_slice(url);
     form.write_signed(out);
     key.mac(out)
-}
-
-/// What one writes who is in no hurry and careful all the same: borrowed where the
-/// decoder can borrow, one string, the key set up for each message.
-fn straightforward(token: &str, url: &str, body: &[u8]) -> [u8; 20] {
-    let mut parameters: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(body).collect();
-    parameters.sort();
-    let mut message = url.to_owned();
-    for (name, value) in &parameters {
-        message.push_str(name);
-        message.push_str(value);
-    }
-    let mut mac = Hmac::<Sha1>::new_from_slice(token.as_bytes()).expect("any key will do");
-    mac.update(message.as_bytes());
-    mac.finalize().into_bytes().into()
 }
 
 fn key() -> SigningKey {
@@ -78,7 +48,7 @@ fn claimed(mac: &[u8]) -> ClaimedMac {
 }
 
 fn webhook_form(criterion: &mut Criterion) {
-    let (key, body) = (key(), message());
+    let (key, body) = (key(), message().as_bytes());
     let mut out = Vec::with_capacity(1024);
     let theirs = claimed(&straightforward(TOKEN, URL, body));
     let equal = own(&key, URL.as_bytes(), body, &mut out).equals(&theirs);
@@ -102,82 +72,162 @@ fn webhook_form(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The ratio by alternating short runs, so that whatever else the machine does slows
-/// both; the median of the ratios, so that a hiccup in one of them does not count.
-fn print_ratio() {
-    let (key, body) = (key(), message());
-    let mut out = Vec::with_capacity(1024);
-    let time = |run: &mut dyn FnMut()| {
-        let start = Instant::now();
-        (0..2_000).for_each(|_| run());
-        start.elapsed().as_secs_f64()
-    };
-    let mut ratios: Vec<f64> = (0..101)
-        .map(|_| {
-            let own = time(&mut || {
-                black_box(own(&key, URL.as_bytes(), black_box(body), &mut out));
-            });
-            let theirs = time(&mut || {
-                black_box(straightforward(TOKEN, URL, black_box(body)));
-            });
-            own / theirs
-        })
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    println!(
-        "webhook_form: this filter takes {median:.3} of the straightforward way (median of 101)"
-    );
+/// The message that is signed.
+fn signed(body: &[u8]) -> Vec<u8> {
+    let mut out = URL.as_bytes().to_vec();
+    Form::parse(body).write_signed(&mut out);
+    out
 }
 
-/// The whole search for key and URL, by the size of the body and the number of parameters.
-fn by_size(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("verify");
-    for size in [100, 1_024, 8_192, 65_536] {
-        let body = format!("Body={}", "a%20b+c%C3%A9".repeat(size / 12 + 1));
-        let body = body.as_bytes().get(..size).expect("long enough").to_vec();
-        group.throughput(Throughput::Bytes(size as u64));
-        verify_one(&mut group, BenchmarkId::new("bytes", size), &body);
+/// As many keys, of which the last one fits.
+fn keyring(keys: usize) -> Keyring {
+    let key = |place: usize| Key {
+        signing: match keys - place {
+            1 => key(),
+            _ => SigningKey::auth_token(&Secret::new(format!("token {place}"))).expect("a token"),
+        },
+        account: None,
+        label: String::new(),
+        shared_id: None,
+    };
+    Keyring::new((0..keys).map(key).collect())
+}
+
+fn fits(keyring: &Keyring, public: &PublicUrl, claimed: &ClaimedMac, form: &Form) -> bool {
+    let signed = Signed {
+        target: Target::new(PATH.as_bytes(), false),
+        form: Some(form),
+        claimed,
+        settings: None,
+    };
+    verify(keyring, public, signed).is_some()
+}
+
+fn public() -> PublicUrl {
+    PublicUrl::configured(&ConfiguredUrl::parse(URL).expect("a URL"))
+}
+
+/// What is done with each body.
+const STEPS: [&str; 4] = ["parse", "canonicalise", "HMAC", "parse and verify"];
+
+/// One of the steps, ready to be done again and again.
+fn step<'a>(step: &str, body: &'a [u8]) -> Box<dyn FnMut() + 'a> {
+    match step {
+        "parse" => Box::new(move || drop(black_box(Form::parse(black_box(body))))),
+        "canonicalise" => {
+            let (form, mut out) = (Form::parse(body), Vec::with_capacity(body.len() + 1024));
+            Box::new(move || {
+                out.clear();
+                out.extend_from_slice(URL.as_bytes());
+                black_box(&form).write_signed(&mut out);
+                black_box(&out);
+            })
+        }
+        "HMAC" => {
+            let (key, signed) = (key(), signed(body));
+            Box::new(move || {
+                black_box(key.mac(black_box(&signed)));
+            })
+        }
+        _ => {
+            let (keyring, public) = (keyring(1), public());
+            let claimed = claimed(&straightforward(TOKEN, URL, body));
+            Box::new(move || {
+                let form = Form::parse(black_box(body));
+                assert!(fits(&keyring, &public, &claimed, &form));
+            })
+        }
     }
-    for parameters in [1, 20, 100, 500] {
-        // In an order that has to be sorted, as what Twilio sends.
-        let name = |place: usize| format!("Parameter{}=value+{place}", place * 7919 % 1000);
-        let body = (0..parameters).map(name).collect::<Vec<_>>().join("&");
-        group.throughput(Throughput::Elements(parameters as u64));
-        verify_one(
-            &mut group,
-            BenchmarkId::new("parameters", parameters),
-            body.as_bytes(),
-        );
+}
+
+/// By the size of the body and by the number of parameters.
+fn by_size(criterion: &mut Criterion) {
+    for name in STEPS {
+        let mut group = criterion.benchmark_group(name);
+        for size in SIZES {
+            let body = of_size(size, 0);
+            group.throughput(Throughput::Bytes(size as u64));
+            let mut step = step(name, &body);
+            group.bench_function(BenchmarkId::new("bytes", size), |bencher| {
+                bencher.iter(&mut step);
+            });
+        }
+        for count in COUNTS {
+            let body = of_parameters(count, 0);
+            group.throughput(Throughput::Elements(count as u64));
+            let mut step = step(name, &body);
+            group.bench_function(BenchmarkId::new("parameters", count), |bencher| {
+                bencher.iter(&mut step);
+            });
+        }
+        group.finish();
+    }
+}
+
+/// The usual message is parsed already; the last of the keys fits.
+fn by_keys(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("verify");
+    let form = Form::parse(message().as_bytes());
+    let claimed = claimed(&straightforward(TOKEN, URL, message().as_bytes()));
+    let public = public();
+    for keys in KEYS {
+        let keyring = keyring(keys);
+        group.throughput(Throughput::Elements(keys as u64));
+        group.bench_function(BenchmarkId::new("keys", keys), |bencher| {
+            bencher.iter(|| fits(&keyring, &public, &claimed, black_box(&form)));
+        });
     }
     group.finish();
 }
 
-fn verify_one(
-    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    id: BenchmarkId,
-    body: &[u8],
-) {
-    let keyring = Keyring::new(vec![Key {
-        signing: key(),
-        account: None,
-        label: "the token".into(),
-        shared_id: None,
-    }]);
-    let public = PublicUrl::configured(&ConfiguredUrl::parse(URL).expect("a URL"));
+const KEYS: [usize; 2] = [1, 3];
+
+/// The rows of docs/performance.md.
+fn print_ratios() {
+    let (key, body) = (key(), message().as_bytes());
+    let mut out = Vec::with_capacity(1024);
+    let rounds = alternate(&mut [
+        repeat(2_000, || straightforward(TOKEN, URL, black_box(body))),
+        repeat(2_000, || {
+            own(&key, URL.as_bytes(), black_box(body), &mut out)
+        }),
+    ]);
+    let ratio = rounds.times_the_first()[1];
+    println!("webhook_form: this filter takes {ratio:.3} of the straightforward way");
+
+    for name in STEPS {
+        // Each run takes about as long as any other.
+        let bodies = SIZES.map(|size| of_size(size, 0));
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        for (size, body) in SIZES.iter().zip(&bodies) {
+            runs.push(repeat((1 << 17) / size, step(name, body)));
+        }
+        let rounds = alternate(&mut runs);
+        let numbers = [rounds.times_the_first(), vec![rounds.last_step(&SIZES)]];
+        print_row(&format!("{name}, by bytes"), &numbers.concat());
+
+        let bodies = COUNTS.map(|count| of_parameters(count, 0));
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        for (count, body) in COUNTS.iter().zip(&bodies) {
+            runs.push(repeat(4_000 / count, step(name, body)));
+        }
+        let rounds = alternate(&mut runs);
+        let numbers = [rounds.times_the_first(), vec![rounds.last_step(&COUNTS)]];
+        print_row(&format!("{name}, by parameters"), &numbers.concat());
+    }
+
+    let form = Form::parse(body);
     let claimed = claimed(&straightforward(TOKEN, URL, body));
-    group.bench_function(id, |bencher| {
-        bencher.iter(|| {
-            let form = Form::parse(black_box(body));
-            let signed = Signed {
-                target: Target::new(PATH.as_bytes(), false),
-                form: Some(&form),
-                claimed: &claimed,
-                settings: None,
-            };
-            verify(&keyring, &public, signed).is_some()
-        });
-    });
+    let public = public();
+    let keyrings = KEYS.map(keyring);
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for keyring in &keyrings {
+        runs.push(repeat(1_000, || {
+            fits(keyring, &public, &claimed, black_box(&form))
+        }));
+    }
+    let rounds = alternate(&mut runs);
+    print_row("verify, by keys", &rounds.times_the_first());
 }
 
 fn main() {
@@ -188,6 +238,7 @@ fn main() {
         .configure_from_args();
     webhook_form(&mut criterion);
     by_size(&mut criterion);
+    by_keys(&mut criterion);
     criterion.final_summary();
-    print_ratio();
+    print_ratios();
 }

@@ -5,20 +5,25 @@
 //! that alternate between the fills, so that all of them meet the same machine.
 
 use std::cell::Cell;
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{BatchSize, BenchmarkId, Criterion};
+use criterion::{BenchmarkId, Criterion};
 use twilio_webhook_filter::core::clock::{Moment, Span};
 use twilio_webhook_filter::core::signature::key::Nonce;
 use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
 use twilio_webhook_filter::core::table::memory::MemoryStore;
 use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
 
+use side_by_side::{Run, alternate, print_row};
+
+#[allow(dead_code)] // Other benchmarks need more of it.
+#[path = "common/side_by_side.rs"]
+mod side_by_side;
+
 /// The defaults of the configuration.
 const NONCES: usize = 65_536;
 const COUNTERS: usize = 16_384;
-const PERCENT: [usize; 3] = [0, 50, 100];
+const PERCENT: [usize; 5] = [0, 25, 50, 75, 100];
 
 const START: Moment = Moment(1_800_000_000_000);
 
@@ -60,12 +65,9 @@ impl Nonces {
             next: Cell::new(1 << 40),
         };
         for number in 0..(NONCES * percent / 100) as u64 {
-            // A few of the last find their bucket full: see `Buckets::new`.
-            let Claimed::Yes(claim, _) = nonces.claim(nonce(number)) else {
-                continue;
-            };
-            let kept = nonces.table.keep(&nonces.store, &claim, START);
-            kept.expect("the memory store does not fail");
+            // A few of the last find their bucket full: see `Buckets::new`. What is claimed is
+            // kept at once, the window being long enough.
+            nonces.claim(nonce(number));
         }
         nonces
     }
@@ -73,18 +75,6 @@ impl Nonces {
     fn claim(&self, nonce: Nonce) -> Claimed {
         let claimed = self.table.claim(&self.store, nonce, 7, None, START);
         claimed.expect("the memory store does not fail")
-    }
-
-    /// What an accepted request does: it is looked up, claimed, and here given up
-    /// again, so that the table stays as full as it is.
-    fn accept(&self) {
-        let nonce = nonce(self.next.replace(self.next.get() + 1));
-        let known = self.table.knows(&self.store, nonce, START);
-        assert_eq!(known, Ok(false));
-        if let Claimed::Yes(claim, _) = self.claim(nonce) {
-            let released = self.table.release(&self.store, &claim, START);
-            released.expect("the memory store does not fail");
-        }
     }
 }
 
@@ -116,70 +106,100 @@ impl Counters {
         let taken = self.limiter.take(&self.store, spread(whom), START);
         taken.expect("the memory store does not fail")
     }
+}
 
-    /// A request of a client that was not seen before, taken back so that the table
-    /// stays as full as it is.
-    fn count(&self) {
-        let whom = self.next.replace(self.next.get() + 1);
-        if let Taken::Passed(pass) = self.take(whom) {
-            let withdrawn = self
-                .limiter
-                .withdraw(&self.store, spread(whom), pass, START);
-            withdrawn.expect("the memory store does not fail");
+/// So many are claimed, or counted, before all of it is taken back: too few to make a
+/// table fuller.
+const BATCH: u64 = 64;
+
+impl Nonces {
+    /// How long so many claims take, without the time for giving them up.
+    fn time(&self, claims: u64) -> Duration {
+        let mut spent = Duration::ZERO;
+        let mut left = claims;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let first = self.next.replace(self.next.get() + batch);
+            let start = Instant::now();
+            let claimed: Vec<_> = (0..batch)
+                .map(|number| self.claim(nonce(first + number)))
+                .collect();
+            spent += start.elapsed();
+            for claimed in claimed {
+                if let Claimed::Yes(claim, _) = claimed {
+                    let released = self.table.release(&self.store, &claim, START);
+                    released.expect("the memory store does not fail");
+                }
+            }
+            left -= batch;
         }
+        spent
     }
+}
+
+impl Counters {
+    /// How long it takes to count so many requests, without the time for taking them back.
+    fn time(&self, requests: u64) -> Duration {
+        let mut spent = Duration::ZERO;
+        let mut left = requests;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let first = self.next.replace(self.next.get() + batch);
+            let start = Instant::now();
+            let taken: Vec<_> = (first..first + batch)
+                .map(|whom| (whom, self.take(whom)))
+                .collect();
+            spent += start.elapsed();
+            for (whom, taken) in taken {
+                if let Taken::Passed(pass) = taken {
+                    let withdrawn = self
+                        .limiter
+                        .withdraw(&self.store, spread(whom), pass, START);
+                    withdrawn.expect("the memory store does not fail");
+                }
+            }
+            left -= batch;
+        }
+        spent
+    }
+}
+
+/// The rows of docs/performance.md.
+fn print_ratios() {
+    let nonces = PERCENT.map(Nonces::filled);
+    let mut claims: Vec<Run<'_>> = Vec::new();
+    for nonces in &nonces {
+        claims.push(Box::new(|| nonces.time(16 * BATCH)));
+    }
+    let ratios = alternate(&mut claims).times_the_first();
+    print_row("claim of a nonce, by fill", &ratios);
+
+    let counters = PERCENT.map(Counters::filled);
+    let mut steps: Vec<Run<'_>> = Vec::new();
+    for counters in &counters {
+        steps.push(Box::new(|| counters.time(16 * BATCH)));
+    }
+    let ratios = alternate(&mut steps).times_the_first();
+    print_row("step of a rate limit, by fill", &ratios);
 }
 
 fn by_fill(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("nonces: look up, claim, give up");
+    let mut group = criterion.benchmark_group("claim of a nonce");
     for percent in PERCENT {
         let nonces = Nonces::filled(percent);
-        group.bench_function(BenchmarkId::from_parameter(percent), |bencher| {
-            bencher.iter_batched(|| (), |()| nonces.accept(), BatchSize::SmallInput);
+        group.bench_function(BenchmarkId::new("fill", percent), |bencher| {
+            bencher.iter_custom(|times| nonces.time(times));
         });
     }
     group.finish();
-    let mut group = criterion.benchmark_group("limiter: take, withdraw");
+    let mut group = criterion.benchmark_group("step of a rate limit");
     for percent in PERCENT {
         let counters = Counters::filled(percent);
-        group.bench_function(BenchmarkId::from_parameter(percent), |bencher| {
-            bencher.iter_batched(|| (), |()| counters.count(), BatchSize::SmallInput);
+        group.bench_function(BenchmarkId::new("fill", percent), |bencher| {
+            bencher.iter_custom(|times| counters.time(times));
         });
     }
     group.finish();
-}
-
-/// The medians of the ratios of neighbouring short runs.
-fn print_ratios(name: &str, runs: &[Box<dyn Fn()>; 3]) {
-    let time = |run: &dyn Fn()| {
-        let start = Instant::now();
-        (0..1_000).for_each(|_| run());
-        start.elapsed().as_secs_f64()
-    };
-    let [empty, half, full] = runs;
-    runs.iter().for_each(|run| {
-        time(black_box(run));
-    });
-    let mut ratios = [Vec::new(), Vec::new()];
-    let mut nanos = Vec::new();
-    for _ in 0..101 {
-        let base = time(empty);
-        nanos.push(base * 1e6);
-        for (ratios, run) in ratios.iter_mut().zip([half, full]) {
-            ratios.push(time(run) / base);
-        }
-    }
-    let median = |mut ratios: Vec<f64>| {
-        ratios.sort_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
-    };
-    let [half, full] = ratios;
-    println!(
-        "{name}: {:.0} ns in an empty table, {:.3} times that at half, {:.3} times at full capacity",
-        median(nanos),
-        median(half),
-        median(full)
-    );
 }
 
 fn main() {
@@ -190,14 +210,5 @@ fn main() {
         .configure_from_args();
     by_fill(&mut criterion);
     criterion.final_summary();
-    let nonces = PERCENT.map(|percent| {
-        let nonces = Nonces::filled(percent);
-        Box::new(move || nonces.accept()) as Box<dyn Fn()>
-    });
-    print_ratios("nonces", &nonces);
-    let counters = PERCENT.map(|percent| {
-        let counters = Counters::filled(percent);
-        Box::new(move || counters.count()) as Box<dyn Fn()>
-    });
-    print_ratios("limiter", &counters);
+    print_ratios();
 }

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from unittest import mock
 from xml.etree import ElementTree
 
-from benchmark import measure, report
-from benchmark.arithmetic import Spread, busy, median, paired, quantile, summarise
+from benchmark import measure, redis, report, servers
+from benchmark.arithmetic import Spread, busy, compared, median, paired, quantile, summarise
 from benchmark.chart import chart, step
 from benchmark.failure import Failure
 from benchmark.servers import SERVERS
@@ -37,6 +37,7 @@ MEASURED = {
     "envoy": [a_slice(50), a_slice(100)],
     "lua": [a_slice(60), a_slice(120)],
     "filter-accepted": [a_slice(58), a_slice(116)],
+    "filter-redis-accepted": [a_slice(158, 1500), a_slice(256, 1700)],
     "filter-forged": [a_slice(40), a_slice(80)],
     "ext-authz-accepted": [a_slice(300), a_slice(600)],
     "express-forged": [a_slice(250), a_slice(500)],
@@ -88,6 +89,10 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(cpu["adds"], Spread(12.5, 15, 17.5))
         self.assertAlmostEqual(cpu["times"].median, 1.2)
 
+    def test_two_variants_are_compared_within_a_round_too(self):
+        cpu = compared([a_slice(11), a_slice(101)], [a_slice(10), a_slice(100)])["cpu"]
+        self.assertEqual((cpu["takes"].median, cpu["beside"].median, cpu["adds"].median), (56, 55, 1))
+
     def test_a_core_that_others_use_too_is_less_busy_with_the_server(self):
         self.assertEqual(busy([a_slice(50), a_slice(70)]), 0.5)
 
@@ -135,7 +140,7 @@ class TheTable(unittest.TestCase):
     def test_in_markdown_every_line_has_as_many_cells(self):
         text = report.as_markdown(results())
         tables = [block for block in text.split("\n\n") if block.startswith("|")]
-        self.assertEqual(len(tables), 3)
+        self.assertEqual(len(tables), 4)
         for table in tables:
             self.assertEqual(len({line.count("|") for line in table.splitlines()}), 1, table)
 
@@ -145,6 +150,21 @@ class TheTable(unittest.TestCase):
         text = report.closing(results().variants, measured)
         self.assertEqual(text, "Closed the connection after each answer: this filter: forged.")
         self.assertEqual(report.closing(results().variants, MEASURED), "")
+
+    def test_what_redis_adds_stands_below_what_it_is_compared_with(self):
+        rows = report.redis_rows(report.redis(MEASURED))
+        self.assertEqual([row[0] for row in rows], ["shared data", "Redis", "Redis adds"])
+        self.assertEqual(rows[2][1:3], ["+120 (+110 … +130)", "+600 (+550 … +650)"])
+        self.assertEqual({len(row) for row in rows}, {len(report.REDIS_HEADINGS)})
+        self.assertIn("Redis adds", report.as_text(results()))
+        self.assertIn("| Redis adds | +120", report.as_markdown(results()))
+
+    def test_without_both_there_is_no_line_about_redis(self):
+        self.assertIsNone(report.redis({"filter-accepted": MEASURED["filter-accepted"]}))
+        only = {name: slices for name, slices in MEASURED.items() if "redis" not in name}
+        variants = [variant for variant in VARIANTS if variant.name in only]
+        text = report.as_text(SimpleNamespace(**{**vars(results()), "measured": only, "variants": variants}))
+        self.assertNotIn("Redis", text)
 
     def test_the_json_can_be_read_again(self):
         self.assertEqual(json.loads(report.as_json(results()))["summary"]["lua"]["cpu"]["adds"]["median"], 15)
@@ -202,7 +222,7 @@ class TheVariants(unittest.TestCase):
 
     def test_the_filter_and_express_are_sent_the_same(self):
         def sent(server):
-            ours = [variant for variant in VARIANTS if variant.server.startswith(server)]
+            ours = [variant for variant in VARIANTS if variant.server in (server, f"{server}-limited")]
             return [(variant.kind, variant.expected, variant.repeats, variant.allowance) for variant in ours]
 
         self.assertEqual(sent("filter"), sent("express"))
@@ -220,6 +240,71 @@ class TheVariants(unittest.TestCase):
         self.assertTrue(all(sorted(each) == list("abc") for each in rounds))
         before_b = {each[each.index("b") - 1] for each in rounds if each.index("b") > 0}
         self.assertEqual(before_b, {"a", "c"})
+
+
+def shipped(value):
+    """An envoy.yaml with one of everything, and this configuration of the filter."""
+    entry = {
+        "name": "twilio_webhook_filter",
+        "typed_config": {
+            "config": {
+                "vm_config": {"code": {"local": {"filename": "shipped.wasm"}}},
+                "configuration": {"value": json.dumps(value)},
+            }
+        },
+    }
+    manager = {"http_filters": [entry, {"name": "router"}]}
+
+    def cluster(name):
+        endpoint = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}}}
+        return {"name": name, "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]}}
+
+    return {
+        "admin": {"address": {}},
+        "static_resources": {
+            "listeners": [{"address": {}, "filter_chains": [{"filters": [{"typed_config": manager}]}]}],
+            "clusters": [cluster("ordering_upstream"), cluster("redis_over_http")],
+        },
+    }
+
+
+class TheServers(unittest.TestCase):
+    def filter_of(self, value):
+        config = servers.configuration(shipped(value), 2, 3, 4, servers.this_filter(servers.NO_LIMIT))
+        entry = servers.filter_of(servers.manager_of(config))
+        return json.loads(entry["typed_config"]["config"]["configuration"]["value"])
+
+    def test_the_filter_logs_as_it_does_by_default(self):
+        plugin = self.filter_of({"exempt_paths": ["/healthz"], "log": {"accepted": True}})
+        self.assertNotIn("log", plugin)
+        self.assertEqual(plugin["exempt_paths"], ["/healthz"])
+        self.assertNotIn("store", plugin)
+
+    def test_with_redis_the_store_is_the_shipped_one_that_waits_longer(self):
+        plugin = self.filter_of({"store": {"type": "redis", "cluster": "redis_over_http", "timeout": "0.1s"}})
+        self.assertEqual(plugin["store"], {"type": "redis", "cluster": "redis_over_http", "timeout": redis.TIMEOUT})
+
+    def test_the_cluster_leads_to_the_webdis_of_the_run_and_the_upstream_stays(self):
+        config = shipped({})
+        redis.point_to(config, 7)
+        ports = [
+            cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"][
+                "port_value"
+            ]
+            for cluster in config["static_resources"]["clusters"]
+        ]
+        self.assertEqual(ports, [1, 7])
+
+    def test_redis_and_webdis_have_the_shipped_files_but_for_ports_and_passwords(self):
+        conf = redis.redis_conf((ROOT / "envoy/redis/redis.conf").read_text(encoding="utf-8"), 5, "/d", "s3cret")
+        for line in ("port 5", 'dir "/d"', "maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec"):
+            self.assertIn(f"\n{line}\n", conf)
+        self.assertIn("on >s3cret ", conf)
+        text = (ROOT / "envoy/redis/webdis.json").read_text(encoding="utf-8")
+        settings = json.loads(redis.webdis_json(text, 6, 5, "s3cret", "other"))
+        self.assertEqual((settings["http_port"], settings["redis_port"], settings["redis_auth"]), (6, 5, "s3cret"))
+        self.assertEqual(settings["acl"][1]["http_basic_auth"], "envoy:other")
+        self.assertEqual(settings["threads"], json.loads(text)["threads"])
 
 
 class TheNumbersOfMessages(unittest.TestCase):

@@ -68,6 +68,20 @@ def summarise(measured, base):
     return summary
 
 
+def compared(slices, beside):
+    """What one variant takes, what another does beside it, and by how much it is more, in the same rounds."""
+    own, other = ([microseconds(each) for each in these] for these in (slices, beside))
+    pairs = {}
+    for what in own[0]:
+        mine, theirs = [each[what] for each in own], [each[what] for each in other]
+        pairs[what] = {
+            "takes": Spread.of(mine),
+            "beside": Spread.of(theirs),
+            "adds": paired(mine, theirs, lambda a, b: a - b),
+        }
+    return pairs
+
+
 def busy(slices):
     """The part of the time in which the server's core worked for the server. Well below 1: something else wanted it, or
     the load was not enough."""

@@ -31,7 +31,7 @@ def run(*command, target):
 def prepare(module=None):
     """`module`: a filter that is built already."""
     BENCH.mkdir(parents=True, exist_ok=True)
-    run("scripts/setup", target=ROOT / "target")
+    run("scripts/setup", "--redis", target=ROOT / "target")
     install_express()
     print("bench: building the filter, the empty filter and the load", flush=True)
     cargo = ("cargo", "build", "--quiet", "--locked", "--release")

@@ -2,8 +2,9 @@
 
 import json
 
-from .arithmetic import Spread, median, microseconds
+from .arithmetic import Spread, compared, median, microseconds
 from .failure import Failure
+from .variants import HERE, WITH_REDIS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -101,6 +102,24 @@ FIRST_LABELS = {
 }
 
 
+REDIS_HEADINGS = ["With Redis", "CPU, µs", "busy: p50, µs", "p99, µs", "alone: p50, µs", "p99, µs"]
+
+
+def redis(measured):
+    """What Redis adds to an accepted request, or None where this run has not measured both."""
+    if WITH_REDIS not in measured or HERE not in measured:
+        return None
+    return compared(measured[WITH_REDIS], measured[HERE])
+
+
+def redis_rows(pairs):
+    labels = {"beside": "shared data", "takes": "Redis", "adds": "Redis adds"}
+    return [
+        [label, *(spread(values[which], signed=which == "adds") for values in pairs.values())]
+        for which, label in labels.items()
+    ]
+
+
 def closing(variants, measured):
     """A line about those that close the connection after their answers: opening another is part of what they cost."""
 
@@ -116,6 +135,9 @@ def as_text(results):
     closed = closing(results.variants, results.measured)
     if closed:
         parts.append(closed)
+    pairs = redis(results.measured)
+    if pairs:
+        parts.append(aligned(REDIS_HEADINGS, redis_rows(pairs)))
     if results.first:
         parts.append(aligned(FIRST_HEADINGS, first_rows(results.first, FIRST_LABELS)))
     parts.append(aligned(TARGET_HEADINGS, target_rows(results.targets)))
@@ -133,6 +155,8 @@ def as_markdown(results):
             "in brackets the quartiles.",
             markdown(HEADINGS, rows(results.variants, results.summary, results.base)),
             *([closed] if closed else []),
+            "An accepted request where nonces and limits are in shared data, and where they are in Redis:",
+            markdown(REDIS_HEADINGS, redis_rows(redis(results.measured))),
             "The first message after a start, sent alone, over "
             f"{len(results.first['filter'])} starts of each:",
             markdown(FIRST_HEADINGS, first_rows(results.first, FIRST_LABELS)),
@@ -154,6 +178,7 @@ def as_json(results):
             "rounds": results.rounds,
             "busy": results.busy,
             "summary": results.summary,
+            "redis": redis(results.measured),
             "first": results.first,
             "targets": [target.as_dict() for target in results.targets],
             "measured": {

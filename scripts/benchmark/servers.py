@@ -1,7 +1,8 @@
 """The servers that are measured, and how each is configured.
 
 Every Envoy has the configuration of envoy/envoy.yaml but for ports, the upstream's address and the filter in front of
-the router, so that a difference between two is a difference between their filters.
+the router, so that a difference between two is a difference between their filters. The one with Redis has that of
+envoy/redis/envoy.yaml, which is the same but for the store.
 """
 
 import copy
@@ -12,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Callable, List
 
-from . import load
+from . import load, redis
 from .prepare import BENCH, EMPTY_FILTER, ENVOY, EXPRESS, FILTER
 from .processes import accepts, free_port
 
@@ -114,7 +115,8 @@ def empty_filter(word):
 
 
 def this_filter(limit):
-    """As shipped, with another limit by the same key."""
+    """With the filter's own defaults, and another limit by the same key. What envoy.yaml sets besides is for the
+    demonstration: a line in the log for each accepted request, above all."""
 
     def make(entry):
         entry = copy.deepcopy(entry)
@@ -124,6 +126,9 @@ def this_filter(limit):
         plugin = json.loads(text["value"])
         rule = {"requests": limit["requests"], "window": f"{limit['seconds']}s"}
         plugin["rate_limits"] = [{"key": "client_ip", "count": "all", **rule}]
+        plugin.pop("log", None)
+        if "store" in plugin:
+            plugin["store"]["timeout"] = redis.TIMEOUT
         text["value"] = json.dumps(plugin)
         return [entry]
 
@@ -158,21 +163,38 @@ def is_ready(admin):
         return False
 
 
-def start_envoy(processes, name, upstream, filters, edit=lambda config: None):
+def start_envoy(
+    processes, name, upstream, filters, edit=lambda config: None, shipped="envoy/envoy.yaml", variables=None
+):
     admin, listener = free_port(), free_port()
-    config = configuration(load.yaml("envoy/envoy.yaml"), admin, listener, upstream, filters)
+    config = configuration(load.yaml(shipped), admin, listener, upstream, filters)
     edit(config)
     file = BENCH / f"{name}.json"
     file.write_text(json.dumps(config, indent=1), encoding="utf-8")
     # Without hot restart, since several Envoys run side by side.
     arguments = ["--config-path", file, "--concurrency", "1", "--disable-hot-restart"]
-    pid = processes.start(name, [ENVOY, *arguments], environment())
+    pid = processes.start(name, [ENVOY, *arguments], environment(**(variables or {})))
     processes.wait_until(lambda: is_ready(admin), name)
     return Running(listener, [pid])
 
 
 def envoy(name, filters):
     return Server(name, lambda processes, upstream: start_envoy(processes, name, upstream, filters))
+
+
+def start_with_redis(processes, upstream):
+    """Envoy with the filter, and the Webdis and Redis that it asks: what all three take counts."""
+    port, password, pids = redis.start(processes, environment())
+    proxy = start_envoy(
+        processes,
+        "filter-redis",
+        upstream,
+        this_filter(NO_LIMIT),
+        lambda config: redis.point_to(config, port),
+        shipped="envoy/redis/envoy.yaml",
+        variables={"WEBDIS_PASSWORD": password},
+    )
+    return Running(proxy.port, proxy.pids + pids)
 
 
 # --- Express -------------------------------------------------------------------------------------
@@ -222,6 +244,7 @@ SERVERS = {
         envoy("wasm-hold", empty_filter("hold")),
         envoy("filter", this_filter(NO_LIMIT)),
         envoy("filter-limited", this_filter(SPENT)),
+        Server("filter-redis", start_with_redis),
         express("express", NO_LIMIT),
         express("express-limited", SPENT),
         Server("ext-authz", start_ext_authz),

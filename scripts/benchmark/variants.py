@@ -19,6 +19,8 @@ class Variant:
 
 
 BASE = "envoy"
+# The same request, remembered in one Envoy and for several.
+HERE, WITH_REDIS = "filter-accepted", "filter-redis-accepted"
 
 
 def refused(name, label, server, expected, **more):
@@ -41,7 +43,8 @@ VARIANTS = [
     Variant("lua", "empty Lua filter that waits for the body", "lua"),
     Variant("wasm", "empty Wasm filter", "wasm"),
     Variant("wasm-hold", "empty Wasm filter that holds the request", "wasm-hold"),
-    Variant("filter-accepted", "this filter: accepted", "filter"),
+    Variant(HERE, "this filter: accepted", "filter"),
+    Variant(WITH_REDIS, "this filter with Redis: accepted", "filter-redis"),
     *refusals("filter", "this filter", "filter"),
     Variant("ext-authz-accepted", "ext_authz to Express: accepted", "ext-authz"),
     refused("ext-authz-forged", "ext_authz to Express: forged", "ext-authz", 403, kind="forged"),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::core::clock::{Moment, Span};
 use crate::core::config::settings::{LogSettings, Settings};
+use crate::core::request::sid::Sid;
 use crate::core::request::verdict::{Facts, Outcome};
 use crate::envoy::host::{self, Level};
 
@@ -90,9 +91,9 @@ impl Log {
             status,
             message,
             request_id,
-            client_ip: &facts.client.shown,
+            client_ip: &facts.client.shown(),
             webhook: webhook.map(|webhook| webhook.label.as_str()),
-            account_sid: facts.account.as_deref(),
+            account_sid: facts.account.as_ref().map(Sid::as_str),
             key: key.map(|key| key.label.as_str()),
             nonce: nonce.as_deref().and_then(|nonce| nonce.get(..8)),
             hint: facts.hint.as_deref(),

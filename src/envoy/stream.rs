@@ -8,6 +8,7 @@
 //! Where Redis is asked, its answer comes in a callback of its own, and the request is
 //! held until then, whatever else arrives.
 
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::mem;
 use std::rc::Rc;
@@ -124,16 +125,18 @@ impl Stream {
                 Next::Held(held) if !held.fits(self.body_size) => {
                     held.overflow(known.around(worker))
                 }
-                Next::Held(held) if self.has_ended || !held.needs_body() => match self.body() {
-                    Ok(body) => {
-                        let claim_id = self.claim_id(worker);
-                        let next = held.complete(&body, claim_id, known.around(worker));
-                        known.body = Some(body);
-                        next
+                Next::Held(held) if self.has_ended || !held.needs_body() => {
+                    match self.body_of(&held) {
+                        Ok(body) => {
+                            let claim_id = self.claim_id(worker);
+                            let next = held.complete(&body, claim_id, known.around(worker));
+                            known.body = Some(body);
+                            next
+                        }
+                        // A part of a body is not the body that was signed.
+                        Err(_) => held.fail(known.around(worker)),
                     }
-                    // A part of a body is not the body that was signed.
-                    Err(_) => held.fail(known.around(worker)),
-                },
+                }
                 Next::Held(held) => {
                     self.hold(&known);
                     self.stage = Stage::Held(Box::new(held));
@@ -189,6 +192,16 @@ impl Stream {
             Stage::Passed(_) | Stage::Releasing(..) => Action::Continue,
             // A body without headers, or after a refusal.
             Stage::New | Stage::Refused => Action::Pause,
+        }
+    }
+
+    /// The body of a request that is complete. What a client sends behind a handshake is for
+    /// the upstream, once that has answered, and no body of the handshake.
+    fn body_of(&self, held: &Held) -> Result<Vec<u8>, HostError> {
+        if held.needs_body() {
+            self.body()
+        } else {
+            Ok(Vec::new())
         }
     }
 
@@ -383,7 +396,7 @@ fn diagnose(
     verdict: &Verdict,
     body: &[u8],
     known: &mut Known<'_>,
-) -> Option<String> {
+) -> Option<Cow<'static, str>> {
     let now = known.now();
     if let Some(headers) = known.headers {
         return worker.filter.diagnose(verdict, headers, body, now);
@@ -399,7 +412,7 @@ fn mark_as_verified(accepted: &Accepted, facts: &Facts) -> Result<(), HostError>
     host::set_request_header(upstream_header::VERIFIED, "true")?;
     host::set_request_header(upstream_header::NONCE, &accepted.nonce.to_hex())?;
     match &facts.account {
-        Some(account) => host::set_request_header(upstream_header::ACCOUNT, account),
+        Some(account) => host::set_request_header(upstream_header::ACCOUNT, account.as_str()),
         None => Ok(()),
     }
 }

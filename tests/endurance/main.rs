@@ -1,6 +1,7 @@
 //! What holds after long and under everything that goes wrong, in a real Envoy: that exactly one of many
 //! identical requests passes, that memory stays bounded, and what survives a failing upstream, an update of the
-//! configuration and a VM that dies. What docs/memory.md states in tables is read from there and checked.
+//! configuration and a VM that dies. What docs/memory.md states in tables, and docs/performance.md of the module's
+//! size, is read from there and checked.
 //!
 //! `scripts/test endurance` builds what is needed and runs it; [`load::size`] names the variables that make the
 //! runs longer or shorter.
@@ -13,8 +14,18 @@ mod support;
 /// The tables of docs/memory.md.
 mod documentation;
 
+#[allow(dead_code)] // Other tests need more of it.
+#[path = "../common/tables.rs"]
+mod tables;
+
 /// Many requests in little time, and an upstream that keeps up.
 mod load;
+
+/// How much memory an Envoy has.
+mod resident;
+
+/// An Envoy whose listener is replaced while it runs.
+mod live;
 
 /// Identical requests at once.
 mod races;
@@ -33,3 +44,6 @@ mod traps;
 
 /// How often the filter calls the host.
 mod host_calls;
+
+/// How large the module is.
+mod module_size;

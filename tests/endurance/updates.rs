@@ -1,113 +1,18 @@
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::load::stat;
+use crate::live::{Live, has_version};
 use crate::races::{assert_arrived_once, assert_one_passed};
-use crate::support::envoy::{
-    Envoy, Setup, Test, listener, new_address, plugin_config, plugin_with,
-};
-use crate::support::http1::{self, Http1, PATIENCE};
-use crate::support::messages::{message, unsigned};
+use crate::support::envoy::{Setup, Test, new_address, plugin_with};
+use crate::support::http1;
+use crate::support::messages::message;
 use crate::support::tap::Behaviour;
 use crate::support::volley::{CONNECTIONS, WORKERS, spread, volley};
 use crate::support::{assert_passed, assert_refused, rule};
 
-/// An Envoy that takes its listener from a file, and takes it again when the file changes.
-struct Live {
-    envoy: Envoy,
-    directory: TempDir,
-    listener: Value,
-    versions: std::cell::Cell<u32>,
-}
-
-impl Live {
-    fn start(plugin: &Value) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (give, take) = std::sync::mpsc::channel();
-        let file = file(&directory);
-        let setup = Setup::with(&with_version(plugin, 0)).workers(WORKERS);
-        let envoy = setup.edit(move |config| {
-            let mut listener = listener(config).take();
-            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-            config["static_resources"]["listeners"] = json!([]);
-            write(&file, &listener);
-            config["dynamic_resources"] = json!({"lds_config": {
-                "resource_api_version": "V3",
-                "path_config_source": {"path": file},
-            }});
-            config["node"] = json!({"id": "endurance", "cluster": "endurance"});
-            let _ = give.send(listener);
-        });
-        let envoy = envoy.start();
-        Self {
-            envoy,
-            directory,
-            listener: take.recv().expect("the listener"),
-            versions: std::cell::Cell::new(0),
-        }
-    }
-
-    /// Gives Envoy another plugin configuration, and waits until all workers take new connections with it.
-    async fn update(&self, plugin: &Value) {
-        let version = self.versions.get() + 1;
-        self.versions.set(version);
-        let mut listener = self.listener.clone();
-        let text = with_version(plugin, version).to_string();
-        plugin_config(&mut listener)["configuration"]["value"] = json!(text);
-        write(&file(&self.directory), &listener);
-        let start = Instant::now();
-        while !self.is_everywhere(version).await {
-            assert!(start.elapsed() < PATIENCE, "version {version} is not taken");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let rejected = stat(self.envoy.admin, "listener_manager.lds.update_rejected");
-        assert_eq!(rejected, 0, "an update is refused");
-    }
-
-    /// So many connections that each worker has some.
-    async fn is_everywhere(&self, version: u32) -> bool {
-        for _ in 0..24 {
-            let mut connection = Http1::connect(self.envoy.address(), new_address()).await;
-            if !has_version(&mut connection, version).await {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-fn file(directory: &TempDir) -> PathBuf {
-    directory.path().join("listeners.json")
-}
-
-/// Envoy watches for the file being replaced.
-fn write(file: &Path, listener: &Value) {
-    let new = file.with_extension("new");
-    let resources = json!({"resources": [listener]});
-    std::fs::write(&new, resources.to_string()).expect("a file");
-    std::fs::rename(&new, file).expect("the file is replaced");
-}
-
-/// A path by which a configuration can be told from others.
-fn with_version(plugin: &Value, version: u32) -> Value {
-    let mut plugin = plugin.clone();
-    plugin["exempt_paths"] = json!([format!("/version/{version}")]);
-    plugin
-}
-
-/// Whether the worker and the configuration behind a connection are those of this version.
-async fn has_version(connection: &mut Http1, version: u32) -> bool {
-    let request = unsigned("GET", &format!("/version/{version}"));
-    let answer = connection.send(&request).await;
-    match (answer.status, answer.reason().as_str()) {
-        (200, "") => true,
-        (404, "unknown_webhook") => false,
-        _ => panic!("{answer:?}"),
-    }
+fn start(plugin: &Value) -> Live {
+    Live::start(plugin, |plugin| Setup::with(plugin).workers(WORKERS))
 }
 
 fn limits(requests: u32) -> Value {
@@ -116,7 +21,7 @@ fn limits(requests: u32) -> Value {
 
 #[test]
 fn an_update_keeps_nonces_and_the_counters_of_rules_that_stay_as_they_are() {
-    let live = Live::start(&limits(5));
+    let live = start(&limits(5));
     live.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let accepted: Vec<_> = (0..4).map(|_| message()).collect();
@@ -157,7 +62,7 @@ fn capacity(capacity: u32) -> Value {
 
 #[test]
 fn a_larger_or_smaller_capacity_forgets_nothing() {
-    let live = Live::start(&capacity(1000));
+    let live = start(&capacity(1000));
     live.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let mut accepted = Vec::new();
@@ -181,7 +86,7 @@ fn a_larger_or_smaller_capacity_forgets_nothing() {
 fn while_workers_with_another_capacity_overlap_one_of_16_identical_requests_passes() {
     const ROUNDS: usize = 20;
     const HALF: usize = CONNECTIONS / 2;
-    let live = Live::start(&capacity(1000));
+    let live = start(&capacity(1000));
     for (before, next) in [(0, 40_000), (1, 300)] {
         live.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
@@ -217,7 +122,7 @@ async fn open(t: &Test<'_>, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn while_updates_come_one_of_16_identical_requests_passes() {
-    let live = Live::start(&capacity(1000));
+    let live = start(&capacity(1000));
     live.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let connections = spread(t.envoy, t.address).await;

@@ -10,6 +10,12 @@
 #[path = "../e2e/support/mod.rs"]
 mod support;
 
+/// Two of the endurance tests' tools.
+#[path = "../endurance/live.rs"]
+mod live;
+#[path = "../endurance/resident.rs"]
+mod resident;
+
 /// Redis' own protocol, for looking into it.
 mod resp;
 
@@ -57,3 +63,30 @@ mod failures;
 
 /// Who may ask the store.
 mod credentials;
+
+/// A Redis that has used up its memory.
+mod full;
+
+/// Claims that arrive after their requests were given up.
+mod late;
+
+/// Senders that do not wait for the answer.
+mod hangups;
+
+/// What arrives while Redis is asked.
+mod bodies;
+
+/// Long answers while Redis is told.
+mod answers;
+
+/// A request that somebody has captured.
+mod attackers;
+
+/// What passes though it would be refused.
+mod monitor;
+
+/// Updates of the configuration of a running Envoy.
+mod updates;
+
+/// What an operator sees of the store.
+mod metrics;

@@ -98,25 +98,33 @@ impl Replicas {
         Self::of(2, |setup| setup.workers(2), plugin)
     }
 
-    pub(crate) fn of(count: usize, change: impl Fn(Setup) -> Setup, plugin: &Value) -> Self {
+    pub(crate) fn of(count: usize, change: impl Fn(Setup) -> Setup + Sync, plugin: &Value) -> Self {
         Self::with_redis(Redis::start(), count, change, plugin)
     }
 
     pub(crate) fn with_redis(
         redis: Redis,
         count: usize,
-        change: impl Fn(Setup) -> Setup,
+        change: impl Fn(Setup) -> Setup + Sync,
         plugin: &Value,
     ) -> Self {
         let webdis = Webdis::start(redis.address());
         let middle = Middle::start(webdis.address());
-        let one = |_| {
+        let one = || {
             let envoy = change(setup(plugin, middle.address)).start();
             envoy.tap.behave(Behaviour::Answer(200));
             envoy
         };
+        // At the same time: each is busy translating the module for a while.
+        let envoys = std::thread::scope(|scope| {
+            let starting: Vec<_> = (0..count).map(|_| scope.spawn(one)).collect();
+            let started = starting
+                .into_iter()
+                .map(|envoy| envoy.join().expect("an Envoy"));
+            started.collect()
+        });
         Self {
-            envoys: (0..count).map(one).collect(),
+            envoys,
             middle,
             webdis,
             redis,

@@ -189,9 +189,7 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
         let mut passed: HashMap<u64, VecDeque<Moment>> = HashMap::new();
         let (mut now, mut most, mut refused) = (START, 0, 0);
         for step in 0..2500_u64 {
-            now = now.after(Span(
-                chance.below(1 + WINDOW.0 / (3 * u64::from(requests))),
-            ));
+            now = now.after(Span(chance.below(1 + WINDOW.0 / (3 * u64::from(requests)))));
             // Half of it comes from two, the other half from ever new ones.
             let whom = if chance.below(2) == 0 {
                 chance.below(2)

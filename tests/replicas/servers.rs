@@ -116,6 +116,8 @@ impl Redis {
             text = replaced(&text, old, &new);
         }
         text.push_str("\nuser tests on nopass ~* &* +@all\n");
+        let pid = server.directory.path().join("pid");
+        text.push_str(&format!("pidfile {}\n", pid.display()));
         std::fs::write(server.file(), text).expect("a file");
         let redis = Self(server);
         redis.start_again();
@@ -128,6 +130,30 @@ impl Redis {
 
     pub(crate) fn kill(&self) {
         self.0.kill();
+    }
+
+    /// Stops it where it is: its connections stay open, and nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on, with everything that was sent to it meanwhile.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let file = self.0.directory.path().join("pid");
+        let pid = std::fs::read_to_string(file).expect("the number of its process");
+        let status = Command::new("sh")
+            .args(["-c", r#"kill -s "$1" "$2""#, "sh", name, pid.trim()])
+            .status();
+        assert!(status.expect("sh starts").success(), "kill -s {name} {pid}");
+    }
+
+    /// How much memory it may have: "1" is less than it has already.
+    pub(crate) fn limit_memory(&self, bytes: &str) {
+        self.command(&["CONFIG", "SET", "maxmemory", bytes]);
     }
 
     /// Once it has read what it had written.

@@ -15,7 +15,10 @@ use crate::support::wire::Request;
 /// A number from the environment: how much of something a run does.
 ///
 /// - `REPLICAS_ROUNDS`: rounds of identical requests at all Envoys
-/// - `REPLICAS_FAULT_MS`: how long each fault lasts
+/// - `REPLICAS_FAULT_MS`: how long each fault lasts (1200 in a long run)
+/// - `REPLICAS_HANGS`: how often Redis hangs (20 in a long run)
+/// - `REPLICAS_HANGUPS`: senders that hang up while Redis is asked (20,000 in a long run)
+/// - `REPLICAS_ATTACKS`: rounds of all spellings of a captured request (30 in a long run)
 pub(crate) fn size(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text

@@ -5,14 +5,28 @@ use std::net::{IpAddr, SocketAddr};
 /// A client's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The address without its port, for the log.
-    pub shown: String,
+    address: Shown,
     /// What a rate limit counts by: an IPv4 address, or the /64 of an IPv6 one. A
     /// household has a /64 to itself, and with it 2^64 addresses.
     pub counted: [u8; 8],
 }
 
+/// Made into a text when there is a line to be written, which is seldom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    Address(IpAddr),
+    Other(String),
+}
+
 impl Client {
+    /// The address without its port, for the log.
+    pub fn shown(&self) -> String {
+        match &self.address {
+            Shown::Address(address) => address.to_string(),
+            Shown::Other(text) => text.clone(),
+        }
+    }
+
     /// Reads Envoy's `source.address`: `1.2.3.4:5`, `[v6]:5`, or anything else for a
     /// listener without addresses, which then counts as one client.
     pub fn from_source_address(source: &[u8]) -> Client {
@@ -23,11 +37,11 @@ impl Client {
         };
         match address.map(|address| address.to_canonical()) {
             Some(address) => Client {
-                shown: address.to_string(),
+                address: Shown::Address(address),
                 counted: counted(address),
             },
             None => Client {
-                shown: text.chars().take(64).collect(),
+                address: Shown::Other(text.chars().take(64).collect()),
                 counted: [0; 8],
             },
         }
@@ -61,14 +75,14 @@ mod tests {
     #[test]
     fn the_port_does_not_count() {
         assert_eq!(client("1.2.3.4:5"), client("1.2.3.4:6"));
-        assert_eq!(client("1.2.3.4:5").shown, "1.2.3.4");
+        assert_eq!(client("1.2.3.4:5").shown(), "1.2.3.4");
         assert_ne!(client("1.2.3.4:5").counted, client("1.2.3.5:5").counted);
     }
 
     #[test]
     fn an_ipv6_address_counts_by_its_64() {
         let first = client("[2001:db8:1:2::1]:5");
-        assert_eq!(first.shown, "2001:db8:1:2::1");
+        assert_eq!(first.shown(), "2001:db8:1:2::1");
         assert_eq!(first.counted, client("[2001:db8:1:2:ffff::9]:5").counted);
         assert_ne!(first.counted, client("[2001:db8:1:3::1]:5").counted);
     }
@@ -81,6 +95,6 @@ mod tests {
     #[test]
     fn what_is_no_address_counts_as_one_client() {
         assert_eq!(client("/run/envoy.sock").counted, client("").counted);
-        assert_eq!(client(&"x".repeat(1000)).shown.len(), 64);
+        assert_eq!(client(&"x".repeat(1000)).shown().len(), 64);
     }
 }

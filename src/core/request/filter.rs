@@ -1,5 +1,6 @@
 //! The filter: settings and tables, and what needs no step of a request.
 
+use std::borrow::Cow;
 use std::mem;
 
 use crate::core::clock::Moment;
@@ -186,7 +187,7 @@ impl Filter {
         webhook: usize,
         headers: Headers<'_>,
         now: Moment,
-    ) -> Option<String> {
+    ) -> Option<Cow<'static, str>> {
         match reason {
             Reason::MissingSignature => {
                 let agent = headers.all("user-agent").next().unwrap_or_default();
@@ -195,13 +196,13 @@ impl Filter {
                 } else {
                     "either it is not Twilio's, or a proxy in front strips X-Twilio-Signature"
                 };
-                Some(hint.to_owned())
+                Some(hint.into())
             }
             Reason::StaleTimestamp => {
                 let (settings, _) = self.webhook(webhook).ok()?;
                 let name = settings.timestamp.header.as_ref()?;
                 let value = headers.once(name).ok().flatten()?;
-                Some(self.lateness.stale(age(value, now)?))
+                Some(self.lateness.stale(age(value, now)?).into())
             }
             _ => None,
         }
@@ -215,18 +216,19 @@ impl Filter {
         headers: Headers<'_>,
         body: &[u8],
         now: Moment,
-    ) -> Option<String> {
+    ) -> Option<Cow<'static, str>> {
         let suspect = verdict.suspect.as_ref()?;
         let (settings, _) = self.webhook(verdict.facts.webhook?).ok()?;
         if !self.diagnoses.take(now) {
             return None;
         }
-        suspect.explain(&Evidence {
+        let explained = suspect.explain(&Evidence {
             keyring: &self.settings.keyring,
             public: &settings.public_url,
             headers,
             body,
-        })
+        })?;
+        Some(explained.into())
     }
 }
 

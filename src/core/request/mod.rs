@@ -7,6 +7,7 @@
 //! - [`headers`]: the request's headers
 //! - [`client`]: who sent it
 //! - [`rules`]: the rate limits it is under
+//! - [`sid`]: the account that it is for
 //! - [`verdict`]: how it ended
 //! - [`answer`]: what the upstream's answer does to its nonce
 
@@ -16,6 +17,7 @@ pub mod client;
 pub mod filter;
 pub mod headers;
 pub mod rules;
+pub mod sid;
 pub mod state;
 mod underway;
 pub mod verdict;

@@ -10,7 +10,7 @@ use crate::core::refusal::Reason;
 use crate::core::request::client::Client;
 use crate::core::request::verdict::{Limited, Refusal};
 use crate::core::signature::form::Form;
-use crate::core::table::limiter::{Limiter, Pass, Taken};
+use crate::core::table::limiter::{Limiter, Taken};
 use crate::core::table::store::{SharedStore, StoreError};
 
 /// The key of the hash that spreads addresses and parameter values over buckets.
@@ -96,7 +96,7 @@ impl Rules {
         stage: Stage,
         subject: Subject<'a>,
         hash_key: HashKey,
-    ) -> impl Iterator<Item = Due> + 'a {
+    ) -> impl Iterator<Item = Due> + Clone + 'a {
         self.dues(subject, hash_key, move |rule| rule.stage() == stage)
             .map(|due| Due {
                 counts: !self.is_of_refusals(due),
@@ -121,8 +121,8 @@ impl Rules {
         &'a self,
         subject: Subject<'a>,
         hash_key: HashKey,
-        wanted: impl Fn(&Rule) -> bool + 'a,
-    ) -> impl Iterator<Item = Due> + 'a {
+        wanted: impl Fn(&Rule) -> bool + Clone + 'a,
+    ) -> impl Iterator<Item = Due> + Clone + 'a {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(move |(place, rule)| {
             if !wanted(rule) {
@@ -153,22 +153,19 @@ impl Rules {
     /// The refusal, by the first rule that is used up; [`Reason::StoreUnavailable`].
     pub fn admit(
         &self,
-        due: impl Iterator<Item = Due>,
+        due: impl Iterator<Item = Due> + Clone,
         store: &impl SharedStore,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let mut counted: Vec<(&Limiter, u64, Pass)> = Vec::new();
-        for due in due {
+        let all = due.clone();
+        for (place, due) in due.enumerate() {
             let Some(limiter) = self.limiter(due) else {
                 continue;
             };
             let wait = if due.counts {
                 limiter.take(store, due.whom, now).map(|taken| match taken {
                     Taken::Refused(wait) => Some(wait),
-                    Taken::Passed(pass) => {
-                        counted.push((limiter, due.whom, pass));
-                        None
-                    }
+                    Taken::Passed(_) => None,
                 })
             } else {
                 limiter.peek(store, due.whom, now)
@@ -178,9 +175,11 @@ impl Rules {
                 Ok(Some(wait)) => limited(limiter, wait),
                 Err(error) => unavailable(error),
             };
-            for (limiter, whom, pass) in counted {
-                // A count that cannot be taken back counts: nothing passes for it.
-                let _ = limiter.withdraw(store, whom, pass, now);
+            for counted in all.take(place).filter(|due| due.counts) {
+                if let Some(limiter) = self.limiter(counted) {
+                    // A count that cannot be taken back counts: nothing passes for it.
+                    let _ = limiter.withdraw(store, counted.whom, limiter.pass_at(now), now);
+                }
             }
             return Err(refusal);
         }

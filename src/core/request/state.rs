@@ -35,6 +35,7 @@ pub use crate::core::request::filter::{Filter, Surroundings};
 use crate::core::request::filter::{Route, Tables};
 use crate::core::request::headers::{BodyInHandshake, Headers};
 use crate::core::request::rules::{Authenticated, Due, Stage, Subject, unavailable};
+use crate::core::request::sid::Sid;
 use crate::core::request::underway::{Refused, Underway};
 use crate::core::request::verdict::{Facts, Outcome, Refusal, Verdict};
 use crate::core::signature::coverage::{Coverage, DeclaredBody};
@@ -339,12 +340,12 @@ impl Held {
             nonce,
         };
         let authenticated = authentic.for_rules();
-        underway.facts.account = sid(authenticated.account);
+        underway.facts.account = Sid::new(authenticated.account);
         match authentic.check(around.now) {
             Ok(signed_until) => authentic.claim(underway, claim_id, signed_until, around),
             Err(reason) => {
                 let refused = Refused {
-                    hint: authentic.hint(reason, around.now),
+                    hint: authentic.hint(reason, around.now).map(Into::into),
                     ..Refused::from(reason)
                 };
                 underway.refuse(refused, Some(authenticated), around)
@@ -497,7 +498,7 @@ impl<'a> Authentic<'a> {
         }
     }
 
-    fn due_late<'s>(&'s self, underway: &'s Underway) -> impl Iterator<Item = Due> + 's {
+    fn due_late<'s>(&'s self, underway: &'s Underway) -> impl Iterator<Item = Due> + Clone + 's {
         let subject = self.subject(underway);
         let rules = &self.tables.rules;
         rules.due(Stage::Authenticated, subject, self.filter.hash_key)
@@ -557,15 +558,6 @@ impl<'a> Authentic<'a> {
         form.flat_map(move |form| form.values(name))
             .chain(self.query.values(name))
     }
-}
-
-/// An account as it may stand in a header and in the log: a SID, and nothing that a
-/// parameter could be made to hold.
-fn sid(account: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(account).ok()?;
-    let is_sid =
-        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    is_sid.then(|| text.to_owned())
 }
 
 pub(super) fn duplicate(replay: &ReplaySettings) -> Refusal {

@@ -1,5 +1,6 @@
 //! A request to a webhook, between two steps: how it goes on, or ends.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::core::diagnosis::Suspect;
@@ -26,7 +27,7 @@ pub(super) struct Underway {
 /// A refusal, and what explains it to the operator.
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
-    pub(super) hint: Option<String>,
+    pub(super) hint: Option<Cow<'static, str>>,
     pub(super) suspect: Option<Box<Suspect>>,
 }
 

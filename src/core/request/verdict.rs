@@ -1,9 +1,12 @@
 //! How a request ended, and what is known of it.
 
+use std::borrow::Cow;
+
 use crate::core::clock::Span;
 use crate::core::diagnosis::Suspect;
 use crate::core::refusal::Reason;
 use crate::core::request::client::Client;
+use crate::core::request::sid::Sid;
 use crate::core::signature::key::Nonce;
 use crate::core::table::limiter::Limit;
 use crate::core::table::nonces::{Change, Claim};
@@ -98,11 +101,11 @@ pub struct Facts {
     pub key: Option<usize>,
     /// The account, once the signature is right: of the key, or else as the signed
     /// parameters have it.
-    pub account: Option<String>,
+    pub account: Option<Sid>,
     /// Its nonce, once the signature is right.
     pub nonce: Option<Nonce>,
     /// For the operator: what may be the cause of the refusal.
-    pub hint: Option<String>,
+    pub hint: Option<Cow<'static, str>>,
     /// What its claim changed in the table.
     pub change: Change,
     /// Whether shared data decided where Redis did not answer.

@@ -26,7 +26,7 @@ impl History {
     }
 
     /// From stored words, newest first.
-    pub fn read(words: impl Iterator<Item = u64>) -> History {
+    pub fn read(words: impl ExactSizeIterator<Item = u64>) -> History {
         let run = |word| {
             let (at, events) = unpack(word);
             Run {
@@ -34,9 +34,13 @@ impl History {
                 events,
             }
         };
-        History {
-            runs: words.map(run).collect(),
-        }
+        // With room for one more, which most are about to get; those that are empty stay so.
+        let mut runs = match words.len() {
+            0 => Vec::new(),
+            length => Vec::with_capacity(length + 1),
+        };
+        runs.extend(words.map(run));
+        History { runs }
     }
 
     /// As stored.

@@ -117,18 +117,18 @@ impl Limiter {
         now: Moment,
     ) -> Result<Taken, StoreError> {
         update(store, &self.buckets.key(whom), |value| {
-            let mut bucket = self.read(value, whom, now);
-            if let Some(wait) = self.wait(&bucket.history(), now) {
+            let mut bucket = self.read(value.as_deref(), whom, now);
+            if let Some(wait) = self.wait(&bucket, now) {
                 return bucket.after_refusal(Taken::Refused(wait));
             }
-            let at = self.rounded_up(now);
+            let pass = self.pass_at(now);
             // What is evicted for this key was never its own: it inherits what was there before.
             let inherited = bucket.residue.events();
             while bucket.needs_room(self.buckets.slots()) && self.evict_the_least(&mut bucket, now)
             {
             }
-            bucket.record(whom, at, inherited);
-            Step::Write(bucket.write(), Taken::Passed(Pass { at }))
+            bucket.record(whom, pass.at, inherited);
+            Step::Write(bucket.write(), Taken::Passed(pass))
         })
     }
 
@@ -143,8 +143,8 @@ impl Limiter {
         now: Moment,
     ) -> Result<Option<Span>, StoreError> {
         update(store, &self.buckets.key(whom), |value| {
-            let bucket = self.read(value, whom, now);
-            match self.wait(&bucket.history(), now) {
+            let bucket = self.read(value.as_deref(), whom, now);
+            match self.wait(&bucket, now) {
                 Some(wait) => bucket.after_refusal(Some(wait)),
                 None => Step::Leave(None),
             }
@@ -163,7 +163,7 @@ impl Limiter {
         now: Moment,
     ) -> Result<(), StoreError> {
         update(store, &self.buckets.key(whom), |value| {
-            let mut bucket = self.read(value, whom, now);
+            let mut bucket = self.read(value.as_deref(), whom, now);
             let Some(counted) = &mut bucket.counted else {
                 return Step::Leave(());
             };
@@ -172,8 +172,15 @@ impl Limiter {
         })
     }
 
-    fn wait(&self, history: &History, now: Moment) -> Option<Span> {
-        let limiting = history.nth_newest(u64::from(self.limit.requests))?;
+    /// What [`Limiter::take`] hands out at this moment.
+    pub fn pass_at(&self, now: Moment) -> Pass {
+        Pass {
+            at: self.rounded_up(now),
+        }
+    }
+
+    fn wait(&self, bucket: &Bucket<'_>, now: Moment) -> Option<Span> {
+        let limiting = bucket.nth_newest(u64::from(self.limit.requests))?;
         let free = limiting.after(self.limit.window);
         (free > now).then(|| free.since(now))
     }
@@ -412,11 +419,19 @@ impl<'a> Bucket<'a> {
             || self.gone.evicted.contains(&entry.tag)
     }
 
-    /// All that counts for the key of this bucket.
-    fn history(&self) -> History {
-        match &self.counted {
-            Some(counted) => counted.history(&self.residue),
-            None => self.residue.clone(),
+    /// When the event was from which on `count` have happened that count for the key of
+    /// this bucket: its own, and before them what it inherited (see [`Counted::history`]).
+    fn nth_newest(&self, count: u64) -> Option<Moment> {
+        let Some(counted) = &self.counted else {
+            return self.residue.nth_newest(count);
+        };
+        match count.checked_sub(counted.own.events()) {
+            None | Some(0) => counted.own.nth_newest(count),
+            Some(rest) if rest <= counted.inherited => {
+                let at = self.residue.nth_newest(rest)?;
+                Some(at.min(counted.since))
+            }
+            Some(_) => None,
         }
     }
 

@@ -489,7 +489,7 @@ fn knows(
         return Ok(false);
     };
     // Of a damaged bucket nothing is known; the claim deals with it.
-    let bucket = Bucket::read(&entry.value);
+    let bucket = Bucket::read(entry.value);
     let known = bucket
         .as_ref()
         .and_then(|bucket| bucket.find(fingerprint(nonce)));

@@ -61,19 +61,20 @@ pub enum Step<T> {
 pub const MOST_TRIES: u32 = 128;
 
 /// Reads a bucket, decides, and writes what was decided unless the bucket changed
-/// meanwhile; then again. `decide` is pure: it may run several times.
+/// meanwhile; then again. `decide` is pure: it may run several times. The value is its
+/// own, to be changed in place.
 ///
 /// # Errors
 /// [`StoreError::Contended`] after [`MOST_TRIES`]; what the store says.
 pub fn update<T>(
     store: &impl SharedStore,
     key: &str,
-    mut decide: impl FnMut(Option<&[u8]>) -> Step<T>,
+    mut decide: impl FnMut(Option<Vec<u8>>) -> Step<T>,
 ) -> Result<T, StoreError> {
     for _ in 0..MOST_TRIES {
         let entry = store.get(key)?;
         let version = entry.as_ref().map(|entry| entry.version);
-        match decide(entry.as_ref().map(|entry| entry.value.as_slice())) {
+        match decide(entry.map(|entry| entry.value)) {
             Step::Leave(result) => return Ok(result),
             Step::Write(value, result) => {
                 if store.compare_and_swap(key, version, &value)? {

@@ -128,87 +128,97 @@ impl Remembered {
 /// without anything being forgotten for it.
 const CLOCKS_DIFFER: Span = Span::seconds(10);
 
-/// All entries of one bucket. They stay as they are stored, and each is decoded when
-/// it is looked at: most requests look at all and change one.
+/// One bucket, as it is stored: an entry is decoded when it is looked at, and changed
+/// where it stands. Most requests look at all and change one.
 pub(super) struct Bucket {
-    pub(super) refuse_until: Moment,
-    entries: Vec<Stored>,
+    value: Vec<u8>,
 }
+
+/// How many bytes the header has.
+const HEADER: usize = 16;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TWFn\0\0\0\x01");
 
 impl Bucket {
     /// A bucket without an entry, that refuses every claim until a moment.
     pub(super) fn empty(refuse_until: Moment) -> Bucket {
-        Bucket {
-            refuse_until,
-            entries: Vec::new(),
-        }
+        let mut value = Vec::with_capacity(HEADER + size_of::<Stored>());
+        push_word(&mut value, MAGIC);
+        push_word(&mut value, refuse_until.0);
+        Bucket { value }
     }
 
     /// An absent bucket is empty; a damaged one is `None`.
-    pub(super) fn read_or_new(value: Option<&[u8]>) -> Option<Bucket> {
+    pub(super) fn read_or_new(value: Option<Vec<u8>>) -> Option<Bucket> {
         match value {
             Some(value) => Bucket::read(value),
             None => Some(Bucket::empty(Moment(0))),
         }
     }
 
-    pub(super) fn read(value: &[u8]) -> Option<Bucket> {
-        let (header, entries) = value.split_first_chunk::<16>()?;
-        let (magic, refuse_until) = header.split_first_chunk::<8>()?;
+    pub(super) fn read(value: Vec<u8>) -> Option<Bucket> {
+        let (header, entries) = value.split_first_chunk::<HEADER>()?;
+        let (magic, _) = header.split_first_chunk::<8>()?;
         let (stored, cut) = entries.as_chunks();
         let is_whole = u64::from_le_bytes(*magic) == MAGIC && cut.is_empty();
-        if !is_whole || !stored.iter().all(|entry| Remembered::read(entry).is_some()) {
-            return None;
-        }
-        // With room for one more, so that a claim needs no other memory.
-        let mut entries = Vec::with_capacity(stored.len() + 1);
-        entries.extend_from_slice(stored);
-        Some(Bucket {
-            refuse_until: Moment(u64::from_le_bytes(*refuse_until.first_chunk()?)),
-            entries,
-        })
+        let is_read = is_whole && stored.iter().all(|entry| Remembered::read(entry).is_some());
+        is_read.then_some(Bucket { value })
     }
 
-    pub(super) fn write(&self) -> Vec<u8> {
-        let entries = self.entries.as_flattened();
-        let mut out = Vec::with_capacity(16 + entries.len());
-        push_word(&mut out, MAGIC);
-        push_word(&mut out, self.refuse_until.0);
-        out.extend_from_slice(entries);
-        out
+    /// As it is stored.
+    pub(super) fn write(self) -> Vec<u8> {
+        self.value
+    }
+
+    fn refuse_until(&self) -> Moment {
+        let words = self.value.as_chunks::<8>().0;
+        Moment(words.get(1).map_or(0, |word| u64::from_le_bytes(*word)))
+    }
+
+    fn entries(&self) -> &[Stored] {
+        let entries = self.value.get(HEADER..).unwrap_or_default();
+        entries.as_chunks().0
+    }
+
+    fn entries_mut(&mut self) -> &mut [Stored] {
+        let entries = self.value.get_mut(HEADER..).unwrap_or_default();
+        entries.as_chunks_mut().0
     }
 
     /// Whether the bucket was damaged so recently that what it lost still matters.
     pub(super) fn refuses(&self, now: Moment, longest: Span) -> bool {
-        now < self.refuse_until && self.refuse_until <= now.after(longest)
+        let refuse_until = self.refuse_until();
+        now < refuse_until && refuse_until <= now.after(longest)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     pub(super) fn push(&mut self, entry: Remembered) {
-        self.entries.push(entry.stored());
+        let stored = entry.stored();
+        self.value.reserve_exact(stored.len());
+        self.value.extend_from_slice(&stored);
     }
 
+    /// Removes an entry; the last one takes its place.
     pub(super) fn remove(&mut self, place: usize) -> Option<Remembered> {
-        if place >= self.entries.len() {
-            return None;
-        }
-        Remembered::read(&self.entries.swap_remove(place))
+        let entries = self.entries_mut();
+        let last = *entries.last()?;
+        let removed = std::mem::replace(entries.get_mut(place)?, last);
+        self.value.truncate(self.value.len() - removed.len());
+        Remembered::read(&removed)
     }
 
     pub(super) fn replace(&mut self, place: usize, entry: Remembered) {
-        if let Some(old) = self.entries.get_mut(place) {
+        if let Some(old) = self.entries_mut().get_mut(place) {
             *old = entry.stored();
         }
     }
 
     /// All entries with their places.
     fn decoded(&self) -> impl Iterator<Item = (usize, Remembered)> + '_ {
-        let entries = self.entries.iter().enumerate();
+        let entries = self.entries().iter().enumerate();
         entries.filter_map(|(place, stored)| Some((place, Remembered::read(stored)?)))
     }
 
@@ -224,7 +234,7 @@ impl Bucket {
         // Workers read their clocks one after the other; that is no clock gone wrong.
         let doubtful = latest.after(CLOCKS_DIFFER);
         let mut is_corrected = false;
-        for stored in &mut self.entries {
+        for stored in self.entries_mut() {
             if let Some(entry) = Remembered::read(stored)
                 && entry.remember_until > doubtful
             {
@@ -265,16 +275,23 @@ impl Bucket {
 
     /// Drops what has expired, and the entry of one nonce.
     pub(super) fn drop_expired_and(&mut self, fingerprint: u64, now: Moment) {
-        self.entries.retain(|stored| {
+        let mut place = 0;
+        while let Some(stored) = self.entries().get(place) {
             let entry = Remembered::read(stored);
-            entry.is_some_and(|entry| entry.fingerprint != fingerprint && !entry.is_expired(now))
-        });
+            let stays = entry
+                .is_some_and(|entry| entry.fingerprint != fingerprint && !entry.is_expired(now));
+            if stays {
+                place += 1;
+            } else {
+                self.remove(place);
+            }
+        }
     }
 
     /// What a write has changed, given what it has evicted.
     pub(super) fn grown_from(&self, before: usize, evicted: Change) -> Change {
         Change {
-            entries: self.entries.len() as i64 - before as i64,
+            entries: self.len() as i64 - before as i64,
             ..evicted
         }
     }

@@ -117,7 +117,7 @@ pub(super) fn join(
     };
     let known = update(store, &Buckets::directory_key(name), |value| {
         // Of a damaged directory nothing can be learned; it starts anew.
-        let mut known = value.and_then(read).unwrap_or_default();
+        let mut known = value.as_deref().and_then(read).unwrap_or_default();
         match known.iter_mut().find(|known| known.count == entry.count) {
             Some(same) if same.slots == entry.slots => return Step::Leave(known),
             // The same buckets with another number of slots hold the same entries. Who

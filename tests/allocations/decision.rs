@@ -1,0 +1,274 @@
+use std::cell::Cell;
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+use twilio_webhook_filter::core::clock::Span;
+use twilio_webhook_filter::core::refusal::Reason;
+use twilio_webhook_filter::core::request::client::Client;
+use twilio_webhook_filter::core::request::headers::Headers;
+use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
+use twilio_webhook_filter::core::request::verdict::Outcome;
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
+
+use crate::counting::{allocations, uncounted};
+use crate::deciding::{NOW, Request, decide, filter};
+use crate::message::{TOKEN, URL, message, signature};
+use crate::tables::{number, rows, table};
+
+/// A store whose own memory is not counted: in Envoy it is Envoy's. What it hands out is
+/// counted apart, for there each value is a piece of the filter's memory, too.
+#[derive(Default)]
+struct Elsewhere {
+    store: MemoryStore,
+    handed_out: Cell<usize>,
+    fails: Cell<bool>,
+}
+
+impl SharedStore for Elsewhere {
+    fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        if self.fails.get() {
+            return Err(StoreError::Unavailable);
+        }
+        let entry = uncounted(|| self.store.get(key))?;
+        let handed_out = usize::from(entry.is_some());
+        self.handed_out.set(self.handed_out.get() + handed_out);
+        Ok(entry)
+    }
+
+    fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<Version>,
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        uncounted(|| self.store.compare_and_swap(key, expected, value))
+    }
+}
+
+/// A line of the table.
+struct Case {
+    name: &'static str,
+    configuration: &'static str,
+    before: Before,
+    request: Request,
+}
+
+/// What the store has seen before.
+#[derive(PartialEq)]
+enum Before {
+    /// Accepted requests of four clients, of whom the request's is one. Four is what a
+    /// bucket of a full table holds on average.
+    Four,
+    /// And the same request.
+    Itself,
+    Nothing,
+    /// Nothing, and it answers nothing.
+    Failure,
+}
+
+/// One bucket for all, so that it does not depend on hashes how full that is.
+const ONE_BUCKET: &str = r#"{
+    "webhooks": [{"url": "https://orders.example.com/api/v1/whatsapp/webhook", "methods": ["GET", "POST"]}],
+    "exempt_paths": ["/healthz"], "replay": {"capacity": 64}, "rate_limit_capacity": 16}"#;
+
+fn case(name: &'static str, request: Request) -> Case {
+    Case {
+        name,
+        configuration: ONE_BUCKET,
+        before: Before::Four,
+        request,
+    }
+}
+
+/// JSON, signed by the hash in its URL.
+fn json() -> Request {
+    let body = br#"{"a": 1}"#;
+    let hash: String = Sha256::digest(body)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let query = format!("?bodySHA256={hash}");
+    let path = format!("{}{query}", crate::message::PATH);
+    Request::form(body)
+        .with(":path", &path)
+        .with("content-type", "application/json")
+        .with(
+            "x-twilio-signature",
+            &signature(TOKEN, &format!("{URL}{query}"), b""),
+        )
+}
+
+fn cases() -> Vec<Case> {
+    let timestamp = "x-twilio-request-timestamp";
+    let tomorrow = (NOW.0 / 1000 + 86_400).to_string();
+    let for_another = message().replace("=ACfedcba98", "=AC01234567");
+    let message = Request::message;
+    vec![
+        case("accepted", message()),
+        Case {
+            before: Before::Nothing,
+            ..case("accepted, the first of all", message())
+        },
+        case("accepted, JSON", json()),
+        case(
+            "accepted, without a body",
+            Request::form(b"").with(":method", "GET"),
+        ),
+        case("exempt", message().with(":path", "/healthz")),
+        case("unknown_webhook", message().with(":path", "/elsewhere")),
+        case("method_not_allowed", message().with(":method", "PUT")),
+        Case {
+            configuration: r#"{"rate_limit_capacity": 16,
+                "rate_limits": [{"key": "client_ip", "requests": 1, "window": "60s"}]}"#,
+            ..case("rate_limited", message())
+        },
+        Case {
+            configuration: r#"{"accounts": [], "rate_limit_capacity": 16}"#,
+            ..case("not_configured", message())
+        },
+        case("missing_signature", message().without("x-twilio-signature")),
+        case(
+            "malformed_signature",
+            message().with("x-twilio-signature", "x"),
+        ),
+        Case {
+            configuration: r#"{"timestamp": {"required": true}, "rate_limit_capacity": 16}"#,
+            ..case("missing_timestamp", message())
+        },
+        case("malformed_timestamp", message().with(timestamp, "soon")),
+        case("stale_timestamp", message().with(timestamp, "1")),
+        case("future_timestamp", message().with(timestamp, &tomorrow)),
+        case("body_too_large", message().with_body(&[b'x'; 65_537])),
+        case(
+            "unsigned_body",
+            message().with("content-type", "text/plain"),
+        ),
+        case("malformed_body", message().with("content-encoding", "gzip")),
+        case("invalid_signature", message().with_body(b"Body=other")),
+        case("body_hash_mismatch", json().with_body(br#"{"a": 2}"#)),
+        case("account_mismatch", Request::form(for_another.as_bytes())),
+        Case {
+            before: Before::Itself,
+            ..case("duplicate", message())
+        },
+        Case {
+            before: Before::Failure,
+            ..case("store_unavailable", message())
+        },
+        Case {
+            configuration: r#"{"replay": {"capacity": 4}, "rate_limit_capacity": 16}"#,
+            ..case("store_full", message())
+        },
+    ]
+}
+
+/// The most that a request may ask for, and one that is refused before its body is looked at.
+const MOST_FOR_ACCEPTED: u64 = 10;
+const MOST_WITHOUT_A_SIGNATURE: u64 = 4;
+
+/// As the table has it: name, allocations, values that the store has handed out.
+fn row(name: &str, allocations: usize, store: &Elsewhere) -> Vec<String> {
+    let numbers = [allocations, store.handed_out.get()];
+    let cells = numbers.map(|number| number.to_string());
+    [vec![name.to_owned()], cells.to_vec()].concat()
+}
+
+/// A filter and its store after what comes before.
+fn prepare(case: &Case) -> (Rc<Filter>, Elsewhere) {
+    let (filter, store) = (filter(case.configuration), Elsewhere::default());
+    let mut before = Vec::new();
+    if matches!(case.before, Before::Four | Before::Itself) {
+        before.push(Request::form(b"Body=0"));
+        before.extend((1..4).map(|client| {
+            let body = format!("Body={client}");
+            Request::form(body.as_bytes()).by_client(client)
+        }));
+    }
+    if case.before == Before::Itself {
+        before.push(case.request.clone());
+    }
+    let around = Surroundings {
+        store: &store,
+        now: NOW.before(Span::seconds(10)),
+    };
+    for (claim_id, request) in (1..).zip(&before) {
+        decide(&filter, &request.pairs(), request, claim_id, around);
+    }
+    store.fails.set(case.before == Before::Failure);
+    store.handed_out.set(0);
+    (filter, store)
+}
+
+fn count(case: &Case) -> Vec<String> {
+    let (filter, store) = prepare(case);
+    let request = &case.request;
+    let headers = request.pairs();
+    let around = Surroundings {
+        store: &store,
+        now: NOW,
+    };
+    let (allocations, verdict) = allocations(|| decide(&filter, &headers, request, 7, around));
+    let outcome = case.name.split(',').next().unwrap_or_default();
+    assert_eq!(
+        verdict.outcome.name(),
+        outcome,
+        "{}: {verdict:?}",
+        case.name
+    );
+    row(case.name, allocations, &store)
+}
+
+/// Nothing makes the core fail but a host that does: the adapter says so in the place of the body.
+fn count_internal() -> Vec<String> {
+    let case = case(Reason::Internal.name(), Request::message());
+    let (filter, store) = prepare(&case);
+    let request = &case.request;
+    let headers = request.pairs();
+    let (allocations, next) = allocations(|| {
+        let around = Surroundings {
+            store: &store,
+            now: NOW,
+        };
+        let client = Client::from_source_address(request.client.as_bytes());
+        match filter.arrive(Headers::new(&headers), client, around) {
+            Next::Held(held) => held.fail(around),
+            other => other,
+        }
+    });
+    let is_internal = matches!(&next, Next::Decided(verdict)
+        if matches!(&verdict.outcome, Outcome::Refused(refusal) if refusal.reason == Reason::Internal));
+    assert!(is_internal);
+    row(case.name, allocations, &store)
+}
+
+const PAGE: &str = "docs/performance.md";
+const HEADING: &str = "Allocations";
+
+#[test]
+fn each_verdict_takes_as_many_allocations_as_the_documentation_says() {
+    let mut counted: Vec<_> = cases().iter().map(count).collect();
+    counted.push(count_internal());
+    for reason in Reason::ALL {
+        let is_counted = counted.iter().any(|cells| cells[0] == reason.name());
+        assert!(is_counted, "{}", reason.name());
+    }
+    let documented = table(PAGE, HEADING);
+    if counted != documented {
+        let changed = counted.iter().filter(|cells| !documented.contains(cells));
+        let names: Vec<_> = changed.map(|cells| cells[0].as_str()).collect();
+        let rows = rows(&counted);
+        panic!("{PAGE} has other numbers for {names:?}; it should have\n{rows}");
+    }
+}
+
+#[test]
+fn an_accepted_request_and_one_without_a_signature_stay_within_their_budgets() {
+    let documented = table(PAGE, HEADING);
+    let of = |name: &str| {
+        let row = documented.iter().find(|cells| cells[0] == name);
+        number(&row.unwrap_or_else(|| panic!("{PAGE}: no line {name:?}"))[1])
+    };
+    assert!(of("accepted") <= MOST_FOR_ACCEPTED);
+    assert!(of("missing_signature") <= MOST_WITHOUT_A_SIGNATURE);
+}

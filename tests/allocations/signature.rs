@@ -1,0 +1,63 @@
+//! Of the path of a webhook's signature: for the decoded bytes, for the list of
+//! parameters, and for the message. Not for each parameter.
+
+use twilio_webhook_filter::core::secret::Secret;
+use twilio_webhook_filter::core::signature::form::Form;
+use twilio_webhook_filter::core::signature::key::{ClaimedMac, SigningKey};
+use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
+use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
+use twilio_webhook_filter::core::signature::verify::{Signed, verify};
+
+use crate::counting;
+
+fn allocations<T>(work: impl FnOnce() -> T) -> usize {
+    counting::allocations(work).0
+}
+
+/// As many parameters, of about 750 bytes in all, in an order that has to be sorted.
+fn body(parameters: usize) -> Vec<u8> {
+    let value = "x%20y+".repeat(120 / parameters.max(1));
+    let name = |place: usize| format!("Parameter{}={value}", place * 7 % parameters);
+    let pieces: Vec<_> = (0..parameters).map(name).collect();
+    pieces.join("&").into_bytes()
+}
+
+#[test]
+fn a_form_takes_two_allocations_however_many_parameters_it_has() {
+    for parameters in [1, 2, 20, 32] {
+        let body = body(parameters);
+        assert_eq!(allocations(|| Form::parse(&body)), 2, "{parameters}");
+    }
+    // The list is made for as many as a message has; for more it grows by doubling.
+    let body = body(500);
+    assert!(allocations(|| Form::parse(&body)) <= 6);
+}
+
+#[test]
+fn to_verify_takes_one_allocation_more_whatever_the_number_of_keys_and_urls() {
+    let key = |place: usize| Key {
+        signing: SigningKey::auth_token(&Secret::new(format!("token {place}"))).expect("a token"),
+        account: None,
+        label: String::new(),
+        shared_id: None,
+    };
+    let url = ConfiguredUrl::parse("https://h.example:8443/hook").expect("a URL");
+    let public = PublicUrl::configured(&url);
+    let claimed = ClaimedMac::parse(b"AAAAAAAAAAAAAAAAAAAAAAAAAAA=").expect("a signature");
+    let body = body(20);
+    let form = Form::parse(&body);
+    for keys in [1, 2, 20] {
+        let keyring = Keyring::new((0..keys).map(key).collect());
+        let signed = Signed {
+            target: Target::new(b"/hook", false),
+            form: Some(&form),
+            claimed: &claimed,
+            settings: None,
+        };
+        assert_eq!(
+            allocations(|| verify(&keyring, &public, signed).is_some()),
+            1,
+            "{keys}"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! How many instructions the core takes for the usual message, of 755 bytes: the whole
+//! decision, and what takes longest in it.
+//!
+//! Times vary; instruction counts hardly do. Each case runs in a process of its own under
+//! valgrind's callgrind: others come first, to be warm, and one is counted. The store is
+//! a list in memory, so that as little of what is counted as can be is its own.
+//!
+//! Compiler and crates are pinned. What is not: the C library, whose `malloc` and `memcpy`
+//! are counted, and what the processor can do. Of that, valgrind shows no SHA
+//! instructions, so that the crates that hash do without them everywhere; and
+//! `GLIBC_TUNABLES` takes from the C library what remains. The rest is within
+//! [`TOLERANCE`].
+//!
+//! Counts are of a release build for this machine. They show when the source does more
+//! than it did, not what Envoy's V8 makes of it.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+
+use twilio_webhook_filter::core::clock::Span;
+use twilio_webhook_filter::core::request::state::Surroundings;
+use twilio_webhook_filter::core::secret::Secret;
+use twilio_webhook_filter::core::signature::form::Form;
+use twilio_webhook_filter::core::signature::key::SigningKey;
+use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
+
+use crate::deciding::{NOW, Request, decide, filter};
+use crate::message::{TOKEN, URL, message};
+use crate::tables::{in_thousands, number, rows, table};
+
+#[allow(dead_code)] // Other tests need more of it.
+#[path = "../common/decision.rs"]
+mod deciding;
+#[path = "../common/message.rs"]
+mod message;
+#[path = "../common/tables.rs"]
+mod tables;
+
+/// Tells the process under valgrind what to do.
+const CASE: &str = "INSTRUCTIONS_CASE";
+
+const CASES: [&str; 5] = [
+    "accepted",
+    "invalid_signature",
+    "missing_signature",
+    "of which: parse and sort",
+    "of which: HMAC",
+];
+
+/// A store that does hardly more than to copy values, and always the same.
+#[derive(Default)]
+struct List(RefCell<Vec<(String, Vec<u8>, u32)>>);
+
+impl SharedStore for List {
+    fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        let list = self.0.borrow();
+        let found = list.iter().find(|(own, _, _)| own == key);
+        Ok(found.map(|(_, value, version)| Entry {
+            value: value.clone(),
+            version: Version(*version),
+        }))
+    }
+
+    fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<Version>,
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        let mut list = self.0.borrow_mut();
+        let found = list.iter_mut().find(|(own, _, _)| own == key);
+        match (found, expected) {
+            (Some((_, old, version)), Some(Version(expected))) if *version == expected => {
+                value.clone_into(old);
+                *version += 1;
+                Ok(true)
+            }
+            (None, None) => {
+                list.push((key.to_owned(), value.to_owned(), 1));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// What is counted; valgrind knows it by its name.
+#[inline(never)]
+fn only_this_is_counted<T>(work: impl FnOnce() -> T) -> T {
+    black_box(work())
+}
+
+/// This is what runs under valgrind. Without [`CASE`] there is nothing to do.
+#[test]
+fn the_case_that_runs_under_valgrind() {
+    let Some(case) = std::env::var(CASE).ok() else {
+        return;
+    };
+    #[cfg(target_arch = "x86_64")]
+    assert!(
+        !std::is_x86_feature_detected!("sha"),
+        "this valgrind shows SHA instructions; the documented counts are without"
+    );
+    let body = message().as_bytes();
+    match case.as_str() {
+        "of which: parse and sort" => {
+            black_box(Form::parse(black_box(body)));
+            only_this_is_counted(|| Form::parse(black_box(body)));
+        }
+        "of which: HMAC" => {
+            let key = SigningKey::auth_token(&Secret::new(TOKEN.into())).expect("a token");
+            let mut signed = URL.as_bytes().to_vec();
+            Form::parse(body).write_signed(&mut signed);
+            black_box(key.mac(black_box(&signed)));
+            only_this_is_counted(|| key.mac(black_box(&signed)));
+        }
+        outcome => decision(outcome),
+    }
+}
+
+/// Requests of four clients come before, of whom the counted request's is one: as many as
+/// a bucket of a full table holds on average.
+fn decision(outcome: &str) {
+    let filter = filter(r#"{"replay": {"capacity": 64}, "rate_limit_capacity": 16}"#);
+    let store = &List::default();
+    let around = |now| Surroundings { store, now };
+    let before = around(NOW.before(Span::seconds(10)));
+    for client in 1..4 {
+        let request = Request::form(format!("Body={client}").as_bytes()).by_client(client);
+        decide(&filter, &request.pairs(), &request, client.into(), before);
+    }
+    let as_expected = |request: Request| match outcome {
+        "accepted" => request,
+        "invalid_signature" => request.with("x-twilio-signature", &format!("{}=", "A".repeat(27))),
+        _ => request.without("x-twilio-signature"),
+    };
+    let warm = as_expected(Request::form(
+        message().replace("pastor", "suadero").as_bytes(),
+    ));
+    decide(&filter, &warm.pairs(), &warm, 5, before);
+    let request = as_expected(Request::message());
+    let headers = request.pairs();
+    let verdict = only_this_is_counted(|| decide(&filter, &headers, &request, 7, around(NOW)));
+    assert_eq!(verdict.outcome.name(), outcome);
+}
+
+/// The instructions of a case.
+fn instructions(case: &str) -> u64 {
+    let out = tempfile::NamedTempFile::new().expect("a temporary file");
+    let out: &Path = out.path();
+    let own = std::env::current_exe().expect("this test's own program");
+    let output = Command::new("valgrind")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("GLIBC_TUNABLES", PLAIN_C_LIBRARY)
+        .env(CASE, case)
+        .args(["--tool=callgrind", "--collect-atstart=no"])
+        .arg("--toggle-collect=*only_this_is_counted*")
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(own)
+        .args([
+            "--exact",
+            "the_case_that_runs_under_valgrind",
+            "--test-threads=1",
+        ])
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => panic!("valgrind does not run ({error}); on Debian: apt install valgrind"),
+    };
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{case}: {said}");
+    let counts = std::fs::read_to_string(out).expect("what callgrind counted");
+    let mut totals = counts
+        .lines()
+        .filter_map(|line| line.strip_prefix("totals: "));
+    let total: u64 = totals
+        .next()
+        .and_then(|total| total.parse().ok())
+        .expect("a total");
+    assert!(
+        total > 0,
+        "{case}: valgrind did not find the function: {said}"
+    );
+    total
+}
+
+/// The C library's functions for any processor. (Before 2.33 it spells AVX2 the other way.)
+const PLAIN_C_LIBRARY: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-ERMS";
+
+const PAGE: &str = "docs/performance.md";
+const HEADING: &str = "Instructions";
+/// A hundredth of this is how far a count may be from the documented one.
+const TOLERANCE: u64 = 2;
+
+#[test]
+#[cfg_attr(
+    any(debug_assertions, not(target_arch = "x86_64")),
+    ignore = "counts are of a release build for x86-64: cargo test --profile symbols --test instructions"
+)]
+fn the_usual_message_takes_as_many_instructions_as_the_documentation_says() {
+    let counted = CASES.map(|case| (case, instructions(case)));
+    let documented = table(PAGE, HEADING);
+    let is_documented = |(case, count): &(&str, u64)| {
+        let row = documented.iter().find(|cells| cells[0] == *case);
+        row.is_some_and(|row| number(&row[1]).abs_diff(*count) * 100 <= TOLERANCE * count)
+    };
+    let is_right = documented.len() == counted.len() && counted.iter().all(is_documented);
+    let cells = counted.map(|(case, count)| vec![case.to_owned(), in_thousands(count)]);
+    let rows = rows(&cells);
+    assert!(is_right, "{PAGE} has other numbers; it should have\n{rows}");
+    println!("{rows}");
+}

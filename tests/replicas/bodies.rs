@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::middle::Way;
+use crate::replicas::{Replicas, metric, plugin};
+use crate::support::envoy::new_address;
+use crate::support::http1::Http1;
+use crate::support::http2::{Framing, Http2};
+use crate::support::messages::{
+    ORIGIN, TOKEN, WEBHOOK, bare, form, message, set, sid, unsigned, whatsapp,
+};
+use crate::support::tap::Behaviour;
+use crate::support::wire::{Request, Response};
+use crate::support::{assert_passed, assert_refused, rule, signing};
+
+/// How long the store takes for each answer.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// A limit that is asked for at the headers, and that nobody reaches.
+fn with_early_limit() -> Value {
+    plugin(json!({"rate_limits": [rule("client_ip", "all", 1000, "60s")]}))
+}
+
+/// What the upstream of an Envoy has received since: one request, with every byte.
+#[track_caller]
+fn assert_arrived_whole(replicas: &Replicas, envoy: usize, first: usize, request: &Request) {
+    let received = replicas.envoys[envoy].tap.requests_since(first);
+    let [received] = received.as_slice() else {
+        panic!("{} requests", received.len());
+    };
+    assert_eq!(received.body, request.body);
+    assert_eq!(received.header("x-twilio-webhook-verified"), Some("true"));
+}
+
+#[test]
+fn a_body_in_pieces_is_whole_whether_it_ends_before_or_after_redis_has_answered() {
+    Replicas::start(&with_early_limit()).run(async |replicas| {
+        replicas.middle.set(Way::LateAnswer(SLOW));
+        // Everything before the answer; some before and some after it; most after it.
+        for pause in [0, 8, 30].map(Duration::from_millis) {
+            for (envoy, size) in [(0, 100), (1, 60)] {
+                let request = message();
+                let pieces = request.chunks(size);
+                let first = replicas.envoys[envoy].tap.count();
+                let mut client =
+                    Http1::connect(replicas.envoys[envoy].address(), new_address()).await;
+                assert_passed(&client.send_pieces(&pieces, pause).await);
+                assert_arrived_whole(replicas, envoy, first, &request);
+
+                let other = 1 - envoy;
+                let first = replicas.envoys[other].tap.count();
+                let mut client =
+                    Http1::connect(replicas.envoys[other].address(), new_address()).await;
+                let answer = client.send_pieces(&pieces, pause).await;
+                assert_refused(&answer, 409, "duplicate");
+                assert_eq!(replicas.envoys[other].tap.count(), first);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_body_with_trailers_over_http2_is_whole_while_redis_is_asked() {
+    Replicas::start(&with_early_limit()).run(async |replicas| {
+        replicas.middle.set(Way::LateAnswer(SLOW));
+        for pause in [0, 8, 30].map(Duration::from_millis) {
+            for trailers in [None, Some(("x-trailer", "1"))] {
+                let request = message();
+                let framing = Framing {
+                    piece: 120,
+                    pause,
+                    trailers,
+                };
+                let first = replicas.envoys[0].tap.count();
+                let mut client = Http2::connect(replicas.envoys[0].address(), new_address()).await;
+                assert_passed(&client.send(&request, framing.clone()).await);
+                assert_arrived_whole(replicas, 0, first, &request);
+                let mut client = Http2::connect(replicas.envoys[1].address(), new_address()).await;
+                let answer = client.send(&request, framing).await;
+                assert_refused(&answer, 409, "duplicate");
+            }
+        }
+        // Nothing but trailers: they alone say that there is no body.
+        let request = bare("GET", &format!("/voice/status?CallSid={}", sid("CA")));
+        let framing = Framing {
+            trailers: Some(("x-trailer", "1")),
+            ..Framing::default()
+        };
+        for (envoy, status, reason) in [(0, 200, ""), (1, 409, "duplicate")] {
+            let mut client = Http2::connect(replicas.envoys[envoy].address(), new_address()).await;
+            let answer = client.send(&request, framing.clone()).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (status, reason));
+        }
+    });
+}
+
+async fn sent_large(replicas: &Replicas, size: usize, http2: bool) -> Response {
+    let request = form(WEBHOOK, &set(whatsapp(), "Body", &"a".repeat(size)));
+    let address = replicas.envoys[0].address();
+    if http2 {
+        let mut client = Http2::connect(address, new_address()).await;
+        let framing = Framing {
+            piece: 16_000,
+            ..Framing::default()
+        };
+        client.send(&request, framing).await
+    } else {
+        let mut client = Http1::connect(address, new_address()).await;
+        client
+            .send_pieces(&request.chunks(16_000), Duration::ZERO)
+            .await
+    }
+}
+
+#[test]
+fn a_body_that_grows_too_large_while_redis_is_asked_is_refused() {
+    Replicas::start(&with_early_limit()).run(async |replicas| {
+        replicas.middle.set(Way::LateAnswer(SLOW));
+        for http2 in [false, true] {
+            // Above `max_body_bytes`, but not above what Envoy buffers: the filter says so, once Redis has answered.
+            let answer = sent_large(replicas, 70_000, http2).await;
+            assert_refused(&answer, 413, "body_too_large");
+        }
+        for http2 in [false, true] {
+            // Above that, too: Envoy says so itself, and does not wait for Redis.
+            let answer = sent_large(replicas, 2_000_000, http2).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (413, ""));
+        }
+        assert_eq!(replicas.accepted(), 0);
+        replicas.middle.set(Way::Open);
+        assert_passed(&replicas.send(0, &message()).await);
+    });
+}
+
+/// A WebSocket handshake as Media Streams does it.
+fn handshake() -> Request {
+    let target = format!("/voice/stream?CallSid={}", sid("CA"));
+    let url = format!("{}{target}", ORIGIN.replace("https", "wss"));
+    unsigned("GET", &target)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("x-twilio-signature", signing::sign(TOKEN, &url, &[]))
+}
+
+#[test]
+fn a_websocket_is_opened_once_at_all_envoys_and_carries_data() {
+    for plugin in [plugin(json!({})), with_early_limit()] {
+        Replicas::start(&plugin).run(async |replicas| {
+            replicas.middle.set(Way::LateAnswer(SLOW));
+            for envoy in [0, 1] {
+                replicas.envoys[envoy].tap.behave(Behaviour::Echo);
+                let request = handshake();
+                let address = replicas.envoys[envoy].address();
+                let mut client = Http1::connect(address, new_address()).await;
+                let answer = client.send(&request).await;
+                assert_eq!(answer.status, 101, "{}", answer.text());
+                client.write(b"hello").await;
+                assert_eq!(client.read_exactly(5).await, b"hello");
+                for other in [0, 1] {
+                    assert_refused(&replicas.send(other, &request).await, 409, "duplicate");
+                }
+            }
+            let before = replicas.accepted();
+            let mut forged = handshake();
+            forged.target.extend(b"x");
+            assert_refused(&replicas.send(0, &forged).await, 403, "invalid_signature");
+            assert_eq!(replicas.accepted(), before);
+
+            // No client may send before the answer, which decides whether it is a socket. What comes all the same is
+            // for the upstream, also while the limit is asked for.
+            let address = replicas.envoys[0].address();
+            let mut client = Http1::connect(address, new_address()).await;
+            client.write(&handshake().bytes()).await;
+            client.write(b"early").await;
+            assert_eq!(client.response().await.status, 101);
+            assert_eq!(client.read_exactly(5).await, b"early");
+        });
+    }
+}
+
+#[test]
+fn what_is_exempt_asks_nobody() {
+    Replicas::start(&with_early_limit()).run(async |replicas| {
+        replicas.middle.set(Way::Silence);
+        for envoy in [0, 1] {
+            let exempt = unsigned("GET", "/healthz");
+            assert_passed(&replicas.send(envoy, &exempt).await);
+            let unknown = unsigned("GET", "/elsewhere");
+            assert_refused(
+                &replicas.send(envoy, &unknown).await,
+                404,
+                "unknown_webhook",
+            );
+            assert_eq!(metric(&replicas.envoys[envoy], "store_callouts"), 0);
+        }
+        assert_eq!(replicas.middle.count(), 0);
+    });
+}

@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use crate::replicas::{Replicas, metric, plugin};
+use crate::support::messages::message;
+use crate::support::tap::Behaviour;
+use crate::support::{assert_passed, assert_refused};
+use crate::traffic::assert_none_twice;
+
+#[test]
+fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it_has_some() {
+    Replicas::start(&plugin(json!({}))).run(async |replicas| {
+        replicas.recovered().await;
+        let before: Vec<_> = (0..6).map(|_| message()).collect();
+        for (number, request) in before.iter().enumerate() {
+            assert_passed(&replicas.send(number % 2, request).await);
+        }
+        replicas.middle.settled().await;
+        let arrived = replicas.accepted();
+
+        replicas.redis.limit_memory("1");
+        let meanwhile: Vec<_> = (0..6).map(|_| message()).collect();
+        for (number, request) in meanwhile.iter().enumerate() {
+            let answer = replicas.send(number % 2, request).await;
+            assert_refused(&answer, 503, "store_unavailable");
+        }
+        for (number, request) in before.iter().enumerate() {
+            // The Envoy that has accepted it knows it; the other one cannot ask any more, or is told that it is one.
+            let here = replicas.send(number % 2, request).await;
+            assert_refused(&here, 409, "duplicate");
+            let there = replicas.send((number + 1) % 2, request).await;
+            assert!([409, 503].contains(&there.status), "{there:?}");
+        }
+        assert_eq!(replicas.accepted(), arrived);
+
+        replicas.redis.limit_memory("256mb");
+        replicas.recovered().await;
+        replicas.middle.settled().await;
+        for (number, request) in meanwhile.iter().enumerate() {
+            assert_passed(&replicas.send((number + 1) % 2, request).await);
+            for envoy in [0, 1] {
+                assert_refused(&replicas.send(envoy, request).await, 409, "duplicate");
+            }
+        }
+        for (number, request) in before.iter().enumerate() {
+            let there = replicas.send((number + 1) % 2, request).await;
+            assert_refused(&there, 409, "duplicate");
+        }
+        assert_none_twice(replicas);
+    });
+}
+
+#[test]
+fn what_services_answer_while_redis_has_no_memory_is_told_when_it_has_some() {
+    Replicas::start(&plugin(json!({}))).run(async |replicas| {
+        replicas.recovered().await;
+        let late = std::time::Duration::from_millis(500);
+        for (status, again) in [(500, 200), (200, 409)] {
+            replicas.envoys[0]
+                .tap
+                .behave(Behaviour::AnswerAfter(late, status));
+            let (request, arrived) = (message(), replicas.envoys[0].tap.count());
+            let sent = async { replicas.send(0, &request).await };
+            let fill = async {
+                replicas.envoys[0].tap.wait_for(arrived, 1).await;
+                replicas.redis.limit_memory("1");
+            };
+            let (answer, ()) = tokio::join!(sent, fill);
+            assert_eq!((answer.status, answer.reason().as_str()), (status, ""));
+            replicas.redis.limit_memory("256mb");
+            replicas.envoys[0].tap.behave(Behaviour::Answer(200));
+            replicas.recovered().await;
+            replicas.middle.settled().await;
+            assert_eq!(
+                replicas.send(1, &request).await.status,
+                again,
+                "after {status}"
+            );
+            assert_refused(&replicas.send(0, &request).await, 409, "duplicate");
+        }
+        for envoy in &replicas.envoys {
+            assert_eq!(metric(envoy, "store_settlements_lost"), 0);
+        }
+    });
+}

@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::middle::Way;
+use crate::replicas::{Replicas, metric, plugin, stats};
+use crate::resident::resident;
+use crate::support::envoy::{Envoy, new_address};
+use crate::support::http1::Http1;
+use crate::support::messages::message;
+use crate::support::wire::Request;
+use crate::support::{assert_passed, assert_refused, rule};
+use crate::traffic::{assert_none_twice, size};
+
+/// Sends a request, and leaves while Redis is asked.
+async fn leave(replicas: &Replicas, envoy: usize, request: &Request, abruptly: bool) {
+    let asked = replicas.middle.count();
+    let mut client = Http1::connect(replicas.envoys[envoy].address(), new_address()).await;
+    client.write(&request.bytes()).await;
+    while replicas.middle.count() == asked {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if abruptly {
+        client.reset();
+    }
+}
+
+#[test]
+fn a_sender_that_hangs_up_while_redis_is_asked_leaves_nothing_claimed() {
+    // Where there is an early limit, the first question is not the claim.
+    for rules in [json!([]), json!([rule("client_ip", "all", 1000, "60s")])] {
+        Replicas::start(&plugin(json!({"rate_limits": rules}))).run(async |replicas| {
+            replicas.recovered().await;
+            let slow = Duration::from_millis(150);
+            for way in [Way::LateAnswer(slow), Way::LateRequest(slow)] {
+                for (envoy, abruptly) in [(0, true), (1, false)] {
+                    let request = message();
+                    let before = replicas.accepted();
+                    replicas.middle.set(way);
+                    leave(replicas, envoy, &request, abruptly).await;
+                    // What it has asked for is answered, and what it has claimed given up.
+                    replicas.middle.settled().await;
+                    tokio::time::sleep(slow).await;
+                    assert_eq!(replicas.accepted(), before, "nobody waits for it any more");
+                    replicas.middle.set(Way::Open);
+                    assert_passed(&replicas.send(1 - envoy, &request).await);
+                    for envoy in [0, 1] {
+                        assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+                    }
+                }
+            }
+            assert_none_twice(replicas);
+        });
+    }
+}
+
+/// Connections to the store: those that are open, and all that ever were.
+fn connections(envoy: &Envoy) -> [u64; 2] {
+    ["active", "total"].map(|which| {
+        let text = stats(
+            envoy,
+            &format!("^cluster.redis_over_http.upstream_cx_{which}$"),
+        );
+        let value = text
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("a number: {text:?}"))
+    })
+}
+
+/// So many senders leave, 16 at a time. Returns what they had sent.
+async fn many_leave(envoy: &Envoy, count: u64) -> Vec<Request> {
+    const AT_A_TIME: u64 = 16;
+    let mut clients = JoinSet::new();
+    for client in 0..AT_A_TIME {
+        let (address, from) = (envoy.address(), new_address());
+        clients.spawn(async move {
+            let mut sent = Vec::new();
+            for _ in (client..count).step_by(AT_A_TIME as usize) {
+                let request = message();
+                let mut connection = Http1::connect(address, from).await;
+                connection.write(&request.bytes()).await;
+                tokio::time::sleep(Duration::from_millis(15)).await;
+                connection.reset();
+                sent.push(request);
+            }
+            sent
+        });
+    }
+    clients.join_all().await.into_iter().flatten().collect()
+}
+
+#[test]
+fn many_senders_that_hang_up_leave_no_memory_and_no_connections_behind() {
+    let replicas = Replicas::of(2, |setup| setup.workers(1), &plugin(json!({})));
+    replicas.run(async |replicas| {
+        let envoy = &replicas.envoys[0];
+        replicas.recovered().await;
+        replicas.middle.set(Way::LateAnswer(Duration::from_millis(30)));
+        many_leave(envoy, 300).await;
+        replicas.middle.settled().await;
+        let asked = metric(envoy, "store_callouts");
+        let (memory, [_, opened]) = (resident(envoy), connections(envoy));
+
+        let count = size("REPLICAS_HANGUPS", 2000);
+        let sent = many_leave(envoy, count).await;
+        replicas.middle.settled().await;
+        let asked = metric(envoy, "store_callouts") - asked;
+        let (after, [open, all]) = (resident(envoy), connections(envoy));
+        println!(
+            "{count} hung up, {asked} questions; resident {} KiB, then {} KiB; {open} connections to the store, {} new",
+            memory >> 10,
+            after >> 10,
+            all - opened
+        );
+        assert!(asked >= count / 2, "most had not asked yet: {asked} of {count}");
+        // A connection is not closed because somebody has left: there are as many as questions at the same moment.
+        assert!(open <= 64, "{open}");
+        assert!(all - opened <= 64, "{} new connections", all - opened);
+        assert!(after < memory + (4 << 20), "{memory} bytes, then {after}");
+        assert_eq!(metric(envoy, "store_callout_failures"), 0);
+        assert_eq!(metric(envoy, "store_settlements_lost"), 0);
+
+        replicas.middle.set(Way::Open);
+        let nonces = replicas.redis.keys();
+        let nonces = nonces.iter().filter(|key| key.starts_with("{twf:1}:n:"));
+        let values = nonces.map(|key| replicas.redis.command(&["GET", key]).text());
+        let claimed = values.filter(|value| value.starts_with('p')).count();
+        assert_eq!(claimed, 0, "claims of senders that have left");
+        // Those whose answer had come before they left are with the service.
+        let taken = envoy.tap.count();
+        let mut passed = 0;
+        for request in sent.iter().step_by(sent.len() / 20) {
+            passed += usize::from(replicas.send(1, request).await.status == 200);
+        }
+        assert!(passed >= 15, "{passed} of 20 pass elsewhere, {taken} had been taken");
+    });
+}

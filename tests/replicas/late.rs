@@ -1,0 +1,164 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::middle::Way;
+use crate::replicas::{Replicas, metric, plugin, store_with};
+use crate::support::assert_refused;
+use crate::support::envoy::new_address;
+use crate::support::http1::{Http1, PATIENCE};
+use crate::support::messages::message;
+use crate::support::wire::Request;
+use crate::traffic::{Traffic, assert_none_twice, size};
+
+/// Sends it to all Envoys by turns until one takes it, and then once more to each.
+async fn assert_passes_once(replicas: &Replicas, request: &Request, first: usize) {
+    let start = Instant::now();
+    let mut envoy = first;
+    loop {
+        let answer = replicas.send(envoy, request).await;
+        match (answer.status, answer.reason().as_str()) {
+            (200, "") => break,
+            // Its claim has got through, and is about to be given up.
+            (409, "duplicate") | (503, "store_unavailable") => {}
+            _ => panic!("{answer:?}"),
+        }
+        assert!(start.elapsed() < PATIENCE, "it never passes");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        envoy = (envoy + 1) % replicas.envoys.len();
+    }
+    for envoy in 0..replicas.envoys.len() {
+        loop {
+            let answer = replicas.send(envoy, request).await;
+            if answer.status != 503 {
+                assert_refused(&answer, 409, "duplicate");
+                break;
+            }
+            // Another worker, which does not ask yet.
+            assert!(start.elapsed() < PATIENCE, "the store is not found again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let arrived = |body: &[u8]| {
+        let all = replicas
+            .envoys
+            .iter()
+            .flat_map(|envoy| envoy.tap.requests_since(0));
+        all.filter(|received| received.body == body).count()
+    };
+    assert_eq!(arrived(&request.body), 1);
+}
+
+#[test]
+fn claims_that_redis_gets_to_after_it_hung_are_void_while_traffic_goes_on() {
+    let store = store_with(json!({"timeout": "0.1s"}));
+    Replicas::start(&plugin(json!({"store": store}))).run(async |replicas| {
+        replicas.recovered().await;
+        let traffic = Traffic::start(&replicas.envoys, 2);
+        let mut voided = 0;
+        for round in 0..size("REPLICAS_HANGS", 2) as usize {
+            let asked = replicas.middle.count();
+            replicas.redis.freeze();
+            let requests: Vec<_> = (0..4).map(|_| message()).collect();
+            for (number, request) in requests.iter().enumerate() {
+                let answer = replicas.send(number % 2, request).await;
+                assert_refused(&answer, 503, "store_unavailable");
+            }
+            assert!(replicas.middle.count() > asked, "nothing waits in Redis");
+            // Long enough for an open circuit to try again: more claims, and the first releases.
+            if round % 2 == 1 {
+                tokio::time::sleep(Duration::from_millis(1300)).await;
+            }
+            replicas.redis.thaw();
+            for (number, request) in requests.iter().enumerate() {
+                assert_passes_once(replicas, request, (round + number) % 2).await;
+            }
+            replicas.recovered().await;
+            let keys = replicas.redis.keys();
+            voided = keys
+                .iter()
+                .filter(|key| key.starts_with("{twf:1}:v:"))
+                .count();
+        }
+        let outcome = traffic.stop().await;
+        println!(
+            "{:?}, {voided} given up before they arrived",
+            outcome.counts()
+        );
+        let allowed = [(200, ""), (409, "duplicate"), (503, "store_unavailable")];
+        outcome.assert_answers(&allowed, PATIENCE);
+        assert_none_twice(replicas);
+        for (number, request) in outcome.refused().into_iter().take(8).enumerate() {
+            assert_passes_once(replicas, request, number % 2).await;
+        }
+        assert_none_twice(replicas);
+    });
+}
+
+#[test]
+fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
+    let late = Duration::from_millis(800);
+    Replicas::start(&plugin(json!({}))).run(async |replicas| {
+        replicas.recovered().await;
+        for (round, retry_comes_first) in [true, false, true, false].into_iter().enumerate() {
+            let (here, there) = (round / 2, 1 - round / 2);
+            let (request, asked) = (message(), replicas.middle.settled().await);
+            replicas.middle.set(Way::LateRequest(late));
+            let sent = async { replicas.send(here, &request).await };
+            let lose = async {
+                while replicas.middle.count() == asked {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                // Envoy's connection ends; the claim is on its way all the same.
+                replicas.middle.set(Way::Open);
+            };
+            let (answer, ()) = tokio::join!(sent, lose);
+            assert_refused(&answer, 503, "store_unavailable");
+            replicas.middle.settled().await;
+            let is_void = |key: &String| key.starts_with("{twf:1}:v:");
+            assert!(
+                replicas.redis.keys().iter().any(is_void),
+                "it was not given up before"
+            );
+            if retry_comes_first {
+                assert_passes_once(replicas, &request, there).await;
+                tokio::time::sleep(late).await;
+                for envoy in [here, there] {
+                    assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+                }
+            } else {
+                tokio::time::sleep(late).await;
+                assert_passes_once(replicas, &request, here).await;
+            }
+        }
+        assert_none_twice(replicas);
+        for envoy in &replicas.envoys {
+            assert_eq!(metric(envoy, "store_settlements_lost"), 0);
+        }
+    });
+}
+
+#[test]
+fn a_claim_whose_sender_has_hung_up_before_it_arrives_changes_nothing() {
+    let late = Duration::from_millis(800);
+    Replicas::start(&plugin(json!({}))).run(async |replicas| {
+        replicas.recovered().await;
+        let (request, asked) = (message(), replicas.middle.settled().await);
+        replicas.middle.set(Way::LateRequest(late));
+        let address = replicas.envoys[0].address();
+        let mut client = Http1::connect(address, new_address()).await;
+        client.write(&request.bytes()).await;
+        while replicas.middle.count() == asked {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        client.reset();
+        replicas.middle.set(Way::Open);
+        replicas.middle.settled().await;
+        assert_passes_once(replicas, &request, 1).await;
+        tokio::time::sleep(late).await;
+        for envoy in [0, 1] {
+            assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+        }
+        assert_none_twice(replicas);
+    });
+}
