@@ -171,16 +171,17 @@ class TheTable(unittest.TestCase):
 
     def test_the_page_changes_between_the_markers_only(self):
         page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
-        new = report.between_markers(page, "new")
+        new = report.between_markers(page, "new", "page.md")
         self.assertEqual(new, f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
-        self.assertEqual(report.between_markers(new, "new"), new)
+        self.assertEqual(report.between_markers(new, "new", "page.md"), new)
 
     def test_a_page_without_markers_is_left_alone(self):
         with self.assertRaises(Failure):
-            report.between_markers("no markers", "new")
+            report.between_markers("no markers", "new", "page.md")
 
-    def test_the_page_that_is_there_has_them(self):
-        report.between_markers((ROOT / "docs/performance.md").read_text(encoding="utf-8"), "new")
+    def test_the_pages_that_are_there_have_them(self):
+        for name in ("docs/performance.md", "README.md"):
+            report.between_markers((ROOT / name).read_text(encoding="utf-8"), "new", name)
 
 
 class ThePicture(unittest.TestCase):

@@ -144,15 +144,41 @@ def as_text(results):
     return "\n\n".join(parts)
 
 
-def as_markdown(results):
+def measured_on(results):
     machine = results.machine
+    return (
+        f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['kernel']}. Envoy "
+        f"{machine['envoy']}, Node.js {machine['node']}, Express {machine['express']}, express-rate-limit "
+        f"{machine['express-rate-limit']}, twilio {machine['twilio']}.\n{results.rounds} rounds; the median, and "
+        "in brackets the quartiles."
+    )
+
+
+# What somebody wants to know who has not decided yet.
+FIRST_SIGHT = [
+    "envoy",
+    "lua",
+    "wasm-hold",
+    "filter-accepted",
+    "filter-forged",
+    "ext-authz-accepted",
+    "ext-authz-forged",
+    "express-accepted",
+    "express-forged",
+]
+
+
+def at_first_sight(results):
+    """For the README: the variants that one chooses between."""
+    variants = [variant for variant in results.variants if variant.name in FIRST_SIGHT]
+    return f"{markdown(HEADINGS, rows(variants, results.summary, results.base))}\n\n{measured_on(results)}"
+
+
+def as_markdown(results):
     closed = closing(results.variants, results.measured)
     return "\n\n".join(
         [
-            f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['kernel']}. Envoy "
-            f"{machine['envoy']}, Node.js {machine['node']}, Express {machine['express']}, express-rate-limit "
-            f"{machine['express-rate-limit']}, twilio {machine['twilio']}.\n{results.rounds} rounds; the median, and "
-            "in brackets the quartiles.",
+            measured_on(results),
             markdown(HEADINGS, rows(results.variants, results.summary, results.base)),
             *([closed] if closed else []),
             "An accepted request where nonces and limits are in shared data, and where they are in Redis:",
@@ -191,10 +217,10 @@ def as_json(results):
     )
 
 
-def between_markers(page, text):
-    """The page with `text` in place of what stands between the markers."""
+def between_markers(page, text, name):
+    """The page of this name with `text` in place of what stands between the markers."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise Failure(f"docs/performance.md has no {BEGIN} … {END}.")
+        raise Failure(f"{name} has no {BEGIN} … {END}.")
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
