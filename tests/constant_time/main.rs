@@ -10,9 +10,6 @@
 //! source once more; `subtle`, which compares, is written so that a compiler has no
 //! reason to stop early, and what was a loop over all bytes here is one there.
 
-use std::path::Path;
-use std::process::Command;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,13 +21,15 @@ use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
 use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
 use twilio_webhook_filter::core::signature::verify::{Signed, verify};
 
+use crate::callgrind::CASE;
+
+#[path = "../common/callgrind.rs"]
+mod callgrind;
+
 const URL: &str = "https://h.example/hook";
 const BODY: &[u8] = b"Body=2+tacos&From=whatsapp%3A%2B5215512345678&MessageSid=SM01234567";
 const MESSAGE: &[u8] =
     b"https://h.example/hookBody2 tacosFromwhatsapp:+5215512345678MessageSidSM01234567";
-
-/// Tells the process under valgrind what to do.
-const CASE: &str = "CONSTANT_TIME_CASE";
 
 /// One request: how many keys are configured, which of them the signature is made with,
 /// and which of its bytes are changed. In fixed width: the environment of all processes
@@ -149,40 +148,7 @@ fn the_case_that_runs_under_valgrind() {
 
 /// The instructions of `judge` in a case.
 fn instructions(case: Case) -> u64 {
-    let out = tempfile::NamedTempFile::new().expect("a temporary file");
-    let out: &Path = out.path();
-    let own = std::env::current_exe().expect("this test's own program");
-    // Only this is inherited: what else is in the environment would move the stack.
-    let output = Command::new("valgrind")
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env(CASE, case.to_text())
-        .args(["--tool=callgrind", "--collect-atstart=no"])
-        .arg("--toggle-collect=*judge*")
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(own)
-        .args([
-            "--exact",
-            "the_case_that_runs_under_valgrind",
-            "--test-threads=1",
-        ])
-        .output();
-    let output = match output {
-        Ok(output) => output,
-        Err(error) => panic!("valgrind does not run ({error}); on Debian: apt install valgrind"),
-    };
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{case:?}: {said}");
-    let counts = std::fs::read_to_string(out).expect("what callgrind counted");
-    let total = counts
-        .lines()
-        .find_map(|line| line.strip_prefix("totals: "));
-    let total: u64 = total.and_then(|total| total.parse().ok()).expect("a total");
-    assert!(
-        total > 0,
-        "{case:?}: valgrind did not find the function: {said}"
-    );
-    total
+    callgrind::instructions("judge", &case.to_text())
 }
 
 /// A forged signature: the closest key's, all of it changed.

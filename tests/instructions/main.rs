@@ -16,8 +16,6 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::path::Path;
-use std::process::Command;
 
 use twilio_webhook_filter::core::clock::Span;
 use twilio_webhook_filter::core::request::state::Surroundings;
@@ -26,10 +24,13 @@ use twilio_webhook_filter::core::signature::form::Form;
 use twilio_webhook_filter::core::signature::key::SigningKey;
 use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
 
+use crate::callgrind::{CASE, instructions};
 use crate::deciding::{NOW, Request, decide, filter};
 use crate::message::{TOKEN, URL, message};
 use crate::tables::{in_thousands, number, rows, table};
 
+#[path = "../common/callgrind.rs"]
+mod callgrind;
 #[allow(dead_code)] // Other tests need more of it.
 #[path = "../common/decision.rs"]
 mod deciding;
@@ -37,9 +38,6 @@ mod deciding;
 mod message;
 #[path = "../common/tables.rs"]
 mod tables;
-
-/// Tells the process under valgrind what to do.
-const CASE: &str = "INSTRUCTIONS_CASE";
 
 const CASES: [&str; 5] = [
     "accepted",
@@ -146,51 +144,6 @@ fn decision(outcome: &str) {
     assert_eq!(verdict.outcome.name(), outcome);
 }
 
-/// The instructions of a case.
-fn instructions(case: &str) -> u64 {
-    let out = tempfile::NamedTempFile::new().expect("a temporary file");
-    let out: &Path = out.path();
-    let own = std::env::current_exe().expect("this test's own program");
-    let output = Command::new("valgrind")
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("GLIBC_TUNABLES", PLAIN_C_LIBRARY)
-        .env(CASE, case)
-        .args(["--tool=callgrind", "--collect-atstart=no"])
-        .arg("--toggle-collect=*only_this_is_counted*")
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(own)
-        .args([
-            "--exact",
-            "the_case_that_runs_under_valgrind",
-            "--test-threads=1",
-        ])
-        .output();
-    let output = match output {
-        Ok(output) => output,
-        Err(error) => panic!("valgrind does not run ({error}); on Debian: apt install valgrind"),
-    };
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success(), "{case}: {said}");
-    let counts = std::fs::read_to_string(out).expect("what callgrind counted");
-    let mut totals = counts
-        .lines()
-        .filter_map(|line| line.strip_prefix("totals: "));
-    let total: u64 = totals
-        .next()
-        .and_then(|total| total.parse().ok())
-        .expect("a total");
-    assert!(
-        total > 0,
-        "{case}: valgrind did not find the function: {said}"
-    );
-    total
-}
-
-/// The C library's functions for any processor. (Before 2.33 it spells AVX2 the other way.)
-const PLAIN_C_LIBRARY: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-ERMS";
-
 const PAGE: &str = "docs/performance.md";
 const HEADING: &str = "Instructions";
 /// A hundredth of this is how far a count may be from the documented one.
@@ -202,7 +155,7 @@ const TOLERANCE: u64 = 2;
     ignore = "counts are of a release build for x86-64: cargo test --profile symbols --test instructions"
 )]
 fn the_usual_message_takes_as_many_instructions_as_the_documentation_says() {
-    let counted = CASES.map(|case| (case, instructions(case)));
+    let counted = CASES.map(|case| (case, instructions("only_this_is_counted", case)));
     let documented = table(PAGE, HEADING);
     let is_documented = |(case, count): &(&str, u64)| {
         let row = documented.iter().find(|cells| cells[0] == *case);
