@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::core::clock::Moment;
+use crate::core::config::settings::ReplaySettings;
 use crate::core::redis::question::Question;
 use crate::core::redis::reply::{Failure, Reply};
 use crate::core::redis::shared::SharedRedis;
@@ -104,47 +105,11 @@ impl Asking {
                     around,
                 };
                 let mut underway = underway;
-                let refusal: Refusal = match (limit, answer, &claiming.pending) {
-                    (None, Ok(Reply::Passed), None) => return underway.accept(nonce, None),
-                    (
-                        None,
-                        Ok(Reply::Claimed {
-                            evicted,
-                            evicted_age,
-                        }),
-                        Some(pending),
-                    ) => {
-                        let change = &mut underway.facts.change;
-                        change.evicted = change.evicted.saturating_add(evicted);
-                        if evicted > 0 {
-                            change.evicted_age = evicted_age;
-                        }
-                        return underway.accept(nonce, Some(pending.claim));
-                    }
-                    (Some(limit), ..) => {
-                        claiming.take_back(&mut underway.facts.change);
-                        limit
-                    }
-                    (None, Ok(Reply::Kept { .. } | Reply::Pending), Some(_)) => {
-                        claiming.repeated(answer, &mut underway.facts.change);
-                        settings
-                            .replay
-                            .as_ref()
-                            .map_or(Reason::Duplicate.into(), duplicate)
-                    }
-                    (None, Ok(Reply::Full), Some(_)) => {
-                        claiming.take_back(&mut underway.facts.change);
-                        Reason::StoreFull.into()
-                    }
-                    _ => match claiming.without_redis(answer, &due, &mut underway.facts.change) {
-                        Ok(claim) => {
-                            underway.facts.decided_here = true;
-                            return underway.accept(nonce, claim);
-                        }
-                        Err(refusal) => refusal,
-                    },
-                };
-                underway.refuse_counted_by(of_refusal, refusal.into(), around)
+                let replay = settings.replay.as_ref();
+                match claiming.outcome(limit, answer, &due, replay, &mut underway.facts) {
+                    Ok(claim) => underway.accept(nonce, claim),
+                    Err(refusal) => underway.refuse_counted_by(of_refusal, refusal.into(), around),
+                }
             }
         }
     }
@@ -204,6 +169,52 @@ struct Claiming<'a, S> {
 }
 
 impl<S: SharedStore> Claiming<'_, S> {
+    /// Whether the request is accepted, and with which claim.
+    fn outcome(
+        &self,
+        limit: Option<Refusal>,
+        answer: Result<Reply, Failure>,
+        due: &[Due],
+        replay: Option<&ReplaySettings>,
+        facts: &mut Facts,
+    ) -> Result<Option<Claim>, Refusal> {
+        let change = &mut facts.change;
+        if let Some(limit) = limit {
+            self.take_back(change);
+            return Err(limit);
+        }
+        match (answer, &self.pending) {
+            (Ok(Reply::Passed), None) => Ok(None),
+            (
+                Ok(Reply::Claimed {
+                    evicted,
+                    evicted_age,
+                }),
+                Some(pending),
+            ) => {
+                change.evicted = change.evicted.saturating_add(evicted);
+                if evicted > 0 {
+                    change.evicted_age = evicted_age;
+                }
+                Ok(Some(pending.claim))
+            }
+            (Ok(Reply::Kept { .. } | Reply::Pending), Some(_)) => {
+                self.repeated(answer, change);
+                Err(replay.map_or(Reason::Duplicate.into(), duplicate))
+            }
+            (Ok(Reply::Full), Some(_)) => {
+                self.take_back(change);
+                Err(Reason::StoreFull.into())
+            }
+            // No answer, or none that fits the question.
+            _ => {
+                let claim = self.without_redis(answer, due, change)?;
+                facts.decided_here = true;
+                Ok(claim)
+            }
+        }
+    }
+
     /// The claim and its table, if it stands in this Envoy's shared data.
     fn here(&self) -> Option<(&NonceTable, &Claim)> {
         let pending = self.pending.as_ref()?;
