@@ -2,7 +2,7 @@
 //!
 //! Redis is reached over HTTP, so a question is sent at one step of a request and its
 //! answer comes at another. This module makes the questions and understands the
-//! answers; who sends them is [`crate::envoy`], and what follows from an answer is in
+//! answers; who sends them is `envoy`, and what follows from an answer is in
 //! [`crate::core::request`].
 //!
 //! - [`script`]: what runs in Redis, atomically: a request's decision, and its settlement

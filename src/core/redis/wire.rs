@@ -1,6 +1,6 @@
 //! How a command and its answer look over HTTP.
 //!
-//! A third service is one more file with these two functions, a line in [`Api::wire`]
+//! A third service is one more file with these two functions, a line in `Api::wire`
 //! and a word in the configuration (`store.api`).
 
 mod upstash;

@@ -1,7 +1,7 @@
 //! A request on its way through the checks.
 //!
 //! - [`state`]: **the path of a request**, in the order of the checks: start reading there
-//! - [`underway`]: how a request goes on from step to step, or ends
+//! - `underway`: how a request goes on from step to step, or ends
 //! - [`asking`]: what follows from an answer of Redis
 //! - [`filter`]: settings and tables, which every request works with
 //! - [`headers`]: the request's headers
