@@ -39,14 +39,10 @@ async fn assert_passes_once(replicas: &Replicas, request: &Request, first: usize
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    let arrived = |body: &[u8]| {
-        let all = replicas
-            .envoys
-            .iter()
-            .flat_map(|envoy| envoy.tap.requests_since(0));
-        all.filter(|received| received.body == body).count()
-    };
-    assert_eq!(arrived(&request.body), 1);
+    // Other requests are on their way meanwhile.
+    let envoys = replicas.envoys.iter();
+    let arrived = envoys.map(|envoy| envoy.tap.whole_with_body(&request.body));
+    assert_eq!(arrived.sum::<usize>(), 1);
 }
 
 #[test]

@@ -125,6 +125,17 @@ impl Tap {
             .sum()
     }
 
+    /// How many requests with this body have arrived whole, while others still may be arriving.
+    #[allow(dead_code)] // Not all tests that have a tap look while there is traffic.
+    pub(crate) fn whole_with_body(&self, body: &[u8]) -> usize {
+        let state = self.state();
+        let whole = state.records.iter().filter(|record| record.complete);
+        let received = whole.filter_map(|record| wire::request(&record.bytes));
+        received
+            .filter(|(received, ..)| received.body == body)
+            .count()
+    }
+
     /// Every request since number `first`; one that is not whole is an error of the test, or of Envoy.
     pub(crate) fn requests_since(&self, first: usize) -> Vec<Received> {
         let whole = |record: &Record| {
