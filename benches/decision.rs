@@ -20,7 +20,7 @@ use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, 
 use bodies::{COUNTS, SIZES, of_parameters, of_size};
 use deciding::{NOW, Request, decide, filter};
 use message::{TOKEN, message};
-use side_by_side::{Run, alternate, print_row};
+use side_by_side::{Run, alternate, criterion, print_row};
 
 #[path = "common/bodies.rs"]
 mod bodies;
@@ -300,11 +300,7 @@ fn print_ratios() {
 }
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(700))
-        .configure_from_args();
+    let mut criterion = criterion();
     measure(&mut criterion);
     criterion.final_summary();
     print_ratios();

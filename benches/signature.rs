@@ -6,7 +6,6 @@
 //! asserted before anything is timed, and the ratio is printed at the end.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +19,7 @@ use twilio_webhook_filter::core::signature::verify::{Signed, verify};
 
 use bodies::{COUNTS, SIZES, of_parameters, of_size};
 use message::{PATH, TOKEN, URL, message, straightforward};
-use side_by_side::{Run, alternate, print_row, repeat};
+use side_by_side::{Run, alternate, criterion, print_row, repeat};
 
 #[path = "common/bodies.rs"]
 mod bodies;
@@ -231,11 +230,7 @@ fn print_ratios() {
 }
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(700))
-        .configure_from_args();
+    let mut criterion = criterion();
     webhook_form(&mut criterion);
     by_size(&mut criterion);
     by_keys(&mut criterion);

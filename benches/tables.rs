@@ -14,7 +14,7 @@ use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
 use twilio_webhook_filter::core::table::memory::MemoryStore;
 use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
 
-use side_by_side::{Run, alternate, print_row};
+use side_by_side::{Run, alternate, criterion, print_row};
 
 #[allow(dead_code)] // Other benchmarks need more of it.
 #[path = "common/side_by_side.rs"]
@@ -203,11 +203,7 @@ fn by_fill(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(700))
-        .configure_from_args();
+    let mut criterion = criterion();
     by_fill(&mut criterion);
     criterion.final_summary();
     print_ratios();

@@ -4,6 +4,17 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use criterion::Criterion;
+
+/// Short: the default run of all benchmarks together is to take two minutes.
+pub(crate) fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(700))
+        .configure_from_args()
+}
+
 /// Something that does its work once and says how long that took.
 pub(crate) type Run<'a> = Box<dyn FnMut() -> Duration + 'a>;
 

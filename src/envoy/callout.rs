@@ -142,10 +142,8 @@ fn read(redis: &SharedRedis, body_size: usize) -> Result<Reply, Failure> {
             Failure::Status(status)
         });
     }
-    let body = match body_size {
-        0 => Vec::new(),
-        size => host::buffer(Buffer::CallResponseBody, size).map_err(|_| Failure::Malformed)?,
-    };
+    let body = host::whole_buffer(Buffer::CallResponseBody, body_size);
+    let body = body.map_err(|_| Failure::Malformed)?;
     redis.read(status, &body)
 }
 

@@ -193,6 +193,9 @@ pub(super) fn buffer(kind: Buffer, most: usize) -> Result<Vec<u8>, HostError> {
 /// # Errors
 /// Also if there is less of it.
 pub(super) fn whole_buffer(kind: Buffer, size: usize) -> Result<Vec<u8>, HostError> {
+    if size == 0 {
+        return Ok(Vec::new());
+    }
     let bytes = buffer(kind, size)?;
     if bytes.len() == size {
         Ok(bytes)

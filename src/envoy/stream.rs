@@ -2,7 +2,7 @@
 //!
 //! Where the body ends is awkward: with the headers, with the last data, with an
 //! extra empty piece of data, or with the trailers, in which case no data call says
-//! so (coraza-proxy-wasm#289, #306). Every one of these leads to [`Stream::complete`].
+//! so (coraza-proxy-wasm#289, #306). Every one of these leads to [`Held::complete`].
 //! Headers are held all the while, which needs `allow_on_headers_stop_iteration`.
 //!
 //! Where Redis is asked, its answer comes in a callback of its own, and the request is
@@ -207,10 +207,7 @@ impl Stream {
 
     /// All that has come of the body.
     fn body(&self) -> Result<Vec<u8>, HostError> {
-        match self.body_size {
-            0 => Ok(Vec::new()),
-            size => host::whole_buffer(Buffer::RequestBody, size),
-        }
+        host::whole_buffer(Buffer::RequestBody, self.body_size)
     }
 
     /// Redis has answered, or the time for it is over.
@@ -384,8 +381,11 @@ impl Stream {
     }
 
     /// What of an answer arrives while its headers are held is held, too.
-    fn is_releasing(&self) -> bool {
-        matches!(self.stage, Stage::Releasing(..))
+    fn pass_answer(&self) -> Action {
+        match self.stage {
+            Stage::Releasing(..) => Action::Pause,
+            _ => Action::Continue,
+        }
     }
 }
 
@@ -458,31 +458,20 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         #[cfg(feature = "trap")]
         trap(Map::Response);
-        if self.is_releasing() {
-            return Action::Pause;
-        }
         if let Some(settlement) = self.take_settlement()
             && let Some(worker) = self.worker.clone()
         {
             return self.settle(&worker, settlement, settlement::upstreams_answer());
         }
-        Action::Continue
+        self.pass_answer()
     }
 
     fn on_http_response_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
-        if self.is_releasing() {
-            Action::Pause
-        } else {
-            Action::Continue
-        }
+        self.pass_answer()
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if self.is_releasing() {
-            Action::Pause
-        } else {
-            Action::Continue
-        }
+        self.pass_answer()
     }
 
     /// The end of a request that never got an answer: its sender has left.

@@ -18,10 +18,15 @@ use crate::core::signature::key::Nonce;
 use crate::core::table::nonces::{Change, Claim, NonceTable};
 use crate::core::table::store::SharedStore;
 
-/// A request that waits for Redis.
+/// A request that waits for Redis, which has to be asked.
 pub struct Asking {
-    pub(super) underway: Underway,
+    pub(super) waiting: Waiting,
     pub(super) question: Question,
+}
+
+/// A request that waits for an answer of Redis.
+pub(super) struct Waiting {
+    pub(super) underway: Underway,
     /// The limits that are asked for, in that order.
     pub(super) due: Vec<Due>,
     pub(super) then: Then,
@@ -50,6 +55,16 @@ pub(super) struct PendingClaim {
     pub(super) here: Result<(), Reason>,
 }
 
+impl Then {
+    /// The claim that Redis is asked for.
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        match self {
+            Then::Claimed { pending, .. } => pending.as_ref().map(|pending| &pending.claim),
+            Then::Headers(_) | Then::Refused(_) => None,
+        }
+    }
+}
+
 impl Asking {
     /// What Redis is asked.
     pub fn question(&self) -> &Question {
@@ -62,11 +77,26 @@ impl Asking {
         answer: Result<Reply, Failure>,
         around: Surroundings<'_, S>,
     ) -> Next {
-        let Asking {
+        self.waiting.answered(answer, around)
+    }
+
+    /// The sender has left, and nobody waits for the answer any more. Answers what its
+    /// claim has changed in the table, all in all.
+    pub fn abandon<S: SharedStore>(self, around: Surroundings<'_, S>) -> Change {
+        self.waiting.abandon(around)
+    }
+}
+
+impl Waiting {
+    pub(super) fn answered<S: SharedStore>(
+        self,
+        answer: Result<Reply, Failure>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        let Waiting {
             underway,
             due,
             then,
-            ..
         } = self;
         let filter = Rc::clone(&underway.filter);
         let (Some(redis), Ok((settings, tables))) =
@@ -114,9 +144,7 @@ impl Asking {
         }
     }
 
-    /// The sender has left, and nobody waits for the answer any more. Answers what its
-    /// claim has changed in the table, all in all.
-    pub fn abandon<S: SharedStore>(self, around: Surroundings<'_, S>) -> Change {
+    fn abandon<S: SharedStore>(self, around: Surroundings<'_, S>) -> Change {
         let Underway {
             filter,
             webhook,

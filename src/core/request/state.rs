@@ -26,7 +26,6 @@ use crate::core::config::settings::{
 };
 use crate::core::diagnosis::Suspect;
 use crate::core::freshness::age;
-use crate::core::redis::shared::SharedRedis;
 use crate::core::refusal::Reason;
 pub use crate::core::request::asking::Asking;
 use crate::core::request::asking::{PendingClaim, Then};
@@ -127,11 +126,10 @@ impl Filter {
             authenticated: None,
         };
         let due = tables.rules.due(Stage::Headers, subject, self.hash_key);
-        if let Some(redis) = &self.redis {
+        if self.redis.is_some() {
             let due: Vec<_> = due.collect();
             if !due.is_empty() {
-                let question = redis.decide(&tables.rules, &due, None, around.now);
-                return underway.ask(question, due, Then::Headers(check()), around);
+                return underway.ask(due, Then::Headers(check()), around);
             }
         } else if let Err(refusal) = tables.rules.admit(due, around.store, around.now) {
             return underway.refuse(refusal.into(), None, around);
@@ -387,8 +385,8 @@ impl<'a> Authentic<'a> {
         signed_until: Option<Moment>,
         around: Surroundings<'_, S>,
     ) -> Next {
-        if let Some(redis) = &self.filter.redis {
-            return self.claim_in_redis(redis, underway, claim_id, signed_until, around);
+        if self.filter.redis.is_some() {
+            return self.claim_in_redis(underway, claim_id, signed_until, around);
         }
         match self.claim_here(&underway, claim_id, signed_until, around) {
             Ok((claim, change)) => {
@@ -443,7 +441,6 @@ impl<'a> Authentic<'a> {
     /// in front: what it knows to be a repeat is not asked for.
     fn claim_in_redis<S: SharedStore>(
         &self,
-        redis: &SharedRedis,
         mut underway: Underway,
         claim_id: u64,
         signed_until: Option<Moment>,
@@ -453,7 +450,6 @@ impl<'a> Authentic<'a> {
         let rules = &self.tables.rules;
         let due: Vec<Due> = self.due_late(&underway).collect();
         let mut pending = None;
-        let mut asked = None;
         if let (Some(nonces), Some(replay)) = (&self.tables.nonces, &self.settings.replay) {
             let claim = nonces.prepare(self.nonce, claim_id, signed_until, now);
             let here = match nonces.enter(store, claim, now) {
@@ -470,9 +466,8 @@ impl<'a> Authentic<'a> {
                 Ok(Claimed::Damaged) | Err(_) => Err(Reason::StoreUnavailable),
             };
             pending = Some(PendingClaim { claim, here });
-            asked = Some((claim, nonces.rules()));
         }
-        if due.is_empty() && asked.is_none() {
+        if due.is_empty() && pending.is_none() {
             return underway.accept(self.nonce, None);
         }
         let refusals = Refusal::from(Reason::Duplicate);
@@ -480,14 +475,12 @@ impl<'a> Authentic<'a> {
         let of_refusal = rules
             .due_for(&refusals, subject, self.filter.hash_key)
             .collect();
-        let asked = asked.as_ref().map(|(claim, rules)| (claim, *rules));
-        let question = redis.decide(rules, &due, asked, now);
         let then = Then::Claimed {
             nonce: self.nonce,
             pending,
             of_refusal,
         };
-        underway.ask(question, due, then, around)
+        underway.ask(due, then, around)
     }
 
     fn subject<'s>(&'s self, underway: &'s Underway) -> Subject<'s> {

@@ -4,16 +4,15 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::core::diagnosis::Suspect;
-use crate::core::redis::question::Question;
 use crate::core::redis::reply::Failure;
 use crate::core::refusal::Reason;
-use crate::core::request::asking::{Asking, Then};
+use crate::core::request::asking::{Asking, Then, Waiting};
 use crate::core::request::filter::{Filter, Surroundings};
 use crate::core::request::rules::{Authenticated, Due, Subject};
 use crate::core::request::state::Next;
 use crate::core::request::verdict::{Accepted, Facts, Outcome, Refusal, Verdict};
 use crate::core::signature::key::Nonce;
-use crate::core::table::nonces::Claim;
+use crate::core::table::nonces::{Claim, NonceTable};
 use crate::core::table::store::SharedStore;
 
 /// A request to a webhook, between two steps.
@@ -91,13 +90,10 @@ impl Underway {
         refused: Refused,
         around: Surroundings<'_, S>,
     ) -> Next {
-        let filter = Rc::clone(&self.filter);
-        match (&filter.redis, filter.webhook(self.webhook)) {
-            (Some(redis), Ok((_, tables))) if refused.refusal.is_counted() && !due.is_empty() => {
-                let question = redis.decide(&tables.rules, &due, None, around.now);
-                self.ask(question, due, Then::Refused(refused), around)
-            }
-            _ => self.end(refused),
+        if refused.refusal.is_counted() && !due.is_empty() {
+            self.ask(due, Then::Refused(refused), around)
+        } else {
+            self.end(refused)
         }
     }
 
@@ -110,34 +106,32 @@ impl Underway {
         })
     }
 
-    /// Redis has to say how it goes on, unless that is known already.
+    /// Redis has to say how it goes on, unless that is known already: then no question is made.
     pub(super) fn ask<S: SharedStore>(
         self,
-        question: Question,
         due: Vec<Due>,
         then: Then,
         around: Surroundings<'_, S>,
     ) -> Next {
         let filter = Rc::clone(&self.filter);
-        let known = match (&filter.redis, filter.webhook(self.webhook)) {
-            (Some(redis), Ok((_, tables))) => {
-                match redis.known_limited(&tables.rules, &due, around.now) {
-                    Some(limited) => Some(Ok(limited)),
-                    None if redis.circuit.allows(around.now) => None,
-                    None => Some(Err(Failure::CircuitOpen)),
-                }
-            }
-            _ => Some(Err(Failure::NotSent)),
+        let (Some(redis), Ok((_, tables))) = (&filter.redis, filter.webhook(self.webhook)) else {
+            return self.end(Refused::from(Reason::Internal));
         };
-        let asking = Asking {
+        let waiting = Waiting {
             underway: self,
-            question,
             due,
             then,
         };
-        match known {
-            Some(answer) => asking.answered(answer, around),
-            None => Next::Asking(Box::new(asking)),
+        let rules = &tables.rules;
+        if let Some(limited) = redis.known_limited(rules, &waiting.due, around.now) {
+            return waiting.answered(Ok(limited), around);
         }
+        if !redis.circuit.allows(around.now) {
+            return waiting.answered(Err(Failure::CircuitOpen), around);
+        }
+        let nonces = tables.nonces.as_ref().map(NonceTable::rules);
+        let claim = waiting.then.claim().zip(nonces);
+        let question = redis.decide(rules, &waiting.due, claim, around.now);
+        Next::Asking(Box::new(Asking { waiting, question }))
     }
 }

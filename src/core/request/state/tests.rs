@@ -3,6 +3,7 @@ use crate::core::clock::Span;
 use crate::core::config::load::load;
 use crate::core::redis::question::Question;
 use crate::core::redis::reply::{Failure, Reply};
+use crate::core::redis::shared::SharedRedis;
 use crate::core::request::answer::Answer;
 use crate::core::request::rules::HashKey;
 use crate::core::request::verdict::Accepted;
