@@ -1,6 +1,7 @@
 //! A request on its way through the checks.
 //!
 //! - [`state`]: **the path of a request**, in the order of the checks: start reading there
+//! - `authentic`: what follows once the signature is right
 //! - `underway`: how a request goes on from step to step, or ends
 //! - [`asking`]: what follows from an answer of Redis
 //! - [`filter`]: settings and tables, which every request works with
@@ -13,6 +14,7 @@
 
 pub mod answer;
 pub mod asking;
+mod authentic;
 pub mod client;
 pub mod filter;
 pub mod headers;

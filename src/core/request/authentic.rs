@@ -1,0 +1,249 @@
+//! A request whose signature is right: checks 8 to 11.
+
+use crate::core::clock::Moment;
+use crate::core::config::settings::{
+    OnDuplicate, ReplaySettings, TimestampSettings, WebhookSettings,
+};
+use crate::core::freshness::age;
+use crate::core::refusal::Reason;
+use crate::core::request::asking::{PendingClaim, Then};
+use crate::core::request::filter::{Filter, Surroundings, Tables};
+use crate::core::request::rules::{Authenticated, Due, Stage, Subject, unavailable};
+use crate::core::request::sid::Sid;
+use crate::core::request::state::Next;
+use crate::core::request::underway::{Refused, Underway};
+use crate::core::request::verdict::Refusal;
+use crate::core::signature::form::Form;
+use crate::core::signature::key::Nonce;
+use crate::core::signature::verify::{ACCOUNT_PARAMETER, Verified};
+use crate::core::table::nonces::{Change, Claim, Claimed};
+use crate::core::table::store::SharedStore;
+
+/// A request whose signature is right.
+pub(super) struct Authentic<'a> {
+    pub(super) filter: &'a Filter,
+    pub(super) settings: &'a WebhookSettings,
+    pub(super) tables: &'a Tables,
+    pub(super) form: Option<&'a Form>,
+    pub(super) query: &'a Form,
+    pub(super) verified: &'a Verified<'a>,
+    pub(super) nonce: Nonce,
+}
+
+impl<'a> Authentic<'a> {
+    /// Checks 8 to 11.
+    pub(super) fn decide<S: SharedStore>(
+        &self,
+        mut underway: Underway,
+        claim_id: u64,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        let authenticated = self.for_rules();
+        underway.facts.account = Sid::new(authenticated.account);
+        match self.check(around.now) {
+            Ok(signed_until) => self.claim(underway, claim_id, signed_until, around),
+            Err(reason) => {
+                let refused = Refused {
+                    hint: self.hint(reason, around.now).map(Into::into),
+                    ..Refused::from(reason)
+                };
+                underway.refuse(refused, Some(authenticated), around)
+            }
+        }
+    }
+
+    /// Checks 8 and 9. Answers until when its timestamp is fresh, if it has one.
+    fn check(&self, now: Moment) -> Result<Option<Moment>, Reason> {
+        // 8: whoever signs for one account does not speak for another.
+        if let Some(account) = &self.verified.key.account {
+            let mut named = self.values(ACCOUNT_PARAMETER);
+            if named.any(|named| named != account.as_bytes()) {
+                return Err(Reason::AccountMismatch);
+            }
+        }
+        // 9: every signed timestamp is recent.
+        self.check_timestamps(&self.settings.timestamp, now)
+    }
+
+    /// Checks 10 and 11.
+    fn claim<S: SharedStore>(
+        &self,
+        mut underway: Underway,
+        claim_id: u64,
+        signed_until: Option<Moment>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        if self.filter.redis.is_some() {
+            return self.claim_in_redis(underway, claim_id, signed_until, around);
+        }
+        match self.claim_here(&underway, claim_id, signed_until, around) {
+            Ok((claim, change)) => {
+                underway.facts.change = change;
+                underway.accept(self.nonce, claim)
+            }
+            Err(refusal) => underway.refuse(refusal.into(), Some(self.for_rules()), around),
+        }
+    }
+
+    /// Checks 10 and 11 in this Envoy's shared data.
+    fn claim_here<S: SharedStore>(
+        &self,
+        underway: &Underway,
+        claim_id: u64,
+        signed_until: Option<Moment>,
+        around: Surroundings<'_, S>,
+    ) -> Result<(Option<Claim>, Change), Refusal> {
+        let Surroundings { store, now } = around;
+        let replay = self
+            .tables
+            .nonces
+            .as_ref()
+            .zip(self.settings.replay.as_ref());
+
+        // 10: limits that count what Twilio signed. A known repeat is not counted:
+        // whoever replays a request must not use up the limit of its account.
+        let rules = &self.tables.rules;
+        if rules.act_at(Stage::Authenticated) {
+            if let Some((nonces, replay)) = replay
+                && nonces.knows(store, self.nonce, now).map_err(unavailable)?
+            {
+                return Err(duplicate(replay));
+            }
+            rules.admit(self.due_late(underway), store, now)?;
+        }
+
+        // 11: never accepted before, and nobody else is accepting it just now.
+        let Some((nonces, replay)) = replay else {
+            return Ok((None, Change::default()));
+        };
+        let claimed = nonces.claim(store, self.nonce, claim_id, signed_until, now);
+        match claimed.map_err(unavailable)? {
+            Claimed::Yes(claim, change) => Ok((Some(claim), change)),
+            Claimed::Duplicate => Err(duplicate(replay)),
+            Claimed::Full => Err(Reason::StoreFull.into()),
+            Claimed::Damaged => Err(Reason::StoreUnavailable.into()),
+        }
+    }
+
+    /// Checks 10 and 11 in Redis, both in one question. The table in shared data stands
+    /// in front: what it knows to be a repeat is not asked for.
+    fn claim_in_redis<S: SharedStore>(
+        &self,
+        mut underway: Underway,
+        claim_id: u64,
+        signed_until: Option<Moment>,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        let Surroundings { store, now } = around;
+        let rules = &self.tables.rules;
+        let due: Vec<Due> = self.due_late(&underway).collect();
+        let mut pending = None;
+        if let (Some(nonces), Some(replay)) = (&self.tables.nonces, &self.settings.replay) {
+            let claim = nonces.prepare(self.nonce, claim_id, signed_until, now);
+            let here = match nonces.enter(store, claim, now) {
+                Ok(Claimed::Duplicate) => {
+                    let refused = duplicate(replay).into();
+                    return underway.refuse(refused, Some(self.for_rules()), around);
+                }
+                Ok(Claimed::Yes(_, change)) => {
+                    underway.facts.change = change;
+                    Ok(())
+                }
+                // What this Envoy has no room for, Redis may have.
+                Ok(Claimed::Full) => Err(Reason::StoreFull),
+                Ok(Claimed::Damaged) | Err(_) => Err(Reason::StoreUnavailable),
+            };
+            pending = Some(PendingClaim { claim, here });
+        }
+        if due.is_empty() && pending.is_none() {
+            return underway.accept(self.nonce, None);
+        }
+        let refusals = Refusal::from(Reason::Duplicate);
+        let subject = self.subject(&underway);
+        let of_refusal = rules
+            .due_for(&refusals, subject, self.filter.hash_key)
+            .collect();
+        let then = Then::Claimed {
+            nonce: self.nonce,
+            pending,
+            of_refusal,
+        };
+        underway.ask(due, then, around)
+    }
+
+    fn subject<'s>(&'s self, underway: &'s Underway) -> Subject<'s> {
+        Subject {
+            client: &underway.facts.client,
+            webhook: underway.webhook,
+            authenticated: Some(self.for_rules()),
+        }
+    }
+
+    fn due_late<'s>(&'s self, underway: &'s Underway) -> impl Iterator<Item = Due> + Clone + 's {
+        let subject = self.subject(underway);
+        let rules = &self.tables.rules;
+        rules.due(Stage::Authenticated, subject, self.filter.hash_key)
+    }
+
+    /// Until when the youngest of the timestamps is fresh; `None` if there is none.
+    fn check_timestamps(
+        &self,
+        settings: &TimestampSettings,
+        now: Moment,
+    ) -> Result<Option<Moment>, Reason> {
+        let mut until = None;
+        for name in &settings.params {
+            for value in self.values(name.as_bytes()) {
+                let moment = settings.freshness.check(value, now)?;
+                until = until.max(Some(moment.after(settings.freshness.max_age)));
+            }
+        }
+        if until.is_some() {
+            self.filter.lateness.fresh();
+        }
+        if until.is_none() && settings.required {
+            return Err(Reason::MissingTimestamp);
+        }
+        Ok(until)
+    }
+
+    /// What a refused request tells an operator, its signature being right.
+    fn hint(&self, reason: Reason, now: Moment) -> Option<String> {
+        if reason != Reason::StaleTimestamp {
+            return None;
+        }
+        let mut oldest = None;
+        for name in &self.settings.timestamp.params {
+            for value in self.values(name.as_bytes()) {
+                oldest = oldest.max(age(value, now));
+            }
+        }
+        Some(self.filter.lateness.stale(oldest?))
+    }
+
+    fn for_rules(&self) -> Authenticated<'a> {
+        let account = match &self.verified.key.account {
+            Some(account) => account.as_bytes(),
+            None => self.values(ACCOUNT_PARAMETER).next().unwrap_or_default(),
+        };
+        Authenticated {
+            account,
+            form: self.form,
+            query: self.query,
+        }
+    }
+
+    /// The values of a parameter, in the form and in the query that was signed.
+    fn values(&self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let form = self.form.into_iter();
+        form.flat_map(move |form| form.values(name))
+            .chain(self.query.values(name))
+    }
+}
+
+pub(super) fn duplicate(replay: &ReplaySettings) -> Refusal {
+    Refusal {
+        acknowledge: replay.on_duplicate == OnDuplicate::Acknowledge,
+        ..Refusal::from(Reason::Duplicate)
+    }
+}
