@@ -10,6 +10,8 @@ pub enum Reason {
     UnknownWebhook,
     /// The webhook exists, and does not take this method.
     MethodNotAllowed,
+    /// Path and query together are longer than `max_target_bytes`.
+    TargetTooLong,
     /// A rate limit is used up.
     RateLimited,
     /// The configuration holds no key at all, so nothing can be verified.
@@ -50,9 +52,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::UnknownWebhook,
         Reason::MethodNotAllowed,
+        Reason::TargetTooLong,
         Reason::RateLimited,
         Reason::NotConfigured,
         Reason::MissingSignature,
@@ -85,6 +88,7 @@ impl Reason {
                 405,
                 "This webhook does not take this method.",
             ),
+            Reason::TargetTooLong => ("target_too_long", 414, "The path and query are too long."),
             Reason::RateLimited => (
                 "rate_limited",
                 429,
@@ -188,6 +192,7 @@ impl Reason {
             self,
             Reason::UnknownWebhook
                 | Reason::MethodNotAllowed
+                | Reason::TargetTooLong
                 | Reason::RateLimited
                 | Reason::NotConfigured
                 | Reason::StoreUnavailable

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::core::clock::Span;
 use crate::core::config::reader::{Environment, Node, Object, Problems};
 use crate::core::config::settings::{
-    Count, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, Settings,
-    StoreSettings, TimestampSettings, defaults,
+    Count, FormReading, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings,
+    Settings, StoreSettings, TimestampSettings, defaults,
 };
 use crate::core::freshness::Freshness;
 use crate::core::signature::url::PublicUrl;
@@ -37,6 +37,8 @@ const MOST_COUNTED: u64 = 1_048_576;
 /// The body is copied into the VM's memory whole.
 const MOST_BODY_BYTES: u64 = 16_777_216;
 const MOST_LOG_LINES: u64 = 100_000;
+const MOST_TARGET_BYTES: u64 = 1_048_576;
+const MOST_PARAMETERS: u64 = 100_000;
 
 /// Reads a configuration. An empty one is `{}`: all of it comes from the environment.
 ///
@@ -91,6 +93,8 @@ struct Globals {
     /// What a webhook's own `replay` object starts from, also where the global one is off.
     replay_basis: ReplaySettings,
     rate_limits: Vec<RuleSettings>,
+    form: FormReading,
+    max_parameters: usize,
 }
 
 impl Loader<'_> {
@@ -103,6 +107,9 @@ impl Loader<'_> {
             "public_base_url",
             "exempt_paths",
             "max_body_bytes",
+            "max_target_bytes",
+            "form",
+            "max_parameters",
             "trust_original_path",
             "timestamp",
             "replay",
@@ -118,6 +125,7 @@ impl Loader<'_> {
         let webhooks = self.webhooks(&root, &globals);
         let exempt_paths = self.exempt_paths(&root, &webhooks);
         let max_body_bytes = number(&root, "max_body_bytes", 1, MOST_BODY_BYTES);
+        let max_target_bytes = number(&root, "max_target_bytes", 1, MOST_TARGET_BYTES);
         let rate_limit_capacity = number(&root, "rate_limit_capacity", 1, MOST_COUNTED);
         let trust_original_path = flag(&root, "trust_original_path");
         let store = self.store(&root);
@@ -128,10 +136,12 @@ impl Loader<'_> {
             webhooks,
             exempt_paths,
             max_body_bytes: max_body_bytes.unwrap_or(defaults::MAX_BODY_BYTES),
+            max_target_bytes: max_target_bytes.unwrap_or(defaults::MAX_TARGET_BYTES),
             trust_original_path,
             rate_limit_capacity: rate_limit_capacity.unwrap_or(defaults::RATE_LIMIT_CAPACITY),
             store: store.unwrap_or(StoreSettings::SharedData),
             log,
+            warnings: Vec::new(),
         })
     }
 
@@ -201,6 +211,7 @@ impl Loader<'_> {
                 on_full: OnFull::Reject,
             },
             on_duplicate: OnDuplicate::Reject,
+            handshakes: false,
         };
         let replay = self.replay(root.field("replay"), Some(&basis), &basis);
         let rate_limits = match root.field("rate_limits") {
@@ -221,6 +232,8 @@ impl Loader<'_> {
             replay_basis: replay.clone().unwrap_or(basis),
             replay,
             rate_limits,
+            form: form_reading(root).unwrap_or(FormReading::Strict),
+            max_parameters: max_parameters(root).unwrap_or(defaults::MAX_PARAMETERS),
         }
     }
 
@@ -236,6 +249,20 @@ impl Loader<'_> {
             max_per_second: lines.unwrap_or(defaults::LOG_MAX_PER_SECOND),
         }
     }
+}
+
+/// The field `form` of a webhook or of all.
+fn form_reading(object: &Object<'_>) -> Option<FormReading> {
+    let words = [
+        ("strict", FormReading::Strict),
+        ("lenient", FormReading::Lenient),
+    ];
+    object.field("form")?.one_of(&words)
+}
+
+/// The field `max_parameters` of a webhook or of all.
+fn max_parameters(object: &Object<'_>) -> Option<usize> {
+    number(object, "max_parameters", 1, MOST_PARAMETERS)
 }
 
 fn number<T: TryFrom<u64>>(object: &Object<'_>, name: &str, least: u64, most: u64) -> Option<T> {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub exempt_paths: Vec<PathPattern>,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
+    /// The longest path and query, in bytes.
+    pub max_target_bytes: usize,
     /// Whether `x-envoy-original-path` is signed instead of the path.
     pub trust_original_path: bool,
     /// How many keys each rate limit remembers.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// What is valid and most likely a mistake all the same: one sentence each, beginning with the field's path.
+    pub warnings: Vec<String>,
 }
 
 /// Where nonces and counters live.
@@ -92,12 +96,25 @@ pub struct WebhookSettings {
     pub public_url: PublicUrl,
     /// Which methods it takes, in upper case.
     pub methods: Vec<String>,
+    /// Which spellings of a form it takes.
+    pub form: FormReading,
+    /// The most parameters that a form may have, counted as pieces between `&`.
+    pub max_parameters: usize,
     /// How recent a request has to be.
     pub timestamp: TimestampSettings,
     /// How repeats are refused; `None` if they are not.
     pub replay: Option<ReplaySettings>,
     /// Which limits it is under.
     pub rate_limits: Vec<RuleSettings>,
+}
+
+/// Which spellings of a form body are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormReading {
+    /// Only those that every framework reads alike.
+    Strict,
+    /// All of them, as the signature does.
+    Lenient,
 }
 
 /// How recent a request has to be.
@@ -120,6 +137,8 @@ pub struct ReplaySettings {
     pub rules: NonceRules,
     /// How they are answered.
     pub on_duplicate: OnDuplicate,
+    /// Whether WebSocket handshakes claim a nonce, too.
+    pub handshakes: bool,
 }
 
 /// How a repeat is answered.
@@ -212,6 +231,10 @@ pub mod defaults {
 
     /// Bytes.
     pub const MAX_BODY_BYTES: usize = 65_536;
+    /// Bytes.
+    pub const MAX_TARGET_BYTES: usize = 16_384;
+    /// Pieces of a form.
+    pub const MAX_PARAMETERS: usize = 500;
     /// How old a request may be.
     pub const MAX_AGE: Span = Span::seconds(300);
     /// How far ahead.

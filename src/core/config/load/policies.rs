@@ -78,7 +78,14 @@ impl Loader<'_> {
         if !node.is_object() {
             return node.expected("\"off\" or an object");
         }
-        let object = node.object(&["window", "keep", "capacity", "on_full", "on_duplicate"])?;
+        let object = node.object(&[
+            "window",
+            "keep",
+            "capacity",
+            "on_full",
+            "on_duplicate",
+            "handshakes",
+        ])?;
         if let Some(node) = object.field("window") {
             replay.rules.window = node
                 .duration(A_MILLISECOND, A_YEAR)
@@ -103,6 +110,9 @@ impl Loader<'_> {
                 ("acknowledge", OnDuplicate::Acknowledge),
             ];
             replay.on_duplicate = node.one_of(&words).unwrap_or(OnDuplicate::Reject);
+        }
+        if object.field("handshakes").is_some() {
+            replay.handshakes = flag(&object, "handshakes");
         }
         Some(replay)
     }

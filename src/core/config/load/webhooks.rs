@@ -1,7 +1,7 @@
 //! Which paths are webhooks, which are exempt, and which URL each has at Twilio.
 
 use crate::core::config::load::policies::with_longest;
-use crate::core::config::load::{Globals, Loader, variable};
+use crate::core::config::load::{Globals, Loader, form_reading, max_parameters, variable};
 use crate::core::config::reader::{Node, Object, Problems};
 use crate::core::config::settings::WebhookSettings;
 use crate::core::routes::{PathPattern, spell_plainly};
@@ -61,6 +61,8 @@ impl Loader<'_> {
             path,
             public_url: PublicUrl::configured(url),
             methods: default_methods(),
+            form: globals.form,
+            max_parameters: globals.max_parameters,
             timestamp: globals.timestamp.clone(),
             replay: with_longest(&globals.replay, &globals.timestamp),
             rate_limits: globals.rate_limits.clone(),
@@ -78,6 +80,8 @@ impl Loader<'_> {
             "path",
             "url",
             "methods",
+            "form",
+            "max_parameters",
             "timestamp",
             "replay",
             "rate_limits",
@@ -102,6 +106,8 @@ impl Loader<'_> {
             Some(node) => methods(&node),
             None => default_methods(),
         };
+        let form = form_reading(&object);
+        let max_parameters = max_parameters(&object);
         let path = path?;
         if before.iter().any(|earlier| earlier.path == path) {
             self.problems.expected(
@@ -141,6 +147,8 @@ impl Loader<'_> {
             label,
             public_url,
             methods,
+            form: form.unwrap_or(globals.form),
+            max_parameters: max_parameters.unwrap_or(globals.max_parameters),
             replay: with_longest(&replay, &timestamp),
             timestamp,
             rate_limits,
