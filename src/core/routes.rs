@@ -7,6 +7,8 @@ pub struct PathPattern {
     /// The exact path, or the prefix up to and with its last slash.
     text: String,
     is_prefix: bool,
+    /// As the most lenient of upstreams would read it.
+    plain: Vec<u8>,
 }
 
 impl PathPattern {
@@ -28,7 +30,12 @@ impl PathPattern {
         if text.contains('*') {
             return Err("a path with * only as its last segment (/prefix/*)");
         }
-        Ok(PathPattern { text, is_prefix })
+        let plain = spell_plainly(text.as_bytes());
+        Ok(PathPattern {
+            text,
+            is_prefix,
+            plain,
+        })
     }
 
     /// Whether this is `/prefix/*`.
@@ -49,12 +56,59 @@ impl PathPattern {
     /// Whether a path that [`spell_plainly`] has spelled is one that some upstream
     /// could take for a path under this pattern.
     pub fn means(&self, plain: &[u8]) -> bool {
-        let own = spell_plainly(self.text.as_bytes());
+        let own = self.plain.as_slice();
         if self.is_prefix {
-            let below = plain.strip_prefix(own.as_slice());
+            let below = plain.strip_prefix(own);
             below.is_some_and(|rest| own == b"/" || rest.is_empty() || rest.starts_with(b"/"))
         } else {
             plain == own
+        }
+    }
+
+    /// Whether a plainly spelled path begins with this one, whatever follows: frameworks
+    /// take `/webhook.json`, `/webhook/x` or `/webhook%20` for `/webhook`. Every path
+    /// begins with `/`, which says nothing.
+    pub fn begins(&self, plain: &[u8]) -> bool {
+        !self.is_prefix && self.plain != b"/" && plain.starts_with(&self.plain)
+    }
+
+    /// In what a path, which is also plainly spelled, differs from this one, if that is
+    /// little.
+    pub fn difference(&self, path: &[u8], plain: &[u8]) -> Option<&'static str> {
+        let own = self.text.as_bytes();
+        let is_root = self.plain == b"/";
+        if self.is_prefix {
+            return (!is_root && self.means(plain)).then_some("in its spelling");
+        }
+        fn trimmed(path: &[u8]) -> &[u8] {
+            path.strip_suffix(b"/").unwrap_or(path)
+        }
+        if !is_root && trimmed(path) == trimmed(own) {
+            return Some(if own.ends_with(b"/") {
+                "by the slash that is missing at its end"
+            } else {
+                "by a slash at its end"
+            });
+        }
+        if path.eq_ignore_ascii_case(own) {
+            return Some("in capital and small letters");
+        }
+        if plain == self.plain {
+            return Some(
+                "in its spelling (// or /./, escapes, capital letters, a slash at its end)",
+            );
+        }
+        if is_root || plain == b"/" {
+            return None;
+        }
+        if plain.ends_with(&self.plain) {
+            Some("by a prefix that the request has in front of it")
+        } else if self.plain.ends_with(plain) {
+            Some("by a prefix that the request lacks")
+        } else if plain.starts_with(&self.plain) {
+            Some("by what the request has behind it")
+        } else {
+            None
         }
     }
 

@@ -20,6 +20,7 @@ const CAS_MISMATCH: u32 = 8;
 #[derive(Clone, Copy)]
 pub(super) enum Map {
     Request = 0,
+    RequestTrailers = 1,
     Response = 2,
     CallResponse = 6,
 }
@@ -268,10 +269,10 @@ pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostErro
     })
 }
 
-/// Removes a request header, however often it is there.
-pub(super) fn remove_request_header(name: &str) -> Result<(), HostError> {
+/// Removes a header or trailer, however often it is there.
+pub(super) fn remove(map: Map, name: &[u8]) -> Result<(), HostError> {
     // SAFETY: as in `log`.
-    done(unsafe { proxy_remove_header_map_value(Map::Request as u32, name.as_ptr(), name.len()) })
+    done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// A property of the request; the parts of `path` are separated by zero bytes.

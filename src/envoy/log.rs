@@ -16,7 +16,10 @@ use crate::envoy::host::{self, Level};
 pub(super) struct Log {
     settings: LogSettings,
     second: Cell<Moment>,
-    written: Cell<u32>,
+    /// Lines of this second. Those of accepted requests have a budget of their own: a flood
+    /// of forged ones must not hide them.
+    of_accepted: Cell<u32>,
+    of_others: Cell<u32>,
     suppressed: Cell<u64>,
 }
 
@@ -29,11 +32,23 @@ struct Line<'a> {
     message: &'static str,
     request_id: &'a str,
     client_ip: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     webhook: Option<&'a str>,
     account_sid: Option<&'a str>,
     key: Option<&'a str>,
     nonce: Option<&'a str>,
     hint: Option<&'a str>,
+}
+
+/// A line that is about no verdict.
+#[derive(Serialize)]
+struct Note<'a> {
+    event: &'static str,
+    message: &'static str,
+    request_id: &'a str,
 }
 
 /// Says how many lines were left out.
@@ -51,7 +66,8 @@ impl Log {
         Log {
             settings,
             second: Cell::new(Moment(0)),
-            written: Cell::new(0),
+            of_accepted: Cell::new(0),
+            of_others: Cell::new(0),
             suppressed: Cell::new(0),
         }
     }
@@ -75,7 +91,11 @@ impl Log {
         settings: &Settings,
         now: Moment,
     ) {
-        if !self.has_room(now) {
+        let budget = match outcome {
+            Outcome::Accepted(_) => &self.of_accepted,
+            _ => &self.of_others,
+        };
+        if !self.has_room(budget, now) {
             return;
         }
         let webhook = facts.webhook.and_then(|place| settings.webhooks.get(place));
@@ -85,6 +105,7 @@ impl Log {
             Outcome::Refused(refusal) => (Level::Warn, refusal.reason.sentence()),
             _ => (Level::Info, "The request passed every check."),
         };
+        let target = facts.target.as_ref();
         let line = Line {
             event: EVENT,
             verdict: outcome.name(),
@@ -92,6 +113,8 @@ impl Log {
             message,
             request_id,
             client_ip: &facts.client.shown(),
+            method: target.map(|target| target.method.as_str()),
+            path: target.map(|target| target.path.as_str()),
             webhook: webhook.map(|webhook| webhook.label.as_str()),
             account_sid: facts.account.as_ref().map(Sid::as_str),
             key: key.map(|key| key.label.as_str()),
@@ -103,10 +126,28 @@ impl Log {
         }
     }
 
-    fn has_room(&self, now: Moment) -> bool {
+    /// Writes what an operator should know of a request that got no verdict, if this second
+    /// has room for it.
+    pub(super) fn note(&self, message: &'static str, request_id: &str, now: Moment) {
+        if !self.has_room(&self.of_others, now) {
+            return;
+        }
+        let line = Note {
+            event: EVENT,
+            message,
+            request_id,
+        };
+        if let Ok(line) = serde_json::to_string(&line) {
+            host::log(Level::Warn, &line);
+        }
+    }
+
+    /// Whether this second has room for one more line of this budget.
+    fn has_room(&self, budget: &Cell<u32>, now: Moment) -> bool {
         if now.since(self.second.get()) >= Span::seconds(1) || now < self.second.get() {
             self.second.set(now);
-            self.written.set(0);
+            self.of_accepted.set(0);
+            self.of_others.set(0);
             let suppressed = self.suppressed.take();
             let line = Suppressed {
                 event: "twilio_webhook_log",
@@ -118,11 +159,11 @@ impl Log {
                 host::log(Level::Warn, &line);
             }
         }
-        if self.written.get() >= self.settings.max_per_second {
+        if budget.get() >= self.settings.max_per_second {
             self.suppressed.set(self.suppressed.get().saturating_add(1));
             return false;
         }
-        self.written.set(self.written.get().saturating_add(1));
+        budget.set(budget.get().saturating_add(1));
         true
     }
 }

@@ -9,7 +9,7 @@ use crate::envoy::host::{self, HostError};
 #[derive(Serialize)]
 struct Body<'a> {
     error: &'static str,
-    message: &'static str,
+    message: &'a str,
     request_id: &'a str,
 }
 
@@ -36,7 +36,7 @@ impl Refusal {
         }
         let body = Body {
             error: self.reason.name(),
-            message: self.reason.sentence(),
+            message: self.detail.as_deref().unwrap_or(self.reason.sentence()),
             request_id,
         };
         let body = serde_json::to_string(&body).unwrap_or_default();

@@ -62,10 +62,31 @@ enum Stage {
 
 /// Set on what passed; removed from whatever comes in.
 mod upstream_header {
+    use crate::envoy::host::{self, HostError, Map};
+
     pub(super) const VERIFIED: &str = "x-twilio-webhook-verified";
     pub(super) const NONCE: &str = "x-twilio-webhook-nonce";
     pub(super) const ACCOUNT: &str = "x-twilio-webhook-account";
-    pub(super) const ALL: [&str; 3] = [VERIFIED, NONCE, ACCOUNT];
+
+    const ALL: [&str; 3] = [VERIFIED, NONCE, ACCOUNT];
+
+    /// Removes them from what a client has sent, in every spelling that an upstream may
+    /// take for them: CGI and what descends from it (WSGI, Rack, PHP) reads `_` for `-`.
+    pub(super) fn remove_all(map: Map, sent: &[(&[u8], &[u8])]) -> Result<(), HostError> {
+        for (name, _) in sent {
+            if ALL.iter().any(|own| could_be(name, own)) {
+                host::remove(map, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn could_be(name: &[u8], own: &str) -> bool {
+        let same = |(sent, own): (&u8, &u8)| {
+            sent == own || sent.eq_ignore_ascii_case(own) || (*sent == b'_' && *own == b'-')
+        };
+        name.len() == own.len() && name.iter().zip(own.as_bytes()).all(same)
+    }
 }
 
 /// The verdict as filter state, for the access log.
@@ -93,11 +114,8 @@ impl Stream {
         let Some(pairs) = host::pairs(&serialised) else {
             return self.fail("the headers are cut short");
         };
-        for name in upstream_header::ALL {
-            let is_there = pairs.iter().any(|(own, _)| *own == name.as_bytes());
-            if is_there && host::remove_request_header(name).is_err() {
-                return self.fail("a header cannot be removed");
-            }
+        if upstream_header::remove_all(Map::Request, &pairs).is_err() {
+            return self.fail("a header cannot be removed");
         }
         let Ok(source) = host::property("source\0address") else {
             return self.fail("the client's address cannot be read");
@@ -389,6 +407,13 @@ impl Stream {
     }
 }
 
+/// An HTTP/2 upstream may read trailers as it reads headers.
+fn remove_trailers() -> Result<(), HostError> {
+    let serialised = host::headers(Map::RequestTrailers)?;
+    let sent = host::pairs(&serialised).unwrap_or_default();
+    upstream_header::remove_all(Map::RequestTrailers, &sent)
+}
+
 /// Why a signature does not fit. At the end of a body the headers are read once more: they
 /// are still held, and an accepted request does not need them.
 fn diagnose(
@@ -449,6 +474,14 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if remove_trailers().is_err() && !matches!(self.stage, Stage::Refused) {
+            let worker = self.worker.clone();
+            if let Some(worker) = worker {
+                let settlement = self.take_settlement();
+                settlement::settle_later(&worker, settlement, Answer::Failed);
+            }
+            return self.fail("a trailer cannot be removed");
+        }
         // Trailers end the body, also one of which no data has come.
         self.receive(self.body_size, true)
     }

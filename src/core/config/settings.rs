@@ -108,6 +108,14 @@ pub struct WebhookSettings {
     pub rate_limits: Vec<RuleSettings>,
 }
 
+impl WebhookSettings {
+    /// Whether it takes any method that sends a body.
+    pub fn takes_bodies(&self) -> bool {
+        let sends = |method: &String| matches!(method.as_str(), "POST" | "PUT" | "PATCH");
+        self.methods.iter().any(sends)
+    }
+}
+
 /// Which spellings of a form body are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormReading {

@@ -13,6 +13,7 @@ use crate::core::refusal::Reason;
 use crate::core::request::answer::Answer;
 use crate::core::request::headers::Headers;
 use crate::core::request::rules::{HashKey, Rules};
+use crate::core::request::state::SIGNATURE_HEADER;
 use crate::core::request::verdict::{Refusal, Verdict};
 use crate::core::routes::spell_plainly;
 use crate::core::table::nonces::{Change, Claim, NonceTable};
@@ -124,15 +125,41 @@ impl Filter {
         if let Some((place, _)) = exact.or_else(longest_prefix) {
             return Route::Webhook(place);
         }
-        let mut exempt = self.settings.exempt_paths.iter();
-        if !exempt.any(|pattern| pattern.matches(path)) {
+        let exempt = || self.settings.exempt_paths.iter();
+        // Loading has seen to it that this is no webhook, however it is read.
+        if exempt().any(|pattern| !pattern.is_prefix() && pattern.matches(path)) {
+            return Route::Exempt;
+        }
+        if !exempt().any(|pattern| pattern.matches(path)) {
             return Route::Unknown;
         }
+        // What an escape that is not UTF-8 means is anybody's guess (`%c0%ae` is a dot to some).
         let plain = spell_plainly(path);
-        if webhooks().any(|(_, webhook)| webhook.path.means(&plain)) {
+        let may_be_a_webhook = |(_, webhook): (usize, &WebhookSettings)| {
+            webhook.path.means(&plain) || webhook.path.begins(&plain)
+        };
+        if std::str::from_utf8(&plain).is_err() || webhooks().any(may_be_a_webhook) {
             return Route::Unknown;
         }
         Route::Exempt
+    }
+
+    /// Which webhook's path an unknown path nearly is, and what is different.
+    pub(super) fn near_miss(&self, path: &[u8]) -> Option<String> {
+        // Paths that are entered by hand are shorter; a stranger's may be very long.
+        if path.len() > LONGEST_NEAR_MISS {
+            return None;
+        }
+        let plain = spell_plainly(path);
+        let mut webhooks = self.settings.webhooks.iter();
+        webhooks.find_map(|webhook| {
+            let difference = webhook.path.difference(path, &plain)?;
+            Some(format!(
+                "it differs from the webhook {} only {difference}: the path has to be the same to \
+                 the letter at Twilio, here and wherever it is rewritten on the way",
+                webhook.path.as_configured()
+            ))
+        })
     }
 
     pub(super) fn webhook(&self, place: usize) -> Result<(&WebhookSettings, &Tables), Refusal> {
@@ -198,6 +225,7 @@ impl Filter {
                 };
                 Some(hint.into())
             }
+            Reason::MalformedSignature => Some(hint_of_signature(headers)?.into()),
             Reason::StaleTimestamp => {
                 let (settings, _) = self.webhook(webhook).ok()?;
                 let name = settings.timestamp.header.as_ref()?;
@@ -232,9 +260,44 @@ impl Filter {
     }
 }
 
+/// What is wrong with a signature header that is no signature.
+fn hint_of_signature(headers: Headers<'_>) -> Option<&'static str> {
+    let mut values = headers.all(SIGNATURE_HEADER);
+    let (first, second) = (values.next()?, values.next());
+    if second.is_some() {
+        return Some(
+            "X-Twilio-Signature is there twice: a proxy in front adds the header to those that it \
+             passes on, or somebody sends two",
+        );
+    }
+    if first.contains(&b',') {
+        return Some(
+            "X-Twilio-Signature holds a list: the header was there twice, and a gateway in front has \
+             joined both with a comma",
+        );
+    }
+    let is_hex = matches!(first.len(), 40 | 64) && first.iter().all(u8::is_ascii_hexdigit);
+    let is_url_safe = first.contains(&b'-') || first.contains(&b'_');
+    if is_hex {
+        Some("X-Twilio-Signature is in hexadecimal digits: a signature is in base64")
+    } else if is_url_safe {
+        Some("X-Twilio-Signature is in the base64 of URLs (- and _): a signature has + and /")
+    } else if first.trim_ascii() != first || first.iter().any(|byte| b"\"'".contains(byte)) {
+        Some("X-Twilio-Signature has quotes or white space around it")
+    } else {
+        None
+    }
+}
+
 /// Whose request it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Webhook(usize),
     Exempt,
     Unknown,
+    /// Nobody's: too long to be looked at.
+    TooLong,
 }
+
+/// The longest path, in bytes, that is compared with those of webhooks for a hint.
+const LONGEST_NEAR_MISS: usize = 512;

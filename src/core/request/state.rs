@@ -20,6 +20,7 @@
 //! A state is a value that the next step consumes: a request that has its verdict
 //! cannot be driven on. Whatever is in doubt refuses.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::core::clock::Moment;
@@ -35,12 +36,12 @@ pub use crate::core::request::filter::{Filter, Surroundings};
 use crate::core::request::headers::{BodyInHandshake, Headers};
 use crate::core::request::rules::{Stage, Subject};
 use crate::core::request::underway::{Refused, Underway};
-use crate::core::request::verdict::{Facts, Outcome, Verdict};
-use crate::core::signature::coverage::{Coverage, DeclaredBody};
-use crate::core::signature::form::Form;
+use crate::core::request::verdict::{Facts, Outcome, Refusal, ShownTarget, Verdict};
+use crate::core::signature::coverage::{Coverage, DeclaredBody, Method, MethodKind};
+use crate::core::signature::form::{Form, MalformedForm};
 use crate::core::signature::key::{ClaimedMac, sha256};
-use crate::core::signature::url::Target;
-use crate::core::signature::verify::{Signed, verify};
+use crate::core::signature::url::{Behind, Target};
+use crate::core::signature::verify::{Signed, Unverified, verify};
 use crate::core::table::store::SharedStore;
 
 /// What a step of a request leads to.
@@ -65,6 +66,7 @@ pub(super) struct Seen {
     settings_header: Option<Vec<u8>>,
     /// Path and query as they are signed.
     target: Vec<u8>,
+    method: MethodKind,
     declared: DeclaredBody,
     websocket: bool,
 }
@@ -89,11 +91,26 @@ impl Filter {
             return Next::Decided(Verdict::new(Outcome::Unchecked, facts));
         }
         let received = headers.pseudo(":path");
-        let webhook = match self.route(Target::new(received, false).path) {
+        let method = headers.pseudo(":method");
+        let path = Target::new(received, false).path;
+        let longest = self.settings.max_target_bytes;
+        let route = if path.len() > longest {
+            Route::TooLong
+        } else {
+            self.route(path)
+        };
+        let webhook = match route {
             Route::Webhook(webhook) => webhook,
             Route::Exempt => return Next::Decided(Verdict::new(Outcome::Exempt, facts)),
-            Route::Unknown => {
-                let outcome = Outcome::Refused(Reason::UnknownWebhook.into());
+            Route::Unknown | Route::TooLong => {
+                let reason = if route == Route::Unknown {
+                    facts.hint = self.near_miss(path).map(Into::into);
+                    Reason::UnknownWebhook
+                } else {
+                    Reason::TargetTooLong
+                };
+                facts.target = Some(ShownTarget::new(method, path));
+                let outcome = Outcome::Refused(reason.into());
                 return Next::Decided(Verdict::new(outcome, facts));
             }
         };
@@ -108,11 +125,21 @@ impl Filter {
             Err(internal) => return underway.refuse(internal.into(), None, around),
         };
 
-        // 0: the method.
-        let method = headers.pseudo(":method");
+        // 0: the method, and how long path and query are.
         let takes = |own: &String| own.as_bytes() == method;
-        if !settings.methods.iter().any(takes) {
-            return underway.refuse(Reason::MethodNotAllowed.into(), None, around);
+        let is_taken = settings.methods.iter().any(takes);
+        if !is_taken || received.len() > longest {
+            let mut underway = underway;
+            underway.facts.target = Some(ShownTarget::new(method, path));
+            let refused = if is_taken {
+                Refused::from(Reason::TargetTooLong)
+            } else {
+                Refused {
+                    hint: hint_of_method(method, &settings.methods),
+                    ..Refused::from(Reason::MethodNotAllowed)
+                }
+            };
+            return underway.refuse(refused, None, around);
         }
 
         // 1: rate limits that count every request. What Redis has to be asked for is asked
@@ -184,6 +211,7 @@ impl Filter {
             claimed,
             settings_header: settings_header.map(<[u8]>::to_vec),
             target: self.signed_target(headers, received).to_vec(),
+            method: MethodKind::of(headers.pseudo(":method")),
             declared: DeclaredBody::new(
                 headers.once("content-type"),
                 headers.once("content-encoding"),
@@ -250,6 +278,38 @@ impl Held {
         self.refuse_suspect(reason, None, around)
     }
 
+    /// The form is spelled in a way that not every framework reads alike. Who writes a
+    /// test client sees what it is from the answer.
+    fn refuse_malformed<S: SharedStore>(
+        self,
+        malformed: MalformedForm,
+        around: Surroundings<'_, S>,
+    ) -> Next {
+        let detail = malformed.to_string();
+        let refused = Refused {
+            hint: Some(detail.clone().into()),
+            ..Refused::from(Refusal {
+                detail: Some(detail.into()),
+                ..Refusal::from(Reason::MalformedBody)
+            })
+        };
+        self.underway.refuse(refused, None, around)
+    }
+
+    /// Text that belongs into one parameter is spread over several, or the other way round.
+    fn refuse_moved<S: SharedStore>(self, around: Surroundings<'_, S>) -> Next {
+        let refused = Refused {
+            hint: Some(
+                "an account's, message's or call's SID with its name before it stands inside of \
+                 another parameter or the URL, as in no request of Twilio's: somebody has cut \
+                 a signed request into other parameters"
+                    .into(),
+            ),
+            ..Refused::from(Reason::MalformedBody)
+        };
+        self.underway.refuse(refused, None, around)
+    }
+
     /// Refuses a request whose signature may be explained to the operator.
     fn refuse_suspect<S: SharedStore>(
         self,
@@ -288,23 +348,44 @@ impl Held {
             return self.overflow(around);
         }
         // 6
+        let filter = Rc::clone(&self.underway.filter);
+        let Ok((settings, tables)) = filter.webhook(self.underway.webhook) else {
+            return self.refuse(Reason::Internal, around);
+        };
         let target = Target::new(&seen.target, seen.websocket);
-        let coverage = Coverage::of(seen.declared, body, target.query.unwrap_or_default());
-        let coverage = match coverage {
+        let method = Method {
+            kind: seen.method,
+            webhook_takes_bodies: settings.takes_bodies(),
+        };
+        let query = target.query.unwrap_or_default();
+        let coverage = match Coverage::of(method, seen.declared, body, query) {
             Ok(coverage) => coverage,
             Err(reason) => return self.refuse(reason, around),
         };
-        let form = (coverage == Coverage::Form).then(|| Form::parse(body));
+        let form = match coverage {
+            Coverage::Form => match Form::read(body, settings.form, settings.max_parameters) {
+                Ok(form) => Some(form),
+                Err(malformed) => return self.refuse_malformed(malformed, around),
+            },
+            _ => None,
+        };
         if form.as_ref().is_some_and(Form::signs_nothing) {
             // A body of nothing but `&` and `=` would pass under the signature of the URL
             // alone, in the place of the JSON that was signed with it.
             return self.refuse(Reason::UnsignedBody, around);
         }
+        let target = target.with(match coverage {
+            Coverage::Empty | Coverage::Missing => Behind::Nothing,
+            Coverage::Form => Behind::Form,
+            Coverage::Hash(_) => Behind::HashedBody,
+        });
+        if target.behind == Behind::HashedBody
+            && settings.public_url.candidates(target).next().is_none()
+        {
+            // No URL that may have been signed ends in the hash.
+            return self.refuse(Reason::UnsignedBody, around);
+        }
         // 7
-        let filter = Rc::clone(&self.underway.filter);
-        let Ok((settings, tables)) = filter.webhook(self.underway.webhook) else {
-            return self.refuse(Reason::Internal, around);
-        };
         let signed = Signed {
             target,
             form: form.as_ref(),
@@ -312,12 +393,19 @@ impl Held {
             settings: seen.settings_header.as_deref(),
         };
         let found = verify(&filter.settings.keyring, &settings.public_url, signed);
-        let Some(verified) = found else {
-            return self.refuse_suspect(Reason::InvalidSignature, form, around);
+        let verified = match found {
+            Ok(verified) => verified,
+            Err(Unverified::NothingFits) => {
+                return self.refuse_suspect(Reason::InvalidSignature, form, around);
+            }
+            Err(Unverified::MovedBoundary) => return self.refuse_moved(around),
         };
-        if let Coverage::Hash(hash) = coverage
-            && sha256(&[body]) != hash
-        {
+        let is_signed_body = match coverage {
+            Coverage::Empty | Coverage::Form => true,
+            Coverage::Missing => false,
+            Coverage::Hash(hash) => sha256(&[body]) == hash,
+        };
+        if !is_signed_body {
             return self.refuse(Reason::BodyHashMismatch, around);
         }
         let mut underway = self.underway;
@@ -336,6 +424,23 @@ impl Held {
             nonce,
         };
         authentic.decide(underway, claim_id, around)
+    }
+}
+
+/// Why Twilio may have come with another method than the webhook takes.
+fn hint_of_method(method: &[u8], taken: &[String]) -> Option<Cow<'static, str>> {
+    let takes = |name: &str| taken.iter().any(|own| own == name);
+    match method {
+        b"GET" if takes("POST") => Some(
+            "a redirect in front of this Envoy, from http to https for instance, turns Twilio's POST \
+             into a GET: enter the URL at Twilio to which it leads; or the webhook is set to GET \
+             at Twilio: then add GET to methods"
+                .into(),
+        ),
+        b"POST" if takes("GET") => Some(
+            "the webhook is set to POST at Twilio: change it there, or add POST to methods".into(),
+        ),
+        _ => None,
     }
 }
 

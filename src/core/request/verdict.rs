@@ -53,6 +53,8 @@ pub struct Refusal {
     pub limited: Option<Limited>,
     /// A repeat that is to be answered 200, as if it had been taken again.
     pub acknowledge: bool,
+    /// What the answer says in the place of the reason's sentence. Nothing of the request.
+    pub detail: Option<Cow<'static, str>>,
 }
 
 /// A limit that is used up.
@@ -77,6 +79,7 @@ impl From<Reason> for Refusal {
             reason,
             limited: None,
             acknowledge: false,
+            detail: None,
         }
     }
 }
@@ -95,6 +98,8 @@ impl From<Limited> for Refusal {
 pub struct Facts {
     /// Who sent it.
     pub client: Client,
+    /// For a request that reached no webhook: what it asked for.
+    pub target: Option<ShownTarget>,
     /// The webhook's place in the settings.
     pub webhook: Option<usize>,
     /// The place in the keyring of the key that signed it.
@@ -117,6 +122,7 @@ impl Facts {
     pub fn new(client: Client) -> Facts {
         Facts {
             client,
+            target: None,
             webhook: None,
             key: None,
             account: None,
@@ -126,6 +132,44 @@ impl Facts {
             decided_here: false,
         }
     }
+}
+
+/// Method and path of a request, as far as a log line may show them.
+#[derive(Debug)]
+pub struct ShownTarget {
+    /// The method.
+    pub method: String,
+    /// The path without its query, which may hold personal data.
+    pub path: String,
+}
+
+impl ShownTarget {
+    /// The longest that either is shown, in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Of a request. What is not visible ASCII is escaped, so that it stays one line and
+    /// nothing that a terminal acts on.
+    pub fn new(method: &[u8], path: &[u8]) -> ShownTarget {
+        ShownTarget {
+            method: escaped(method),
+            path: escaped(path),
+        }
+    }
+}
+
+fn escaped(text: &[u8]) -> String {
+    let mut shown = String::new();
+    for byte in text {
+        let escaped = match byte {
+            b'!'..=b'~' => char::from(*byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        if shown.len() + escaped.len() > ShownTarget::MAX_BYTES {
+            break;
+        }
+        shown.push_str(&escaped);
+    }
+    shown
 }
 
 impl Verdict {
@@ -157,3 +201,22 @@ pub const ACCEPTED: &str = "accepted";
 pub const EXEMPT: &str = "exempt";
 /// The verdict where the mode is `off`.
 pub const UNCHECKED: &str = "unchecked";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn what_is_shown_of_a_path_is_short_and_visible() {
+        let shown = ShownTarget::new(b"POST", b"/a b\x1b[2J\xC2\x9B\"%20");
+        assert_eq!(shown.path, "/a%20b%1B[2J%C2%9B\"%20");
+        for length in [0, 1, 127, 128, 129, 60_000] {
+            let path = "\u{e9}".repeat(length);
+            let shown = ShownTarget::new(b"", path.as_bytes()).path;
+            assert!(shown.len() <= ShownTarget::MAX_BYTES);
+            assert!(shown.len() % 3 == 0, "no escape is cut: {shown}");
+        }
+    }
+}

@@ -6,7 +6,30 @@
 
 use crate::core::refusal::Reason;
 use crate::core::signature::form::{decode, hex_digit, split_at_first_equals};
+use crate::core::signature::key::sha256;
 use crate::core::signature::url::BODY_HASH_PARAMETER;
+
+/// What a method means for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodKind {
+    /// GET and HEAD: all that they say stands in their URL.
+    Query,
+    /// DELETE, which has no body that means anything (RFC 9110, section 9.3.5).
+    Bodiless,
+    /// Any other.
+    Body,
+}
+
+impl MethodKind {
+    /// By the method as it is sent.
+    pub fn of(method: &[u8]) -> MethodKind {
+        match method {
+            b"GET" | b"HEAD" => MethodKind::Query,
+            b"DELETE" => MethodKind::Bodiless,
+            _ => MethodKind::Body,
+        }
+    }
+}
 
 /// What the headers say of a body. It is decided before the body comes, so that
 /// no header has to be kept until it is complete.
@@ -52,34 +75,70 @@ impl DeclaredBody {
 pub enum Coverage {
     /// No body: the URL alone is signed.
     Empty,
+    /// No body, where the URL holds the hash of one: somebody has taken it away.
+    Missing,
     /// A form: its parameters are signed.
     Form,
-    /// Anything else: the URL holds the SHA-256 of its bytes.
+    /// Anything else: the URL holds the SHA-256 of its bytes, as its last parameter.
     Hash([u8; 32]),
 }
 
+/// What a webhook's requests may be, as far as it matters to what covers their bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The request's own.
+    pub kind: MethodKind,
+    /// Whether the webhook takes any method that sends a body (POST, PUT, PATCH).
+    pub webhook_takes_bodies: bool,
+}
+
 impl Coverage {
-    /// Decides by what was declared, what came, and the query as received.
+    /// Decides by the method, what was declared, what came, and the query as received.
     ///
     /// # Errors
     /// [`Reason::MalformedBody`] for a content coding: Twilio sends none, and what
     /// the upstream would decode is not what was signed.
-    /// [`Reason::UnsignedBody`] for a body that neither parameters nor hash cover.
-    pub fn of(declared: DeclaredBody, body: &[u8], query: &[u8]) -> Result<Coverage, Reason> {
-        // Where the URL holds a hash, no body is a body too: else whoever has a signed
-        // JSON request could send it without its body.
-        if body.is_empty() && body_hashes(query).next().is_none() {
-            return Ok(Coverage::Empty);
+    /// [`Reason::UnsignedBody`] for a body that neither parameters nor hash cover, and for
+    /// any with GET, HEAD or DELETE, which one upstream reads and the next one does not.
+    pub fn of(
+        method: Method,
+        declared: DeclaredBody,
+        body: &[u8],
+        query: &[u8],
+    ) -> Result<Coverage, Reason> {
+        if body.is_empty() {
+            return Ok(Coverage::of_no_body(method, query));
         }
         match declared {
-            _ if body.is_empty() => {}
-            DeclaredBody::Form => return Ok(Coverage::Form),
             DeclaredBody::Coded => return Err(Reason::MalformedBody),
+            _ if method.kind != MethodKind::Body => return Err(Reason::UnsignedBody),
+            DeclaredBody::Form => return Ok(Coverage::Form),
             DeclaredBody::Ambiguous => return Err(Reason::UnsignedBody),
             DeclaredBody::Other => {}
         }
         let hash = signed_hash(query).ok_or(Reason::UnsignedBody)?;
         Ok(Coverage::Hash(hash))
+    }
+
+    /// Where the URL holds a hash, no body is a body, too: else whoever has a signed JSON
+    /// request could send it without its body.
+    ///
+    /// Twilio's callbacks by GET have one all the same, or two, of whatever it may be. They
+    /// lose nothing, where the webhook takes nothing that has a body.
+    fn of_no_body(method: Method, query: &[u8]) -> Coverage {
+        if method.kind == MethodKind::Query && !method.webhook_takes_bodies {
+            return Coverage::Empty;
+        }
+        let is_of_no_body = |hash| {
+            let hash = parse_hash(&decode(hash));
+            // Twilio hashes a JSON body that is missing as nothing, or as `{}`.
+            hash.is_some_and(|hash| hash == sha256(&[]) || hash == sha256(&[b"{}"]))
+        };
+        if body_hashes(query).all(is_of_no_body) {
+            Coverage::Empty
+        } else {
+            Coverage::Missing
+        }
     }
 }
 
@@ -92,13 +151,28 @@ pub(crate) fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
     }
 }
 
+/// Whether the last parameter of a query is `bodySHA256`, where Twilio puts it. Anywhere
+/// else it is text that somebody has written into another parameter.
+pub(crate) fn ends_in_hash(query: &[u8]) -> bool {
+    let last = query.rsplit(|byte| *byte == b'&').next();
+    last.is_some_and(is_body_hash)
+}
+
 /// The value of every `bodySHA256` of a query, however its name is spelled, as received.
-fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    query
-        .split(|byte| *byte == b'&')
-        .map(split_at_first_equals)
-        .filter(|(name, _)| decode(name) == BODY_HASH_PARAMETER)
-        .map(|(_, value)| value)
+pub(crate) fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pieces = query.split(|byte| *byte == b'&');
+    let hashes = pieces.filter(|piece| is_body_hash(piece));
+    hashes.map(|piece| split_at_first_equals(piece).1)
+}
+
+/// Whether a piece of a query is `bodySHA256=…`, however its name is spelled.
+pub(crate) fn is_body_hash(piece: &[u8]) -> bool {
+    // Each character takes three bytes at the most: nothing longer is worth to be decoded.
+    const LONGEST: usize = 3 * BODY_HASH_PARAMETER.len();
+    let (name, _) = split_at_first_equals(piece);
+    (BODY_HASH_PARAMETER.len()..=LONGEST).contains(&name.len())
+        && (name == BODY_HASH_PARAMETER
+            || name.contains(&b'%') && decode(name) == BODY_HASH_PARAMETER)
 }
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -161,9 +235,23 @@ mod tests {
 
     const HASH: &str = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
 
+    const POST: Method = Method {
+        kind: MethodKind::Body,
+        webhook_takes_bodies: true,
+    };
+
     fn coverage(content_type: Option<&str>, query: &str) -> Result<Coverage, Reason> {
         let declared = DeclaredBody::new(Ok(content_type.map(str::as_bytes)), Ok(None));
-        Coverage::of(declared, b"body", query.as_bytes())
+        Coverage::of(POST, declared, b"body", query.as_bytes())
+    }
+
+    fn without_body(method: &[u8], webhook_takes_bodies: bool, query: &str) -> Coverage {
+        let method = Method {
+            kind: MethodKind::of(method),
+            webhook_takes_bodies,
+        };
+        let declared = DeclaredBody::new(Ok(None), Ok(None));
+        Coverage::of(method, declared, b"", query.as_bytes()).expect("no body is no error")
     }
 
     #[test]
@@ -226,10 +314,13 @@ mod tests {
         let declared = DeclaredBody::new(Err(Repeated), Ok(None));
         let query = b"";
         assert_eq!(
-            Coverage::of(declared, b"a=1", query),
+            Coverage::of(POST, declared, b"a=1", query),
             Err(Reason::UnsignedBody)
         );
-        assert_eq!(Coverage::of(declared, b"", query), Ok(Coverage::Empty));
+        assert_eq!(
+            Coverage::of(POST, declared, b"", query),
+            Ok(Coverage::Empty)
+        );
     }
 
     #[test]
@@ -240,7 +331,65 @@ mod tests {
             (Ok(Some(b"Identity")), Ok(Coverage::Form)),
         ] {
             let declared = DeclaredBody::new(Ok(Some(FORM)), coding);
-            assert_eq!(Coverage::of(declared, b"a=1", b""), expected);
+            assert_eq!(Coverage::of(POST, declared, b"a=1", b""), expected);
+        }
+    }
+
+    #[test]
+    fn a_body_with_get_head_or_delete_is_covered_by_nothing() {
+        let query = format!("bodySHA256={HASH}");
+        for method in [&b"GET"[..], b"HEAD", b"DELETE"] {
+            for content_type in [None, Some(FORM)] {
+                let method = Method {
+                    kind: MethodKind::of(method),
+                    webhook_takes_bodies: true,
+                };
+                let declared = DeclaredBody::new(Ok(content_type), Ok(None));
+                let covered = Coverage::of(method, declared, b"000=", query.as_bytes());
+                assert_eq!(covered, Err(Reason::UnsignedBody));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_hashed_cannot_be_taken_away() {
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let braces = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        for hash in [nothing, braces] {
+            let query = format!("a=1&bodySHA256={hash}");
+            assert_eq!(without_body(b"POST", true, &query), Coverage::Empty);
+        }
+        let one = format!("a=1&bodySHA256={HASH}");
+        let not_last = format!("body%53HA256={HASH}&a=1");
+        let twice = format!("bodySHA256={nothing}&bodySHA256={HASH}");
+        for query in [&one, &not_last, &twice, "bodySHA256=", "bodySHA256=00"] {
+            assert_eq!(without_body(b"POST", true, query), Coverage::Missing);
+            assert_eq!(without_body(b"GET", true, query), Coverage::Missing);
+            assert_eq!(without_body(b"DELETE", false, query), Coverage::Missing);
+        }
+    }
+
+    #[test]
+    fn a_callback_by_get_may_hold_any_hash_where_no_body_is_taken() {
+        let twice = format!("bodySHA256={HASH}&bodySHA256={HASH}&Status=x");
+        for method in [&b"GET"[..], b"HEAD"] {
+            assert_eq!(without_body(method, false, &twice), Coverage::Empty);
+        }
+    }
+
+    #[test]
+    fn only_the_last_parameter_is_the_hash() {
+        for query in ["bodySHA256=1", "a=1&bodySHA256=1", "a=1&body%53HA256=1"] {
+            assert!(ends_in_hash(query.as_bytes()), "{query}");
+        }
+        for query in [
+            "",
+            "bodySHA256=1&z=",
+            "bodySHA256=1&",
+            "a=bodySHA256=1",
+            "bodysha256=1",
+        ] {
+            assert!(!ends_in_hash(query.as_bytes()), "{query}");
         }
     }
 }

@@ -7,6 +7,19 @@
 //! value     = *octet                      ; any octet but "&"
 //! ```
 //!
+//! That is how a signature reads it, and [`FormReading::Lenient`]. By
+//! [`FormReading::Strict`] a form has to be spelled so that every framework reads it
+//! alike:
+//!
+//! ```text
+//! body      = piece *( "&" piece )        ; max_parameters at the most
+//! piece     = name "=" value
+//! name      = *( plain / "+" / escape )
+//! value     = *( plain / "+" / escape )
+//! plain     = %x21-7E                     ; but "&" "=" "+" "%" ";"
+//! escape    = "%" 2HEXDIG
+//! ```
+//!
 //! Names and values are the decoded *bytes*: `+` is a space, `%` and two hex
 //! digits are a byte, an invalid escape stays as it is, and nothing has to be
 //! UTF-8. Twilio signs each name followed by its value, names sorted bytewise,
@@ -16,6 +29,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt;
+
+use crate::core::config::settings::FormReading;
 
 /// The parameters of a form (or a query), decoded and sorted.
 pub struct Form {
@@ -41,17 +56,42 @@ impl Form {
     /// Takes a body or a query apart. Nothing is malformed: whatever the bytes are,
     /// they mean something to the signature.
     pub fn parse(body: &[u8]) -> Form {
+        Form::take_apart(body, usize::MAX).0
+    }
+
+    /// Takes a body apart that has to be spelled as a webhook asks for, in
+    /// `max_parameters` pieces at the most.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn read(
+        body: &[u8],
+        reading: FormReading,
+        max_parameters: usize,
+    ) -> Result<Form, MalformedForm> {
+        let (form, first_flaw) = Form::take_apart(body, max_parameters);
+        match first_flaw {
+            Some(flaw) if reading == FormReading::Strict || flaw.what.is_too_many() => Err(flaw),
+            _ => Ok(form),
+        }
+    }
+
+    /// The parameters, and what is wrong with their spelling. More than `max_pieces` are
+    /// not looked at: what is wrong is then just that.
+    fn take_apart(body: &[u8], max_pieces: usize) -> (Form, Option<MalformedForm>) {
         if body.is_empty() {
             // The usual query. No memory for nothing.
-            return Form {
+            let form = Form {
                 decoded: Vec::new(),
                 parameters: Vec::new(),
             };
+            return (form, None);
         }
-        let mut decoder = Decoder::new(body.len());
+        let mut decoder = Decoder::new(body);
         let mut parameters = Vec::with_capacity(EXPECTED_PARAMETERS);
         let mut start = 0;
         let mut name_end = None;
+        let mut left = max_pieces;
         let mut rest = body;
         loop {
             rest = decoder.copy_plain(rest);
@@ -60,10 +100,18 @@ impl Form {
             };
             match special {
                 b'&' => {
+                    if name_end.is_none() {
+                        decoder.note_piece_without_equals(start, rest);
+                    }
                     parameters.extend(Parameter::new(&decoder, start, name_end));
                     start = decoder.end;
                     name_end = None;
                     rest = after;
+                    left = left.saturating_sub(1);
+                    if left == 0 {
+                        decoder.note_too_many(max_pieces, rest);
+                        break;
+                    }
                 }
                 b'=' if name_end.is_none() => {
                     name_end = Some(decoder.end);
@@ -72,14 +120,18 @@ impl Form {
                 special => rest = decoder.decode(*special, after),
             }
         }
+        if name_end.is_none() {
+            decoder.note_piece_without_equals(start, rest);
+        }
         parameters.extend(Parameter::new(&decoder, start, name_end));
-        let decoded = decoder.finish();
+        let (decoded, first_flaw) = decoder.finish();
         parameters.sort_unstable_by(|left, right| left.compare(right, &decoded));
         parameters.dedup_by(|later, earlier| later.compare(earlier, &decoded).is_eq());
-        Form {
+        let form = Form {
             decoded,
             parameters,
-        }
+        };
+        (form, first_flaw)
     }
 
     /// Appends what Twilio signs of this form: names and values, sorted, nothing between them.
@@ -87,6 +139,22 @@ impl Form {
         for parameter in &self.parameters {
             out.extend_from_slice(parameter.both(&self.decoded));
         }
+    }
+
+    /// Where each name and each value begins in a string of `length` bytes that ends with
+    /// what is signed of this form.
+    pub(crate) fn places_from_the_end(
+        &self,
+        length: usize,
+    ) -> impl Iterator<Item = (usize, usize)> {
+        let own: u32 = self.parameters.iter().map(|one| one.end - one.start).sum();
+        let mut at = length.saturating_sub(own as usize);
+        self.parameters.iter().map(move |parameter| {
+            let name = at;
+            let value = name + (parameter.name_end - parameter.start) as usize;
+            at = name + (parameter.end - parameter.start) as usize;
+            (name, value)
+        })
     }
 
     /// Whether not a byte of it is signed, though it may have bytes.
@@ -201,6 +269,66 @@ pub(crate) fn split_at_first_equals(piece: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
+/// What keeps a form from being read, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MalformedForm {
+    /// What it is.
+    pub what: Flaw,
+    /// How many bytes of the body come before it.
+    pub offset: usize,
+}
+
+/// A spelling that frameworks read in different ways, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing between two `&`. Some frameworks count it as a parameter.
+    EmptyPiece,
+    /// A name without `=`, which is an empty value, no value at all, or an error.
+    NoEquals,
+    /// A second `=`, which belongs to the value, or cuts it off.
+    SecondEquals,
+    /// A `;`, which separates parameters, or makes the one that holds it vanish.
+    Semicolon,
+    /// A space that is not written as `+` or `%20`.
+    Blank,
+    /// A byte below 0x20, or 0x7F.
+    ControlByte,
+    /// A byte above 0x7F that is not escaped, whose character set nobody knows.
+    ByteAboveAscii,
+    /// A `%` that two hex digits do not follow.
+    BrokenEscape,
+    /// More parameters than so many, which is where frameworks stop to read, or fail.
+    TooManyParameters(usize),
+}
+
+impl Flaw {
+    fn is_too_many(self) -> bool {
+        matches!(self, Flaw::TooManyParameters(_))
+    }
+}
+
+impl fmt::Display for MalformedForm {
+    /// Without any of the form's text, which is personal data.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.what {
+            Flaw::EmptyPiece => "an empty parameter (&& or & at an end)",
+            Flaw::NoEquals => "a parameter without \"=\"",
+            Flaw::SecondEquals => "a second \"=\" in a parameter, to be written as %3D",
+            Flaw::Semicolon => "a \";\", to be written as %3B",
+            Flaw::Blank => "a space, to be written as + or %20",
+            Flaw::ControlByte => {
+                "a control character (a line end, for instance) that is not escaped"
+            }
+            Flaw::ByteAboveAscii => "a character beyond ASCII that is not escaped",
+            Flaw::BrokenEscape => "a \"%\" without two hex digits, to be written as %25",
+            Flaw::TooManyParameters(most) => {
+                return write!(formatter, "the form has more than {most} parameters");
+            }
+        };
+        write!(formatter, "the form has {what}, at byte {}", self.offset)
+    }
+}
+
 /// Decoded bytes, growing.
 ///
 /// Names and values are short, some ten bytes between one special character and the
@@ -213,15 +341,50 @@ struct Decoder {
     bytes: Vec<u8>,
     /// How much is decoded.
     end: usize,
+    /// How much there is to decode.
+    encoded: usize,
+    /// What is wrong with its spelling.
+    first_flaw: Option<MalformedForm>,
 }
 
 impl Decoder {
-    /// Room for so many encoded bytes: decoding never makes them more.
-    fn new(encoded: usize) -> Decoder {
+    /// Room for all that is encoded: decoding never makes it more.
+    fn new(encoded: &[u8]) -> Decoder {
         Decoder {
-            bytes: vec![0; encoded.saturating_add(8)],
+            bytes: vec![0; encoded.len().saturating_add(8)],
             end: 0,
+            encoded: encoded.len(),
+            first_flaw: None,
         }
+    }
+
+    /// Something is wrong at the start of `rest`.
+    #[cold]
+    fn note(&mut self, what: Flaw, rest: &[u8]) {
+        let offset = self.encoded.saturating_sub(rest.len());
+        self.first_flaw
+            .get_or_insert(MalformedForm { what, offset });
+    }
+
+    /// A piece that began at `start` has ended before `rest`.
+    #[cold]
+    fn note_piece_without_equals(&mut self, start: usize, rest: &[u8]) {
+        let is_empty = self.end == start;
+        self.note(
+            if is_empty {
+                Flaw::EmptyPiece
+            } else {
+                Flaw::NoEquals
+            },
+            rest,
+        );
+    }
+
+    /// Whatever else is wrong, no more of it is looked at.
+    #[cold]
+    fn note_too_many(&mut self, most: usize, rest: &[u8]) {
+        self.first_flaw = None;
+        self.note(Flaw::TooManyParameters(most), rest);
     }
 
     /// Copies what needs no decoding, and answers what is left: it starts with a
@@ -247,11 +410,15 @@ impl Decoder {
     fn decode<'a>(&mut self, first: u8, after: &'a [u8]) -> &'a [u8] {
         let (byte, rest) = match (first, after) {
             (b'+', rest) => (b' ', rest),
-            (b'%', [high, low, rest @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, rest),
-                _ => (b'%', after),
-            },
-            (other, rest) => (other, rest),
+            (b'%', [high, low, rest @ ..])
+                if let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low)) =>
+            {
+                (high << 4 | low, rest)
+            }
+            (other, rest) => {
+                self.look_at(other, rest);
+                (other, rest)
+            }
         };
         if let Some(slot) = self.bytes.get_mut(self.end) {
             *slot = byte;
@@ -260,17 +427,48 @@ impl Decoder {
         rest
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    /// A byte that stays as it is: is it one that should not stand there so?
+    fn look_at(&mut self, byte: u8, after: &[u8]) {
+        let what = match byte {
+            b'=' => Flaw::SecondEquals,
+            b';' => Flaw::Semicolon,
+            b'%' => Flaw::BrokenEscape,
+            b' ' => Flaw::Blank,
+            0..=0x1F | 0x7F => Flaw::ControlByte,
+            0x80.. => Flaw::ByteAboveAscii,
+            _ => return,
+        };
+        let offset = self.encoded.saturating_sub(after.len() + 1);
+        self.first_flaw
+            .get_or_insert(MalformedForm { what, offset });
+    }
+
+    fn finish(mut self) -> (Vec<u8>, Option<MalformedForm>) {
         self.bytes.truncate(self.end);
-        self.bytes
+        (self.bytes, self.first_flaw)
     }
 }
 
-/// How many of a word's bytes, from the lowest, come before the first of `&`, `=`, `+`, `%`.
+/// How many of a word's bytes, from the lowest, are to be copied as they are: visible
+/// ASCII but `&`, `=`, `+`, `%` and `;`. It stops at a few others, too, which costs
+/// nothing but time: bytes that differ in one or two bits are looked for together.
 fn plain_bytes(word: u64) -> usize {
-    let special = [b'&', b'=', b'+', b'%'].map(|byte| zero_bytes(word ^ repeated(byte)));
+    // `+` and `;` differ in the bit 0x10; `%` and `&`, with `$` and `'`, in the lowest two.
+    let looked_for = [
+        word ^ repeated(b'='),
+        (word | repeated(0x10)) ^ repeated(b';'),
+        (word | repeated(0x03)) ^ repeated(b'\''),
+    ];
+    let special = looked_for.map(zero_bytes);
     let special = special.iter().fold(0, |all, one| all | one);
-    (special.trailing_zeros() / 8) as usize
+    ((special | not_visible(word)).trailing_zeros() / 8) as usize
+}
+
+/// The high bit of each byte that is not visible ASCII, exact up to the first one.
+const fn not_visible(word: u64) -> u64 {
+    let too_small = word.wrapping_sub(repeated(0x21));
+    let too_large = word.wrapping_add(repeated(1));
+    (too_small | too_large | word) & repeated(0x80)
 }
 
 const fn repeated(byte: u8) -> u64 {
@@ -295,13 +493,13 @@ pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
 
 /// Decodes one name or value on its own.
 pub(crate) fn decode(encoded: &[u8]) -> Vec<u8> {
-    let mut decoder = Decoder::new(encoded.len());
+    let mut decoder = Decoder::new(encoded);
     let mut rest = decoder.copy_plain(encoded);
     while let Some((first, after)) = rest.split_first() {
         rest = decoder.decode(*first, after);
         rest = decoder.copy_plain(rest);
     }
-    decoder.finish()
+    decoder.finish().0
 }
 
 #[cfg(test)]

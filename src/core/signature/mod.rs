@@ -5,8 +5,10 @@
 //! - [`key`]: keys, MACs, nonces
 //! - [`keyring`]: whose key is it, and which does a request select
 //! - [`coverage`]: is this body one that a signature can cover
+//! - [`boundaries`]: has a boundary between two parameters been moved
 //! - [`verify`]: the search for a key and a URL that fit
 
+pub mod boundaries;
 pub mod coverage;
 pub mod form;
 pub mod key;

@@ -3,13 +3,16 @@
 //! A mesh does not see that URL: TLS ends in front of it, ports appear and
 //! vanish, paths are rewritten. So it is configured, never guessed, and the few
 //! forms that Twilio is known to sign are tried: as it is, without its port, with
-//! the default port added; for WebSockets with and without a slash at the end.
+//! the default port added; without its user and password and with them; for WebSockets
+//! with and without a slash at the end.
 //!
 //! ```text
 //! url       = scheme "://" authority [ path ] [ "?" query ] [ "#" fragment ]
 //! authority = [ userinfo "@" ] host [ ":" port ]
 //! ```
 
+use crate::core::config::settings::FormReading;
+use crate::core::signature::coverage::{ends_in_hash, is_body_hash};
 use crate::core::signature::form::{Form, decode, split_at_first_equals};
 
 /// A configured URL, or the part of one in front of a path, taken apart.
@@ -86,24 +89,29 @@ impl ConfiguredUrl {
         self.query.as_deref()
     }
 
-    /// Scheme and authority in every port form that Twilio signs, the likeliest first.
+    /// Scheme and authority in every form that Twilio signs, the likeliest first.
     fn origins(&self, scheme: &str) -> Vec<String> {
-        let plain = format!("{scheme}://{}", self.host);
         // For wss the libraries add 443 or 80, depending on the library.
         let defaults: &[&str] = match lower(scheme).as_str() {
             "http" | "ws" => &["80"],
             "wss" => &["443", "80"],
             _ => &["443"],
         };
+        // Twilio drops user and password before it signs; its libraries' vectors keep them.
+        let without_user = self.host.rsplit_once('@').map(|(_, host)| host);
         let mut forms = Vec::with_capacity(4);
-        if let Some(port) = &self.port {
-            forms.push(format!("{plain}:{port}"));
-        }
-        forms.push(plain.clone());
-        for port in defaults {
-            let form = format!("{plain}:{port}");
-            if !forms.contains(&form) {
-                forms.push(form);
+        for host in without_user.into_iter().chain([self.host.as_str()]) {
+            let plain = format!("{scheme}://{host}");
+            let own = self.port.as_deref();
+            let ports = own.into_iter().map(Some).chain([None]);
+            for port in ports.chain(defaults.iter().copied().map(Some)) {
+                let form = match port {
+                    Some(port) => format!("{plain}:{port}"),
+                    None => plain.clone(),
+                };
+                if !forms.contains(&form) {
+                    forms.push(form);
+                }
             }
         }
         forms
@@ -152,10 +160,12 @@ struct OwnQuery {
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The most URLs that are tried for one request and one key: four port forms for
-/// `wss` (its own, none, 443, 80), with and without a slash, in two spellings of
-/// the query. Any other request has at most three port forms in two spellings.
-pub const MOST_URLS: usize = 16;
+/// The most URLs that are tried for one request and one key: for `wss` four port forms
+/// (its own, none, 443, 80), with and without user and password, each with and without a
+/// slash in two spellings of the query, and once with the query's parameters as a form's.
+/// Any other request has at most three port forms, with and without user and password, in
+/// two spellings.
+pub const MOST_URLS: usize = 40;
 
 /// The parameter that carries the hash of a body that is not a form.
 pub const BODY_HASH_PARAMETER: &[u8] = b"bodySHA256";
@@ -218,11 +228,7 @@ impl PublicUrl {
         } else {
             b""
         };
-        let received = SignedQuery {
-            text: target.query,
-            body_hash: None,
-        };
-        let queries = [Some(received), self.own_spelling(target.query)];
+        let queries = self.queries(target);
         // One count for query, prefix and slash: adapters in adapters would be 2 KB of code
         // wherever they are walked.
         let of_one_query = 2 * prefixes.len();
@@ -235,7 +241,8 @@ impl PublicUrl {
             } else {
                 path.ends_with(b"/")
             };
-            (!slash || target.websocket && !ends_in_slash).then_some(CandidateUrl {
+            let may_have_slash = target.websocket && !ends_in_slash && !query.as_form;
+            (!slash || may_have_slash).then_some(CandidateUrl {
                 prefix: prefix.as_bytes(),
                 path,
                 slash,
@@ -244,19 +251,44 @@ impl PublicUrl {
         })
     }
 
+    /// The query in every way in which it may have been signed, the likeliest first.
+    fn queries<'a>(&'a self, target: Target<'a>) -> [Option<SignedQuery<'a>>; 3] {
+        let text = target.query.unwrap_or_default();
+        let may_be_signed_as_received = match target.behind {
+            Behind::Nothing => true,
+            // What a form is posted to is the configured URL. With another query, parameters
+            // of the form may have been moved into it.
+            Behind::Form => self.own_query.as_ref().is_none_or(|own| own.is_in(text)),
+            Behind::HashedBody => ends_in_hash(text),
+        };
+        let received = SignedQuery {
+            text: target.query,
+            body_hash: None,
+            as_form: false,
+        };
+        [
+            may_be_signed_as_received.then_some(received),
+            self.own_spelling(target),
+            query_as_form(target),
+        ]
+    }
+
     /// The configured spelling of the query, where the request's holds the same
     /// parameters in another order or escaping: Twilio sometimes sends another
     /// spelling than it signs (twilio-php#790, twilio-node#1183).
-    fn own_spelling<'a>(&'a self, received: Option<&'a [u8]>) -> Option<SignedQuery<'a>> {
+    fn own_spelling<'a>(&'a self, target: Target<'a>) -> Option<SignedQuery<'a>> {
         let own = self.own_query.as_ref()?;
-        let text = received.unwrap_or_default();
-        if received.is_some() && own.text.as_bytes() == text {
+        let text = target.query.unwrap_or_default();
+        if target.query.is_some() && own.text.as_bytes() == text {
             return None;
         }
-        if !are_the_same(&own.parameters, &pairs_without_body_hash(text)) {
+        if !own.is_in(text) {
             return None;
         }
         let body_hash = body_hash_piece(text);
+        if body_hash.is_some() && target.behind == Behind::Form {
+            return None;
+        }
         // With the body hash behind it, it may be just what was received.
         let between = if own.text.is_empty() { "" } else { "&" };
         let behind = text
@@ -268,9 +300,39 @@ impl PublicUrl {
         Some(SignedQuery {
             text: Some(own.text.as_bytes()),
             body_hash,
+            as_form: false,
         })
     }
 }
+
+impl OwnQuery {
+    /// Whether a received query holds just these parameters, besides a body's hash.
+    fn is_in(&self, received: &[u8]) -> bool {
+        // Counted first: a stranger's query may have thousands.
+        pieces_without_body_hash(received).count() == self.parameters.len()
+            && are_the_same(&self.parameters, &pairs_without_body_hash(received))
+    }
+}
+
+/// How Twilio's SDKs for Agent Connect check a handshake that has a query: the URL
+/// without it, then the query's parameters as a form's (`signed_url` in their `webhooks`).
+///
+/// The query has to be spelled as strictly as a form, since nothing but its parameters is
+/// signed in this way.
+fn query_as_form(target: Target<'_>) -> Option<SignedQuery<'_>> {
+    let text = target
+        .query
+        .filter(|text| target.websocket && !text.is_empty())?;
+    Form::read(text, FormReading::Strict, MOST_QUERY_PARAMETERS).ok()?;
+    Some(SignedQuery {
+        text: Some(text),
+        body_hash: None,
+        as_form: true,
+    })
+}
+
+/// Of a handshake. ConversationRelay's have a handful.
+const MOST_QUERY_PARAMETERS: usize = 100;
 
 /// Whether both have the same parameters, each as often, in whatever order. They are
 /// counted and not sorted: a query has a handful, and its length is the configured one's.
@@ -284,21 +346,32 @@ fn are_the_same(own: &[(Vec<u8>, Vec<u8>)], received: &[(Vec<u8>, Vec<u8>)]) -> 
 
 /// All parameters of a query but the body hash, decoded, repeats included.
 fn pairs_without_body_hash(query: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    query
-        .split(|byte| *byte == b'&')
-        .filter(|piece| !piece.is_empty())
+    pieces_without_body_hash(query)
         .map(split_at_first_equals)
         .map(|(name, value)| (decode(name), decode(value)))
-        .filter(|(name, _)| name != BODY_HASH_PARAMETER)
         .collect()
+}
+
+fn pieces_without_body_hash(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pieces = query.split(|byte| *byte == b'&');
+    pieces.filter(|piece| !piece.is_empty() && !is_body_hash(piece))
 }
 
 /// The first `bodySHA256=…` of a query, as it is spelled there.
 fn body_hash_piece(query: &[u8]) -> Option<&[u8]> {
-    query.split(|byte| *byte == b'&').find(|piece| {
-        let (name, _) = split_at_first_equals(piece);
-        decode(name) == BODY_HASH_PARAMETER
-    })
+    let mut pieces = query.split(|byte| *byte == b'&');
+    pieces.find(|piece| is_body_hash(piece))
+}
+
+/// What is signed behind the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Nothing: there is no body.
+    Nothing,
+    /// The parameters of a form.
+    Form,
+    /// Nothing, and the URL holds the hash of a body.
+    HashedBody,
 }
 
 /// What the request itself says about its URL.
@@ -310,6 +383,8 @@ pub struct Target<'a> {
     pub query: Option<&'a [u8]>,
     /// Whether this is a WebSocket handshake.
     pub websocket: bool,
+    /// What is signed behind it.
+    pub behind: Behind,
 }
 
 impl<'a> Target<'a> {
@@ -320,7 +395,13 @@ impl<'a> Target<'a> {
             path: parts.next().unwrap_or_default(),
             query: parts.next(),
             websocket,
+            behind: Behind::Nothing,
         }
+    }
+
+    /// The same, with this signed behind it.
+    pub fn with(self, behind: Behind) -> Target<'a> {
+        Target { behind, ..self }
     }
 }
 
@@ -339,6 +420,8 @@ struct SignedQuery<'a> {
     text: Option<&'a [u8]>,
     /// What Twilio appends to a configured query when it sends JSON.
     body_hash: Option<&'a [u8]>,
+    /// Whether the parameters are signed as a form's are, and not the text.
+    as_form: bool,
 }
 
 impl CandidateUrl<'_> {
@@ -349,7 +432,9 @@ impl CandidateUrl<'_> {
         if self.slash {
             out.push(b'/');
         }
-        if let Some(text) = self.query.text {
+        if self.query.as_form {
+            self.query_parameters().write_signed(out);
+        } else if let Some(text) = self.query.text {
             out.push(b'?');
             out.extend_from_slice(text);
         }
@@ -361,6 +446,11 @@ impl CandidateUrl<'_> {
             }
             out.extend_from_slice(body_hash);
         }
+    }
+
+    /// Whether it ends with the query's parameters, signed as a form's are.
+    pub fn ends_in_form(&self) -> bool {
+        self.query.as_form
     }
 
     /// The parameters of the query, as this URL spells it.
@@ -412,6 +502,9 @@ mod tests {
         assert_eq!(
             tried,
             [
+                "https://[::1]:8443/p",
+                "https://[::1]/p",
+                "https://[::1]:443/p",
                 "https://u:p@[::1]:8443/p",
                 "https://u:p@[::1]/p",
                 "https://u:p@[::1]:443/p"
@@ -426,7 +519,7 @@ mod tests {
     fn a_websocket_is_wss_with_and_without_a_slash_and_a_query_stays_behind_it() {
         let public = PublicUrl::configured(&url("https://h.com/s"));
         let tried = candidates(&public, "/s?a=1", true);
-        assert_eq!(tried.len(), 6);
+        assert_eq!(tried.len(), 9);
         assert_eq!(tried.first().expect("one"), "wss://h.com/s?a=1");
         assert_eq!(tried.get(1).expect("two"), "wss://h.com/s/?a=1");
         assert!(tried.contains(&"wss://h.com:80/s?a=1".to_owned()));
@@ -434,11 +527,58 @@ mod tests {
 
     #[test]
     fn no_request_has_more_candidates_than_promised() {
-        let public = PublicUrl::configured(&url("wss://h.com:8443/s?b=2&a=1"));
+        let public = PublicUrl::configured(&url("wss://u:p@h.com:8443/s?b=2&a=1"));
         let tried = candidates(&public, "/s?a=1&b=2", true);
         assert_eq!(tried.len(), MOST_URLS);
-        let public = PublicUrl::configured(&url("https://h.com:8443/s?b=2&a=1"));
-        assert_eq!(candidates(&public, "/s?a=1&b=2", false).len(), 6);
+        let public = PublicUrl::configured(&url("https://u:p@h.com:8443/s?b=2&a=1"));
+        assert_eq!(candidates(&public, "/s?a=1&b=2", false).len(), 12);
+    }
+
+    #[test]
+    fn a_handshakes_query_is_tried_as_a_form_too() {
+        let public = PublicUrl::configured(&url("wss://h.com/ws"));
+        let tried = candidates(&public, "/ws?token=x%20y&foo=bar", true);
+        assert!(tried.contains(&"wss://h.com/wsfoobartokenx y".to_owned()));
+        for other in ["/ws", "/ws?", "/ws?a", "/ws?a=1&", "/ws?a=1;b"] {
+            let tried = candidates(&public, other, true);
+            assert!(!tried.iter().any(|url| url.starts_with("wss://h.com/wsa")));
+        }
+        let tried = candidates(&public, "/ws?token=x&foo=bar", false);
+        assert!(tried.iter().all(|url| url.contains('?')));
+    }
+
+    #[test]
+    fn a_form_is_posted_to_the_configured_query_and_no_other() {
+        let public = PublicUrl::configured(&url("https://h.com/pay?shop=1"));
+        let tried = |target: &str, behind| {
+            let target = Target::new(target.as_bytes(), false).with(behind);
+            public.candidates(target).count()
+        };
+        assert_eq!(tried("/pay?shop=1", Behind::Form), 2);
+        assert_eq!(tried("/pay?%73hop=1", Behind::Form), 4);
+        for other in [
+            "/pay",
+            "/pay?",
+            "/pay?shop=1&amount=1",
+            "/pay?shop=1&shop=1",
+            "/pay?shop=2",
+        ] {
+            assert_eq!(tried(other, Behind::Form), 0, "{other}");
+            assert_ne!(tried(other, Behind::Nothing), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_not_the_last_parameter_is_none() {
+        let public = PublicUrl::configured(&url("https://h.com/p?a=1"));
+        let tried = |target: &str| {
+            let target = Target::new(target.as_bytes(), false).with(Behind::HashedBody);
+            public.candidates(target).count()
+        };
+        assert_eq!(tried("/p?a=1&bodySHA256=00"), 2);
+        assert_eq!(tried("/p?bodySHA256=00&z="), 0);
+        // The configured spelling has it at the end.
+        assert_eq!(tried("/p?bodySHA256=00&a=1"), 2);
     }
 
     #[test]

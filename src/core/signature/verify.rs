@@ -1,5 +1,6 @@
 //! The search for a key and a URL under which the request's signature is right.
 
+use crate::core::signature::boundaries::are_moved;
 use crate::core::signature::form::Form;
 use crate::core::signature::key::{ClaimedMac, ComputedMac};
 use crate::core::signature::keyring::{Key, Keyring};
@@ -9,6 +10,13 @@ use crate::core::signature::url::{CandidateUrl, PublicUrl, Target};
 /// request takes one; a forged one takes (keys × URL forms), which for one token
 /// and one `https` URL is two.
 pub const MOST_HMACS: usize = 128;
+
+/// The most bytes that one request can make this filter hash, but for the first
+/// [`ALWAYS_TRIED`] HMACs: a long body is not worth as many tries as a message.
+pub const MOST_HASHED_BYTES: usize = 262_144;
+
+/// So many HMACs are computed however long the body is: two tokens and two forms of a URL.
+const ALWAYS_TRIED: usize = 4;
 
 /// What is to be verified.
 #[derive(Clone, Copy)]
@@ -21,6 +29,15 @@ pub struct Signed<'a> {
     pub claimed: &'a ClaimedMac,
     /// The header that selects a shared key.
     pub settings: Option<&'a [u8]>,
+}
+
+/// Why a request is not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// No key and no URL form fit.
+    NothingFits,
+    /// A boundary between two parameters was moved (see [`super::boundaries`]).
+    MovedBoundary,
 }
 
 /// A signature that is right.
@@ -37,6 +54,10 @@ pub struct Verified<'a> {
 
 /// Looks for the key and the URL form that fit.
 ///
+/// # Errors
+/// [`Unverified::MovedBoundary`] before any key is tried, or if the form that fits is not
+/// the first; else [`Unverified::NothingFits`].
+///
 /// Keys of the account that the parameters name come first, so that with many
 /// accounts the usual request still takes one HMAC. They do not come alone: a
 /// request signed by one account that names another is to be refused for just that.
@@ -44,7 +65,7 @@ pub fn verify<'a>(
     keyring: &'a Keyring,
     public: &'a PublicUrl,
     signed: Signed<'a>,
-) -> Option<Verified<'a>> {
+) -> Result<Verified<'a>, Unverified> {
     let keys = keyring.candidates(signed.settings, signed.claimed.length());
     let mut named = signed
         .form
@@ -53,7 +74,9 @@ pub fn verify<'a>(
     let named = named.next();
     let belongs =
         move |key: &Key| key.account.as_ref().map(String::as_bytes) == named && named.is_some();
-    let mut left = MOST_HMACS;
+    let mut tried = 0;
+    let mut hashed: usize = 0;
+    let mut has_looked = false;
     let mut message = Vec::with_capacity(TYPICAL_MESSAGE);
     for named_account in [true, false] {
         for url in public.candidates(signed.target) {
@@ -62,19 +85,28 @@ pub fn verify<'a>(
                 if belongs(key) != named_account {
                     continue;
                 }
-                if left == 0 {
-                    return None;
-                }
-                left -= 1;
                 if message.is_empty() {
                     url.write(&mut message);
                     if let Some(form) = signed.form {
                         form.write_signed(&mut message);
                     }
+                    if !has_looked && are_moved(&message, signed.form) {
+                        return Err(Unverified::MovedBoundary);
+                    }
+                    has_looked = true;
                 }
+                hashed = hashed.saturating_add(message.len());
+                if tried >= MOST_HMACS || tried >= ALWAYS_TRIED && hashed > MOST_HASHED_BYTES {
+                    return Err(Unverified::NothingFits);
+                }
+                tried += 1;
                 let mac = key.signing.mac(&message);
                 if bool::from(mac.equals(signed.claimed)) {
-                    return Some(Verified {
+                    let own = url.ends_in_form().then(|| url.query_parameters());
+                    if tried > 1 && are_moved(&message, own.as_ref().or(signed.form)) {
+                        return Err(Unverified::MovedBoundary);
+                    }
+                    return Ok(Verified {
                         key,
                         key_place,
                         url,
@@ -84,7 +116,7 @@ pub fn verify<'a>(
             }
         }
     }
-    None
+    Err(Unverified::NothingFits)
 }
 
 /// The parameter that names the account a request is for.
@@ -176,7 +208,7 @@ mod tests {
             claimed: &claimed,
             settings: None,
         };
-        assert!(verify(&keyring, &public, signed).is_none());
+        assert!(verify(&keyring, &public, signed).is_err());
     }
 
     /// The signatures that Twilio's own libraries publish; see `tests/vectors/README.md`.
@@ -242,12 +274,16 @@ mod tests {
         let public = PublicUrl::configured(&configured);
         let form = text("body").is_none().then(|| Form::parse(body.as_bytes()));
         if form.is_none() {
-            use crate::core::signature::coverage::{Coverage, DeclaredBody};
+            use crate::core::signature::coverage::{Coverage, DeclaredBody, Method, MethodKind};
             use sha2::{Digest, Sha256};
             let content_type = text("content_type").map(str::as_bytes);
             let declared = DeclaredBody::new(Ok(content_type), Ok(None));
             let query = query.as_deref().unwrap_or_default();
-            match Coverage::of(declared, body.as_bytes(), query.as_bytes()) {
+            let post = Method {
+                kind: MethodKind::Body,
+                webhook_takes_bodies: true,
+            };
+            match Coverage::of(post, declared, body.as_bytes(), query.as_bytes()) {
                 Ok(Coverage::Hash(hash)) if hash == <[u8; 32]>::from(Sha256::digest(&body)) => {}
                 Ok(Coverage::Empty) => {}
                 _ => return false,
@@ -259,6 +295,6 @@ mod tests {
             claimed: &claimed,
             settings: None,
         };
-        verify(&keyring, &public, signed).is_some()
+        verify(&keyring, &public, signed).is_ok()
     }
 }
