@@ -100,7 +100,7 @@ fn judge(keyring: &Keyring, public: &PublicUrl, form: &Form, claimed: &ClaimedMa
         claimed,
         settings: None,
     };
-    verify(keyring, public, signed).is_some()
+    verify(keyring, public, signed).is_ok()
 }
 
 #[inline(never)]

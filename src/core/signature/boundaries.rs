@@ -12,15 +12,13 @@
 
 use crate::core::signature::form::Form;
 
-/// The end of a parameter's name, and how its value begins.
-const IDENTIFIERS: [(&[u8], [u8; 2]); 6] = [
-    (b"AccountSid", *b"AC"),
-    // `SmsMessageSid` ends in it, too.
-    (b"MessageSid", *b"SM"),
-    (b"MessageSid", *b"MM"),
-    (b"SmsSid", *b"SM"),
-    (b"SmsSid", *b"MM"),
-    (b"CallSid", *b"CA"),
+/// The end of a parameter's name, how its value begins, and in which other way.
+/// (`SmsMessageSid` ends in `MessageSid`. `MM` is a message with media.)
+const IDENTIFIERS: [(&[u8], [u8; 2], [u8; 2]); 4] = [
+    (b"MessageSid", *b"SM", *b"MM"),
+    (b"SmsSid", *b"SM", *b"MM"),
+    (b"AccountSid", *b"AC", *b"AC"),
+    (b"CallSid", *b"CA", *b"CA"),
 ];
 
 /// How many hex digits follow.
@@ -28,74 +26,91 @@ const DIGITS: usize = 32;
 
 /// Whether an identifier stands in the signed string where no parameter has it. `form` has
 /// the parameters with which the string ends.
+///
+/// Digits are looked for first, in blocks: of 32 in a row, one block is full.
 pub(crate) fn are_moved(signed: &[u8], form: Option<&Form>) -> bool {
     let mut parameters = form.map(|form| form.places_from_the_end(signed.len()));
-    let mut place = None;
-    occurrences(signed).any(|at| {
-        // Both go forward through the string.
-        while place.is_none_or(|(_, value)| value < at) {
-            place = parameters.as_mut().and_then(Iterator::next);
-            if place.is_none() {
-                break;
-            }
+    let mut place = (0, 0);
+    let (blocks, _) = signed.as_chunks::<BLOCK>();
+    let mut blocks = blocks.iter().zip((0..).step_by(BLOCK));
+    blocks.any(|(block, from)| {
+        if !are_hex(block) {
+            return false;
         }
-        let (before, behind) = signed.split_at_checked(at).unwrap_or_default();
-        let is_identifier = |(name, start): &(&[u8], [u8; 2])| {
-            let belongs = match place {
-                // The name has to be as long as that, or it is not the one that it ends with.
-                Some((from, value)) => value == at && value - from >= name.len(),
-                None => false,
-            };
-            before.ends_with(name) && behind.starts_with(start) && !belongs
+        let Some(at) = behind_sid(signed, first_digit(signed, from)) else {
+            return false;
         };
-        IDENTIFIERS.iter().any(is_identifier) && has_digits(behind)
-    })
-}
-
-/// Where something begins that `Sid` stands in front of.
-fn occurrences(signed: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let rest = signed.get(from..)?;
-            let at = from + find_capital_s(rest)?;
-            from = at + 1;
-            if signed
-                .get(from..)
-                .is_some_and(|rest| rest.starts_with(b"id"))
-            {
-                return Some(at + 3);
-            }
-        }
-    })
-}
-
-/// The first `S`: sixteen bytes are looked at together.
-fn find_capital_s(bytes: &[u8]) -> Option<usize> {
-    const S: u64 = u64::from_le_bytes([b'S'; 8]);
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    // The high bit of each byte that is zero, exact up to the first one.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let (chunks, _) = bytes.as_chunks::<8>();
-    let mut skipped = 0;
-    for pair in chunks.chunks_exact(2) {
-        let [first, second] = pair else { break };
-        let first = zeros(u64::from_le_bytes(*first) ^ S);
-        let second = zeros(u64::from_le_bytes(*second) ^ S);
-        if first | second != 0 {
-            let within = if first != 0 {
-                first.trailing_zeros() / 8
-            } else {
-                8 + second.trailing_zeros() / 8
+        // Both go forward through the string.
+        while place.1 < at {
+            let Some(next) = parameters.as_mut().and_then(Iterator::next) else {
+                break;
             };
-            return Some(skipped + within as usize);
+            place = next;
         }
-        skipped += 16;
+        is_identifier_elsewhere(signed, at, place)
+    })
+}
+
+/// Half as many as there are digits.
+const BLOCK: usize = DIGITS / 2;
+
+/// Whether all of a block are hex digits.
+fn are_hex(block: &[u8; BLOCK]) -> bool {
+    // In most blocks these two are not.
+    let [first, .., last] = block;
+    if !first.is_ascii_hexdigit() || !last.is_ascii_hexdigit() {
+        return false;
     }
-    let rest = bytes.get(skipped..)?;
-    let within = rest.iter().position(|byte| *byte == b'S')?;
-    Some(skipped + within)
+    let (words, _) = block.as_chunks::<8>();
+    words.iter().all(|word| {
+        let word = u64::from_le_bytes(*word);
+        let hex = between(word, b'0', b'9') | between(word | repeated(0x20), b'a', b'f');
+        // Above 0x7F is no digit either.
+        hex & !word & repeated(0x80) == repeated(0x80)
+    })
+}
+
+/// The high bit of each byte within bounds, if no byte is above 0x7F.
+const fn between(word: u64, first: u8, last: u8) -> u64 {
+    let not_below = word.wrapping_add(repeated(0x80 - first));
+    let above = word.wrapping_add(repeated(0x7F - last));
+    not_below & !above
+}
+
+const fn repeated(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Where the row of hex digits begins that goes on at `from`, if not far before it.
+fn first_digit(signed: &[u8], from: usize) -> usize {
+    // As far as from the end of 32 digits to the `d` of `Sid`, and a byte that is no digit.
+    const FURTHEST: usize = BLOCK + 4;
+    let before = signed.get(..from).unwrap_or_default();
+    let before = before.iter().rev().take(FURTHEST);
+    from - before.take_while(|byte| byte.is_ascii_hexdigit()).count()
+}
+
+/// Where `Sid` ends, if it stands before a row of hex digits, with two letters between. `AC`
+/// and `CA` are digits as well, as is the `d` of `Sid`.
+fn behind_sid(signed: &[u8], first_digit: usize) -> Option<usize> {
+    let ends_at = |at: &usize| signed.get(at.saturating_sub(3)..*at) == Some(b"Sid");
+    let at = first_digit.checked_sub(2).filter(ends_at);
+    at.or_else(|| Some(first_digit + 1).filter(ends_at))
+}
+
+/// Whether an identifier begins at `at`, behind its `Sid`, which is not that of the
+/// parameter whose name and value begin at `place`.
+fn is_identifier_elsewhere(signed: &[u8], at: usize, place: (usize, usize)) -> bool {
+    let (before, behind) = signed.split_at_checked(at).unwrap_or_default();
+    let Some(start) = behind.first_chunk() else {
+        return false;
+    };
+    let is_one = |(name, usual, other): &(&[u8], _, _)| {
+        // The name has to be as long as that, or it is not the one that it ends with.
+        let belongs = place.1 == at && at - place.0 >= name.len();
+        !belongs && (start == usual || start == other) && before.ends_with(name)
+    };
+    IDENTIFIERS.iter().any(is_one) && has_digits(behind)
 }
 
 fn has_digits(value: &[u8]) -> bool {
@@ -174,18 +189,33 @@ mod tests {
     }
 
     #[test]
-    fn a_capital_s_is_found_wherever_it_stands() {
-        for length in 0..50 {
-            for place in 0..length {
-                let mut bytes = vec![b'R'; length];
-                bytes[place] = b'S';
-                assert_eq!(find_capital_s(&bytes), Some(place));
-                if place + 1 < length {
-                    bytes[place + 1] = b'S';
-                    assert_eq!(find_capital_s(&bytes), Some(place));
-                }
+    fn the_first_of_a_row_of_digits_is_found_whatever_stands_before_it() {
+        for before in [
+            &b""[..],
+            b"x",
+            b"Sid",
+            b"\xff",
+            b"\x80\xb0",
+            b"SidS\xc3",
+            b"0g",
+        ] {
+            for digits in 0..19 {
+                let text = [before, &[b'd'; 19][..digits], b"F"].concat();
+                let found = first_digit(&text, before.len() + digits);
+                assert_eq!(found, before.len(), "{before:?} {digits}");
             }
-            assert_eq!(find_capital_s(&vec![0xD3; length]), None);
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_found_wherever_it_stands() {
+        for before in 0..40 {
+            for capitals in ["", "S", "SS", "SiSid"] {
+                let text = format!("{}{capitals}CallSidCA{HEX}", "R".repeat(before));
+                assert!(are_moved(text.as_bytes(), None), "{text}");
+                let text = text.replace("CallSid", "CalSid");
+                assert!(!are_moved(text.as_bytes(), None), "{text}");
+            }
         }
     }
 }

@@ -7,30 +7,22 @@
 //! value     = *octet                      ; any octet but "&"
 //! ```
 //!
-//! That is how a signature reads it, and [`FormReading::Lenient`]. By
-//! [`FormReading::Strict`] a form has to be spelled so that every framework reads it
-//! alike:
-//!
-//! ```text
-//! body      = piece *( "&" piece )        ; max_parameters at the most
-//! piece     = name "=" value
-//! name      = *( plain / "+" / escape )
-//! value     = *( plain / "+" / escape )
-//! plain     = %x21-7E                     ; but "&" "=" "+" "%" ";"
-//! escape    = "%" 2HEXDIG
-//! ```
+//! That is how a signature reads it; [`spelling`] says what a webhook takes.
 //!
 //! Names and values are the decoded *bytes*: `+` is a space, `%` and two hex
 //! digits are a byte, an invalid escape stays as it is, and nothing has to be
 //! UTF-8. Twilio signs each name followed by its value, names sorted bytewise,
 //! the distinct values of a repeated name sorted too.
 //! <https://www.twilio.com/docs/usage/security#validating-requests>
+//!
+//! [`spelling`]: super::spelling
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt;
 
 use crate::core::config::settings::FormReading;
+use crate::core::signature::spelling::{Flaw, MalformedForm, first_flaw, has_forbidden_byte};
 
 /// The parameters of a form (or a query), decoded and sorted.
 pub struct Form {
@@ -56,7 +48,7 @@ impl Form {
     /// Takes a body or a query apart. Nothing is malformed: whatever the bytes are,
     /// they mean something to the signature.
     pub fn parse(body: &[u8]) -> Form {
-        Form::take_apart(body, usize::MAX).0
+        Form::take_apart(body, usize::MAX).form
     }
 
     /// Takes a body apart that has to be spelled as a webhook asks for, in
@@ -69,28 +61,40 @@ impl Form {
         reading: FormReading,
         max_parameters: usize,
     ) -> Result<Form, MalformedForm> {
-        let (form, first_flaw) = Form::take_apart(body, max_parameters);
-        match first_flaw {
-            Some(flaw) if reading == FormReading::Strict || flaw.what.is_too_many() => Err(flaw),
-            _ => Ok(form),
+        let taken = Form::take_apart(body, max_parameters);
+        if !taken.is_whole {
+            return Err(MalformedForm {
+                what: Flaw::TooManyParameters(max_parameters),
+                offset: 0,
+            });
         }
+        if reading == FormReading::Strict
+            && (!taken.is_regular || has_forbidden_byte(body))
+            && let Some(flaw) = first_flaw(body)
+        {
+            return Err(flaw);
+        }
+        Ok(taken.form)
     }
 
-    /// The parameters, and what is wrong with their spelling. More than `max_pieces` are
-    /// not looked at: what is wrong is then just that.
-    fn take_apart(body: &[u8], max_pieces: usize) -> (Form, Option<MalformedForm>) {
+    /// Takes `max_pieces` apart; what follows is not looked at.
+    fn take_apart(body: &[u8], max_pieces: usize) -> Taken {
         if body.is_empty() {
             // The usual query. No memory for nothing.
-            let form = Form {
-                decoded: Vec::new(),
-                parameters: Vec::new(),
+            return Taken {
+                form: Form {
+                    decoded: Vec::new(),
+                    parameters: Vec::new(),
+                },
+                is_regular: true,
+                is_whole: true,
             };
-            return (form, None);
         }
-        let mut decoder = Decoder::new(body);
+        let mut decoder = Decoder::new(body.len());
         let mut parameters = Vec::with_capacity(EXPECTED_PARAMETERS);
         let mut start = 0;
         let mut name_end = None;
+        let mut is_regular = true;
         let mut left = max_pieces;
         let mut rest = body;
         loop {
@@ -100,16 +104,13 @@ impl Form {
             };
             match special {
                 b'&' => {
-                    if name_end.is_none() {
-                        decoder.note_piece_without_equals(start, rest);
-                    }
+                    is_regular &= name_end.is_some();
                     parameters.extend(Parameter::new(&decoder, start, name_end));
                     start = decoder.end;
                     name_end = None;
                     rest = after;
                     left = left.saturating_sub(1);
                     if left == 0 {
-                        decoder.note_too_many(max_pieces, rest);
                         break;
                     }
                 }
@@ -120,18 +121,21 @@ impl Form {
                 special => rest = decoder.decode(*special, after),
             }
         }
-        if name_end.is_none() {
-            decoder.note_piece_without_equals(start, rest);
-        }
+        is_regular &= name_end.is_some() && !decoder.has_stray;
         parameters.extend(Parameter::new(&decoder, start, name_end));
-        let (decoded, first_flaw) = decoder.finish();
+        let decoded = decoder.finish();
         parameters.sort_unstable_by(|left, right| left.compare(right, &decoded));
-        parameters.dedup_by(|later, earlier| later.compare(earlier, &decoded).is_eq());
-        let form = Form {
-            decoded,
-            parameters,
-        };
-        (form, first_flaw)
+        parameters.dedup_by(|later, earlier| {
+            later.first_of_name == earlier.first_of_name && later.compare(earlier, &decoded).is_eq()
+        });
+        Taken {
+            form: Form {
+                decoded,
+                parameters,
+            },
+            is_regular,
+            is_whole: left > 0,
+        }
     }
 
     /// Appends what Twilio signs of this form: names and values, sorted, nothing between them.
@@ -164,13 +168,14 @@ impl Form {
 
     /// The distinct values of a parameter, sorted.
     pub fn values<'form>(&'form self, name: &'form [u8]) -> impl Iterator<Item = &'form [u8]> {
+        let wanted = first_of(name);
         let first = self
             .parameters
-            .partition_point(|parameter| parameter.name(&self.decoded) < name);
-        self.parameters
-            .iter()
-            .skip(first)
-            .take_while(move |parameter| parameter.name(&self.decoded) == name)
+            .partition_point(|parameter| parameter.first_of_name < wanted);
+        let from_there = self.parameters.get(first..).unwrap_or_default().iter();
+        from_there
+            .take_while(move |parameter| parameter.first_of_name == wanted)
+            .filter(move |parameter| parameter.name(&self.decoded) == name)
             .map(|parameter| parameter.value(&self.decoded))
     }
 
@@ -197,6 +202,15 @@ impl Form {
     }
 }
 
+/// A body that was taken apart.
+struct Taken {
+    form: Form,
+    /// Whether each piece has a `=`, none a second one, and each `%` two digits.
+    is_regular: bool,
+    /// Whether that is all of it.
+    is_whole: bool,
+}
+
 /// Shows how many there are, not what they are: that is personal data.
 impl fmt::Debug for Form {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,12 +230,8 @@ impl Parameter {
         }
         let name_end = name_end.unwrap_or(decoder.end);
         let name = decoder.bytes.get(start..name_end).unwrap_or_default();
-        let mut first_of_name = [0; 8];
-        for (to, from) in first_of_name.iter_mut().zip(name) {
-            *to = *from;
-        }
         Some(Parameter {
-            first_of_name: u64::from_be_bytes(first_of_name),
+            first_of_name: first_of(name),
             start: offset(start),
             name_end: offset(name_end),
             end: offset(decoder.end),
@@ -232,10 +242,17 @@ impl Parameter {
     fn compare(&self, other: &Parameter, decoded: &[u8]) -> Ordering {
         // Where these differ, the names differ in the same direction: a name that
         // ends before the difference is the smaller one, and so is its zero.
-        let first = self.first_of_name.cmp(&other.first_of_name);
-        first
-            .then_with(|| self.name(decoded).cmp(other.name(decoded)))
-            .then_with(|| self.value(decoded).cmp(other.value(decoded)))
+        match self.first_of_name.cmp(&other.first_of_name) {
+            Ordering::Equal => self.compare_all(other, decoded),
+            decided => decided,
+        }
+    }
+
+    /// Apart, so that sorting is a loop over numbers.
+    #[inline(never)]
+    fn compare_all(&self, other: &Parameter, decoded: &[u8]) -> Ordering {
+        let names = self.name(decoded).cmp(other.name(decoded));
+        names.then_with(|| self.value(decoded).cmp(other.value(decoded)))
     }
 
     fn name(self, decoded: &[u8]) -> &[u8] {
@@ -249,6 +266,18 @@ impl Parameter {
     fn both(self, decoded: &[u8]) -> &[u8] {
         slice(decoded, self.start, self.end)
     }
+}
+
+/// The first eight bytes of a name, filled up with zeros.
+fn first_of(name: &[u8]) -> u64 {
+    if let Some(first) = name.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut first = [0; 8];
+    for (to, from) in first.iter_mut().zip(name) {
+        *to = *from;
+    }
+    u64::from_be_bytes(first)
 }
 
 fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
@@ -269,66 +298,6 @@ pub(crate) fn split_at_first_equals(piece: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
-/// What keeps a form from being read, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MalformedForm {
-    /// What it is.
-    pub what: Flaw,
-    /// How many bytes of the body come before it.
-    pub offset: usize,
-}
-
-/// A spelling that frameworks read in different ways, or not at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
-    /// Nothing between two `&`. Some frameworks count it as a parameter.
-    EmptyPiece,
-    /// A name without `=`, which is an empty value, no value at all, or an error.
-    NoEquals,
-    /// A second `=`, which belongs to the value, or cuts it off.
-    SecondEquals,
-    /// A `;`, which separates parameters, or makes the one that holds it vanish.
-    Semicolon,
-    /// A space that is not written as `+` or `%20`.
-    Blank,
-    /// A byte below 0x20, or 0x7F.
-    ControlByte,
-    /// A byte above 0x7F that is not escaped, whose character set nobody knows.
-    ByteAboveAscii,
-    /// A `%` that two hex digits do not follow.
-    BrokenEscape,
-    /// More parameters than so many, which is where frameworks stop to read, or fail.
-    TooManyParameters(usize),
-}
-
-impl Flaw {
-    fn is_too_many(self) -> bool {
-        matches!(self, Flaw::TooManyParameters(_))
-    }
-}
-
-impl fmt::Display for MalformedForm {
-    /// Without any of the form's text, which is personal data.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.what {
-            Flaw::EmptyPiece => "an empty parameter (&& or & at an end)",
-            Flaw::NoEquals => "a parameter without \"=\"",
-            Flaw::SecondEquals => "a second \"=\" in a parameter, to be written as %3D",
-            Flaw::Semicolon => "a \";\", to be written as %3B",
-            Flaw::Blank => "a space, to be written as + or %20",
-            Flaw::ControlByte => {
-                "a control character (a line end, for instance) that is not escaped"
-            }
-            Flaw::ByteAboveAscii => "a character beyond ASCII that is not escaped",
-            Flaw::BrokenEscape => "a \"%\" without two hex digits, to be written as %25",
-            Flaw::TooManyParameters(most) => {
-                return write!(formatter, "the form has more than {most} parameters");
-            }
-        };
-        write!(formatter, "the form has {what}, at byte {}", self.offset)
-    }
-}
-
 /// Decoded bytes, growing.
 ///
 /// Names and values are short, some ten bytes between one special character and the
@@ -341,50 +310,18 @@ struct Decoder {
     bytes: Vec<u8>,
     /// How much is decoded.
     end: usize,
-    /// How much there is to decode.
-    encoded: usize,
-    /// What is wrong with its spelling.
-    first_flaw: Option<MalformedForm>,
+    /// Whether a `%` or `=` stays as it is.
+    has_stray: bool,
 }
 
 impl Decoder {
-    /// Room for all that is encoded: decoding never makes it more.
-    fn new(encoded: &[u8]) -> Decoder {
+    /// Room for so many encoded bytes: decoding never makes them more.
+    fn new(encoded: usize) -> Decoder {
         Decoder {
-            bytes: vec![0; encoded.len().saturating_add(8)],
+            bytes: vec![0; encoded.saturating_add(8)],
             end: 0,
-            encoded: encoded.len(),
-            first_flaw: None,
+            has_stray: false,
         }
-    }
-
-    /// Something is wrong at the start of `rest`.
-    #[cold]
-    fn note(&mut self, what: Flaw, rest: &[u8]) {
-        let offset = self.encoded.saturating_sub(rest.len());
-        self.first_flaw
-            .get_or_insert(MalformedForm { what, offset });
-    }
-
-    /// A piece that began at `start` has ended before `rest`.
-    #[cold]
-    fn note_piece_without_equals(&mut self, start: usize, rest: &[u8]) {
-        let is_empty = self.end == start;
-        self.note(
-            if is_empty {
-                Flaw::EmptyPiece
-            } else {
-                Flaw::NoEquals
-            },
-            rest,
-        );
-    }
-
-    /// Whatever else is wrong, no more of it is looked at.
-    #[cold]
-    fn note_too_many(&mut self, most: usize, rest: &[u8]) {
-        self.first_flaw = None;
-        self.note(Flaw::TooManyParameters(most), rest);
     }
 
     /// Copies what needs no decoding, and answers what is left: it starts with a
@@ -416,7 +353,7 @@ impl Decoder {
                 (high << 4 | low, rest)
             }
             (other, rest) => {
-                self.look_at(other, rest);
+                self.has_stray |= matches!(other, b'%' | b'=');
                 (other, rest)
             }
         };
@@ -427,48 +364,20 @@ impl Decoder {
         rest
     }
 
-    /// A byte that stays as it is: is it one that should not stand there so?
-    fn look_at(&mut self, byte: u8, after: &[u8]) {
-        let what = match byte {
-            b'=' => Flaw::SecondEquals,
-            b';' => Flaw::Semicolon,
-            b'%' => Flaw::BrokenEscape,
-            b' ' => Flaw::Blank,
-            0..=0x1F | 0x7F => Flaw::ControlByte,
-            0x80.. => Flaw::ByteAboveAscii,
-            _ => return,
-        };
-        let offset = self.encoded.saturating_sub(after.len() + 1);
-        self.first_flaw
-            .get_or_insert(MalformedForm { what, offset });
-    }
-
-    fn finish(mut self) -> (Vec<u8>, Option<MalformedForm>) {
+    fn finish(mut self) -> Vec<u8> {
         self.bytes.truncate(self.end);
-        (self.bytes, self.first_flaw)
+        self.bytes
     }
 }
 
-/// How many of a word's bytes, from the lowest, are to be copied as they are: visible
-/// ASCII but `&`, `=`, `+`, `%` and `;`. It stops at a few others, too, which costs
-/// nothing but time: bytes that differ in one or two bits are looked for together.
+/// How many of a word's bytes, from the lowest, come before the first of `&`, `=`, `+`,
+/// `%`; or of `$` and `'`, which cost nothing but time: they differ from `%` and `&` in the
+/// lowest two bits only, so that all four are looked for together.
 fn plain_bytes(word: u64) -> usize {
-    // `+` and `;` differ in the bit 0x10; `%` and `&`, with `$` and `'`, in the lowest two.
-    let looked_for = [
-        word ^ repeated(b'='),
-        (word | repeated(0x10)) ^ repeated(b';'),
-        (word | repeated(0x03)) ^ repeated(b'\''),
-    ];
-    let special = looked_for.map(zero_bytes);
-    let special = special.iter().fold(0, |all, one| all | one);
-    ((special | not_visible(word)).trailing_zeros() / 8) as usize
-}
-
-/// The high bit of each byte that is not visible ASCII, exact up to the first one.
-const fn not_visible(word: u64) -> u64 {
-    let too_small = word.wrapping_sub(repeated(0x21));
-    let too_large = word.wrapping_add(repeated(1));
-    (too_small | too_large | word) & repeated(0x80)
+    let special = zero_bytes(word ^ repeated(b'='))
+        | zero_bytes(word ^ repeated(b'+'))
+        | zero_bytes((word | repeated(3)) ^ repeated(b'\''));
+    (special.trailing_zeros() / 8) as usize
 }
 
 const fn repeated(byte: u8) -> u64 {
@@ -493,13 +402,13 @@ pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
 
 /// Decodes one name or value on its own.
 pub(crate) fn decode(encoded: &[u8]) -> Vec<u8> {
-    let mut decoder = Decoder::new(encoded);
+    let mut decoder = Decoder::new(encoded.len());
     let mut rest = decoder.copy_plain(encoded);
     while let Some((first, after)) = rest.split_first() {
         rest = decoder.decode(*first, after);
         rest = decoder.copy_plain(rest);
     }
-    decoder.finish().0
+    decoder.finish()
 }
 
 #[cfg(test)]

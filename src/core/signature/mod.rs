@@ -4,6 +4,7 @@
 //! - [`url`]: the URLs that may have been signed
 //! - [`key`]: keys, MACs, nonces
 //! - [`keyring`]: whose key is it, and which does a request select
+//! - [`spelling`]: is a form spelled so that every framework reads it alike
 //! - [`coverage`]: is this body one that a signature can cover
 //! - [`boundaries`]: has a boundary between two parameters been moved
 //! - [`verify`]: the search for a key and a URL that fit
@@ -13,5 +14,6 @@ pub mod coverage;
 pub mod form;
 pub mod key;
 pub mod keyring;
+pub mod spelling;
 pub mod url;
 pub mod verify;

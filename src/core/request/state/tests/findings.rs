@@ -1,5 +1,4 @@
 use super::*;
-use crate::core::config::settings::FormReading;
 use crate::core::config::settings::WebhookSettings;
 
 const HEX: &str = "0123456789abcdef0123456789abcdef";
@@ -114,25 +113,6 @@ fn finding_7_a_control_character_is_no_part_of_a_form() {
     for body in ["a=1\n", "a=1\r\n&b=2", "a=\t", "a=\u{0}", "a=\u{7f}"] {
         let verdict = at(URL).send(&form("a=1").body(body));
         assert_eq!(verdict.outcome.name(), "malformed_body", "{body:?}");
-    }
-}
-
-#[test]
-fn finding_7_the_offset_is_that_of_the_first_flaw() {
-    let offset = |body: &str| {
-        let malformed = Form::read(body.as_bytes(), FormReading::Strict, 500);
-        malformed.expect_err(body).offset
-    };
-    for (body, expected) in [
-        ("&a=1", 0),
-        ("a=1&", 4),
-        ("a=1&&b=2", 4),
-        ("a=1;b", 3),
-        ("a=1&b", 5),
-        ("Body=a+long+value+of+many+words%zz", 31),
-        ("Body=0123456789abcdefghijklmnop =;", 31),
-    ] {
-        assert_eq!(offset(body), expected, "{body}");
     }
 }
 
