@@ -41,6 +41,8 @@ pub(super) struct Stream {
     body_size: usize,
     /// Whether that is all of it.
     has_ended: bool,
+    /// Whether Envoy has shown any of it.
+    has_been_shown: bool,
     /// Kept from the headers of a request that is held: a refusal names it.
     request_id: Option<String>,
 }
@@ -100,6 +102,7 @@ impl Stream {
             stage: Stage::New,
             body_size: 0,
             has_ended: false,
+            has_been_shown: false,
             request_id: None,
         }
     }
@@ -190,6 +193,7 @@ impl Stream {
     }
 
     fn receive(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        self.has_been_shown = true;
         match &self.stage {
             Stage::Held(_) => {
                 let Stage::Held(held) = mem::replace(&mut self.stage, Stage::Refused) else {
@@ -398,6 +402,16 @@ impl Stream {
         Action::Continue
     }
 
+    /// The request has ended, and nothing of its body was ever shown. Where some of it has
+    /// arrived, that is a mistake in Envoy's configuration, which nothing else tells.
+    fn note_unseen_body(&mut self, worker: &Worker) {
+        if received_body_bytes().is_none_or(|bytes| bytes == 0) {
+            return;
+        }
+        let request_id = self.request_id(&Known::default());
+        worker.log.note(UNSEEN_BODY, &request_id, now());
+    }
+
     /// What of an answer arrives while its headers are held is held, too.
     fn pass_answer(&self) -> Action {
         match self.stage {
@@ -405,6 +419,20 @@ impl Stream {
             _ => Action::Continue,
         }
     }
+}
+
+const UNSEEN_BODY: &str = "A request was held until it ended, because Envoy never showed its body to this filter: \
+     set allow_on_headers_stop_iteration: true beside the filter's vm_config.";
+
+/// How many bytes of the request's body Envoy has received. (`request.size` is what the
+/// sender has announced.)
+fn received_body_bytes() -> Option<u64> {
+    let total = host::property("request\0total_size").ok().flatten()?;
+    let total = u64::from_le_bytes(total.try_into().ok()?);
+    let serialised = host::headers(Map::Request).ok()?;
+    let headers = host::pairs(&serialised)?;
+    let size = |(name, value): &(&[u8], &[u8])| (name.len() + value.len()) as u64;
+    Some(total.saturating_sub(headers.iter().map(size).sum()))
 }
 
 /// An HTTP/2 upstream may read trailers as it reads headers.
@@ -527,6 +555,7 @@ impl HttpContext for Stream {
                     redis.unsettled.push(releasing.settlement);
                 }
             }
+            Stage::Held(_) if !self.has_been_shown => self.note_unseen_body(&worker),
             Stage::New | Stage::Held(_) | Stage::Refused => {}
         }
     }

@@ -193,7 +193,7 @@ mod tests {
         for before in [
             &b""[..],
             b"x",
-            b"Sid",
+            b"Si",
             b"\xff",
             b"\x80\xb0",
             b"SidS\xc3",
