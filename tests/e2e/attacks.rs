@@ -239,7 +239,7 @@ fn a_repeat_whose_timestamp_hides_in_its_neighbour_is_a_duplicate() {
 }
 
 #[test]
-fn a_repeat_with_the_boundary_of_a_parameter_moved_is_a_duplicate() {
+fn a_repeat_with_the_boundary_of_a_parameter_moved_does_not_pass() {
     shared().run(async |t| {
         let parameters = whatsapp();
         let request = form(WEBHOOK, &parameters);
@@ -248,6 +248,22 @@ fn a_repeat_with_the_boundary_of_a_parameter_moved_is_a_duplicate() {
         let mut moved = parameters.clone();
         moved.retain(|(name, _)| name != "MessageSid");
         moved.push((format!("MessageSid{}", &sid[..2]), sid[2..].to_owned()));
+        assert_eq!(
+            signing::string_to_sign("", &moved),
+            signing::string_to_sign("", &parameters)
+        );
+        // An identifier no longer stands where its parameter is.
+        assert_refused(
+            &t.send(&request.clone().body(encode(&moved))).await,
+            400,
+            "malformed_body",
+        );
+        // Text has nothing of the kind; it is the same request all the same.
+        let text = value(&parameters, "Body").to_owned();
+        let (first, rest) = text.split_at(text.find(' ').expect("words"));
+        let mut moved = parameters.clone();
+        moved.retain(|(name, _)| name != "Body");
+        moved.push((format!("Body{first}"), rest.to_owned()));
         assert_eq!(
             signing::string_to_sign("", &moved),
             signing::string_to_sign("", &parameters)

@@ -26,6 +26,9 @@ mod official_vectors;
 /// What somebody with a recorded request, or without a token, might try.
 mod attacks;
 
+/// What an attacker and an auditor found, each with what holds since.
+mod findings;
+
 /// How long a nonce is kept, and what the upstream's answer does to it.
 mod replay;
 
