@@ -27,8 +27,8 @@ pub(crate) enum Alphabet {
 /// Once in the module; it is only asked at configuration.
 #[inline(never)]
 pub(crate) fn remnant(text: &str, place: Place, alphabet: Alphabet) -> Option<&'static str> {
-    let trimmed = text.trim_matches(is_blank);
-    let bare = trimmed.trim_matches(|character| is_blank(character) || is_quote(character));
+    let trimmed = trim(text, is_blank);
+    let bare = trim(text, is_blank_or_quote);
     if trimmed.is_empty() {
         return Some("is nothing but white space");
     }
@@ -48,7 +48,8 @@ pub(crate) fn remnant(text: &str, place: Place, alphabet: Alphabet) -> Option<&'
     if text.starts_with(BYTE_ORDER_MARK) {
         return Some("begins with a byte order mark");
     }
-    if trimmed.len() > bare.len() && trimmed.starts_with(is_quote) && trimmed.ends_with(is_quote) {
+    let (first, last) = (trimmed.chars().next(), trimmed.chars().next_back());
+    if first.is_some_and(is_quote) && last.is_some_and(is_quote) {
         return Some(match place {
             Place::Json => "has quotes around it, besides those of JSON",
             Place::Environment => "has quotes around it: docker --env-file keeps them",
@@ -57,11 +58,12 @@ pub(crate) fn remnant(text: &str, place: Place, alphabet: Alphabet) -> Option<&'
     if text.ends_with(['\n', '\r']) {
         return Some("ends in a line end");
     }
-    if text.ends_with(is_blank) {
-        return Some("ends in white space");
-    }
-    if text.starts_with(is_blank) {
-        return Some("begins with white space");
+    if text.len() > trimmed.len() {
+        return Some(if text.starts_with(trimmed) {
+            "ends in white space"
+        } else {
+            "begins with white space"
+        });
     }
     text.chars().find_map(|character| match character {
         _ if is_blank(character) => Some("has white space in it"),
@@ -102,26 +104,41 @@ pub(crate) fn is_quote(character: char) -> bool {
     matches!(character, '"' | '\'' | '`' | '\u{2018}'..='\u{201F}')
 }
 
+fn is_blank_or_quote(character: char) -> bool {
+    is_blank(character) || is_quote(character)
+}
+
+/// What is left without such characters around it.
+///
+/// By a pointer, so that there is one of it in the module.
+#[inline(never)]
+pub(crate) fn trim(text: &str, is_around: fn(char) -> bool) -> &str {
+    text.trim_matches(is_around)
+}
+
+/// Whether there is such a character anywhere.
+#[inline(never)]
+pub(crate) fn has(text: &str, is_there: fn(char) -> bool) -> bool {
+    text.chars().any(is_there)
+}
+
 /// `$NAME`, `${NAME}`, `$(NAME)`, `%NAME%`, `{{ NAME }}`, as shells, Compose, Kubernetes,
 /// Windows and templates spell a variable.
+#[inline(never)]
 pub(crate) fn is_variable(text: &str) -> bool {
-    let is_name = |text: &str| {
-        !text.is_empty()
-            && text.bytes().all(|byte| {
-                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-')
-            })
+    let is_name = |text: &[u8]| {
+        let may_stand = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(byte);
+        !text.is_empty() && text.iter().all(may_stand)
     };
-    let after_dollars = text.trim_start_matches('$');
-    if after_dollars.len() < text.len() {
-        let begins_a_name = |character: char| character.is_ascii_alphabetic() || character == '_';
-        return after_dollars.starts_with('{') && after_dollars.ends_with('}')
-            || after_dollars.starts_with('(') && after_dollars.ends_with(')')
-            || after_dollars.starts_with(begins_a_name) && is_name(after_dollars);
+    let text = text.as_bytes();
+    let dollars = text.iter().take_while(|byte| **byte == b'$').count();
+    match text.get(dollars..).unwrap_or_default() {
+        [b'{', .., b'}'] | [b'(', .., b')'] if dollars > 0 => true,
+        name @ [b'A'..=b'Z' | b'a'..=b'z' | b'_', ..] if dollars > 0 => is_name(name),
+        [b'{', b'{', .., b'}', b'}'] => dollars == 0,
+        [b'%', name @ .., b'%'] => dollars == 0 && is_name(name),
+        _ => false,
     }
-    let between_percents = text
-        .strip_prefix('%')
-        .and_then(|rest| rest.strip_suffix('%'));
-    text.starts_with("{{") && text.ends_with("}}") || between_percents.is_some_and(is_name)
 }
 
 /// `<your-auth-token>`.

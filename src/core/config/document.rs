@@ -1,12 +1,9 @@
 //! From bytes to JSON: one that has no field twice, or words for what was pasted instead.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::core::config::reader::{Problems, below, shown};
-use crate::core::copied::{is_blank, is_quote, is_variable};
+use crate::core::copied::is_variable;
 
 /// The JSON of a configuration; an empty one is `{}`. `None` after noting what is wrong.
 ///
@@ -16,39 +13,114 @@ pub(super) fn read(bytes: &[u8], problems: &Problems) -> Option<Value> {
     if bytes.trim_ascii().is_empty() {
         return Some(Value::Object(Map::new()));
     }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let mut path = String::new();
-    let reading = Reading {
-        path: &mut path,
-        problems,
-    };
-    let read = reading
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
-    match read {
-        Ok(Value::Object(fields)) if fields.contains_key("@type") => {
-            problems.note(
-                "configuration",
-                "expected the JSON itself, found its wrapper in Envoy's configuration (\"@type\"): \
-                 what belongs here is its \"value\"",
-            );
-            None
-        }
-        Ok(Value::String(_)) => {
-            problems.note(
-                "configuration",
-                "expected an object, found a text: the JSON has one layer of quotes too many",
-            );
-            None
-        }
-        Ok(document) => Some(document),
+    let document = match serde_json::from_slice(bytes) {
+        Ok(document) => document,
         Err(error) => {
             refuse(bytes, &error, problems);
-            None
+            return None;
+        }
+    };
+    let wrapped = match &document {
+        Value::Object(fields) if fields.contains_key("@type") => {
+            "the JSON itself, found its wrapper in Envoy's configuration (\"@type\"): what belongs \
+             here is its \"value\""
+        }
+        Value::String(_) => "an object, found a text: the JSON has one layer of quotes too many",
+        _ => {
+            note_what_occurs_twice(bytes, problems);
+            return Some(document);
+        }
+    };
+    problems.expected("configuration", wrapped);
+    None
+}
+
+/// An object or a list that has begun and not ended.
+struct Level {
+    path: String,
+    is_object: bool,
+    /// The names that an object has had so far.
+    names: Vec<String>,
+    /// How many commas there have been.
+    commas: usize,
+    /// Whether a name comes next, and no value.
+    wants_name: bool,
+}
+
+/// Walks over JSON that is known to be right. serde_json keeps the last of two fields
+/// with one name, and says nothing.
+fn note_what_occurs_twice(bytes: &[u8], problems: &Problems) {
+    let mut levels: Vec<Level> = Vec::new();
+    let mut rest = bytes;
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        match byte {
+            b'{' | b'[' => {
+                let path = match levels.last() {
+                    Some(level) => match level.names.last() {
+                        Some(name) => below(&level.path, &shown(name)),
+                        None => format!("{}[{}]", level.path, level.commas),
+                    },
+                    None => String::new(),
+                };
+                levels.push(Level {
+                    path,
+                    is_object: *byte == b'{',
+                    names: Vec::new(),
+                    commas: 0,
+                    wants_name: *byte == b'{',
+                });
+            }
+            b'}' | b']' => drop(levels.pop()),
+            b'"' => {
+                let length = end_of_text(rest);
+                let (text, behind) = rest.split_at_checked(length).unwrap_or_default();
+                rest = behind;
+                if let Some(level) = levels.last_mut()
+                    && level.wants_name
+                {
+                    level.wants_name = false;
+                    let name = unescaped(text);
+                    if level.names.contains(&name) {
+                        problems.note(
+                            below(&level.path, &shown(&name)),
+                            "this field occurs twice, and only one of them could count",
+                        );
+                    }
+                    level.names.push(name);
+                }
+            }
+            b',' => {
+                if let Some(level) = levels.last_mut() {
+                    level.commas += 1;
+                    level.wants_name = level.is_object;
+                }
+            }
+            _ => {}
         }
     }
 }
 
+/// The bytes of a text, its closing quote included.
+fn end_of_text(bytes: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let ends = |byte: &u8| {
+        let ends = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    };
+    bytes.iter().position(ends).map_or(bytes.len(), |at| at + 1)
+}
+
+/// A name as it is meant, from all of it behind its opening quote.
+fn unescaped(text: &[u8]) -> String {
+    match serde_json::from_slice(&[b"\"", text].concat()) {
+        Ok(Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+#[cold]
 fn refuse(bytes: &[u8], error: &serde_json::Error, problems: &Problems) {
     if let Some(what) = of_another_kind(bytes) {
         problems.expected("configuration", what);
@@ -131,123 +203,36 @@ fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 /// What it may be in place of JSON, with what to do.
 fn hint(bytes: &[u8], line: usize, column: usize) -> &'static str {
-    let text = String::from_utf8_lossy(bytes);
-    let whole = text.trim();
-    if is_variable(whole) || whole.starts_with("{{") || whole.starts_with("${") {
+    let whole = bytes.trim_ascii();
+    let is_template = whole.starts_with(b"{{") || whole.starts_with(b"$");
+    if is_template || std::str::from_utf8(whole).is_ok_and(is_variable) {
         return "; it is a variable or a template that was not expanded";
     }
     // "{" and what follows it, in base64.
-    let in_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(&byte);
-    if whole.len() > 8 && whole.starts_with('e') && whole.bytes().all(in_base64) {
+    let in_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=\r\n".contains(byte);
+    if whole.len() > 8 && whole.starts_with(b"e") && whole.iter().all(in_base64) {
         return "; it looks like base64, which has to be decoded first";
     }
-    // The place is where reading ended: just behind the character that does not fit.
-    let here = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let from = here.as_bytes().get(column.saturating_sub(1)..);
-    let rest = String::from_utf8_lossy(from.unwrap_or_default());
-    match rest.chars().next() {
-        Some(character) if is_quote(character) && character != '"' => {
+    // The place is where reading ended: at the byte that does not fit.
+    let here = bytes
+        .split(|byte| *byte == b'\n')
+        .nth(line.saturating_sub(1));
+    let from = here.and_then(|here| here.get(column.saturating_sub(1)..));
+    match from.unwrap_or_default() {
+        [b'\'' | b'`', ..] | [0xE2, 0x80, 0x98..=0x9F, ..] => {
             return "; JSON has straight double quotes and no others";
         }
-        Some('/' | '#') => return "; JSON has no comments",
-        Some(character) if is_blank(character) && !character.is_ascii() => {
+        [b'/' | b'#', ..] => return "; JSON has no comments",
+        [0xC2, 0xA0, ..] | [0xE2, 0x80 | 0x81, ..] | [0xEF, 0xBB, 0xBF, ..] => {
             return "; there is white space that is not ASCII";
         }
         _ => {}
     }
-    let name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let first = whole.lines().next().unwrap_or_default();
-    let key = first.bytes().take_while(|byte| name(byte)).count();
-    let after_key = first.as_bytes().get(key).copied();
-    if first.starts_with("- ") || first.starts_with("---") || key > 0 && after_key == Some(b':') {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let key = whole.iter().take_while(|byte| is_name(byte)).count();
+    let is_key = key > 0 && whole.get(key) == Some(&b':');
+    if is_key || whole.starts_with(b"- ") || whole.starts_with(b"---") {
         return "; it looks like YAML, which has to be turned into JSON";
     }
     ""
-}
-
-/// Reads a value, and notes each name that an object has twice.
-struct Reading<'a> {
-    /// Where the value stands.
-    path: &'a mut String,
-    problems: &'a Problems,
-}
-
-impl<'de> DeserializeSeed<'de> for Reading<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Reading<'_> {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Value, E> {
-        Ok(Value::Bool(flag))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Number(number.into()))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Number(number.into()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(number).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        let length = self.path.len();
-        loop {
-            self.path.push_str(&format!("[{}]", values.len()));
-            let item = Reading {
-                path: &mut *self.path,
-                problems: self.problems,
-            };
-            let value = list.next_element_seed(item)?;
-            self.path.truncate(length);
-            match value {
-                Some(value) => values.push(value),
-                None => return Ok(Value::Array(values)),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
-        let outer = self.path.clone();
-        while let Some(name) = object.next_key::<String>()? {
-            *self.path = below(&outer, &shown(&name));
-            let field = Reading {
-                path: &mut *self.path,
-                problems: self.problems,
-            };
-            let value = object.next_value_seed(field)?;
-            if fields.contains_key(&name) {
-                self.problems.note(
-                    &*self.path,
-                    "this field occurs twice, and only one of them could count",
-                );
-            }
-            fields.insert(name, value);
-            self.path.clone_from(&outer);
-        }
-        Ok(Value::Object(fields))
-    }
 }

@@ -10,7 +10,7 @@
 //! authority = [ userinfo "@" ] host [ ":" port ]
 //! ```
 
-use crate::core::copied::{is_blank, is_quote, is_variable};
+use crate::core::copied::{has, is_blank, is_quote, is_variable, trim};
 use crate::core::signature::form::{Form, decode, split_at_first_equals};
 
 /// A configured URL, or the part of one in front of a path, taken apart.
@@ -47,10 +47,11 @@ impl ConfiguredUrl {
         };
         let authority_end = before_query.find('/').unwrap_or(before_query.len());
         let (authority, path) = before_query.split_at(authority_end);
-        if before_query.contains(['"', '`', '<', '>', '\\']) {
-            return Err("a URL without quotes, angle brackets and backslashes");
+        let is_foreign = |character| matches!(character, '"' | '`' | '<' | '>' | '\\');
+        if has(before_query, is_foreign) {
+            return Err(PLAIN);
         }
-        if authority.contains(['$', '{', '}']) {
+        if has(authority, |character| matches!(character, '$' | '{' | '}')) {
             return Err(EXPANDED);
         }
         let (host, port) = split_port(authority).ok_or("a URL whose port is a number")?;
@@ -126,50 +127,73 @@ impl ConfiguredUrl {
     }
 }
 
+const PLAIN: &str = "a URL without quotes, angle brackets and backslashes";
 const EXPANDED: &str = "a URL whose variables are expanded: one still stands there by its name, as \
                         in ${NAME}; write the value itself";
 
 /// What copying leaves in or around a URL, and what becomes of several of them in one field.
+#[inline(never)]
 fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
-    let bare = text.trim_matches(|character| is_blank(character) || is_quote(character));
-    if is_variable(bare) || text.contains("${") || text.contains("{{") {
+    let trimmed = trim(text, is_blank);
+    let opens_a_variable = |pair: &[u8]| matches!(pair, b"${" | b"{{");
+    if is_variable(trim(trimmed, is_quote)) || text.as_bytes().windows(2).any(opens_a_variable) {
         return Err(EXPANDED);
     }
-    let folded = lower(text);
-    let schemes = ["https://", "http://", "wss://", "ws://"];
-    let begins_anew = |rest: &str| schemes.iter().any(|scheme| rest.starts_with(scheme));
-    // Separators in a query belong to it.
-    let trimmed = folded.trim_matches(is_blank);
-    let before_query = trimmed.split(['?', '#']).next().unwrap_or_default();
-    let separators = |character: char| is_blank(character) || ",;|".contains(character);
-    let mut items = before_query.split(separators).skip(1);
-    if items.any(|item| begins_anew(item.trim_start_matches(is_quote))) || trimmed.ends_with(',') {
+    let folded = lower(trimmed);
+    if is_list(&folded) {
         return Err("one URL and not a list of them; each webhook has its own");
     }
     if text.starts_with('\u{FEFF}') {
         return Err("a URL without a byte order mark in front of it");
     }
-    if text.starts_with(is_quote) || text.ends_with(['"', '`']) {
+    if text.chars().next().is_some_and(is_quote) || text.ends_with(['"', '`']) {
         return Err("a URL without quotes around it (docker --env-file keeps them)");
     }
-    if text.trim_matches(is_blank) != text || text.contains(char::is_control) {
+    if trimmed != text || has(text, |character| character.is_ascii_control()) {
         return Err("a URL without spaces around it and without control characters");
     }
-    if text.contains(is_blank) {
+    if has(text, |character| {
+        is_blank(character) || matches!(character, '\u{80}'..='\u{9F}')
+    }) {
         return Err("a URL without white space in it (in a path or query a blank is %20)");
     }
-    if text.contains(|character| is_quote(character) && !character.is_ascii()) {
-        return Err("a URL without quotes, angle brackets and backslashes");
+    if has(text, |character| {
+        is_quote(character) && !character.is_ascii()
+    }) {
+        return Err(PLAIN);
     }
-    let (_, behind) = folded.split_once("://").unwrap_or_default();
-    let doubled = ["https", "http", "wss", "ws"]
-        .iter()
-        .filter_map(|scheme| behind.strip_prefix(scheme))
-        .any(|rest| rest.starts_with("//") || rest.starts_with("://"));
-    if doubled {
+    let behind = after_scheme(&folded).and_then(|rest| after_scheme(rest.strip_prefix("://")?));
+    if behind.is_some_and(|rest| rest.starts_with("://") || rest.starts_with("//")) {
         return Err("a URL with one scheme: here a second one follows the first");
     }
     Ok(())
+}
+
+/// Whether another URL follows on a separator. Those in a query belong to it.
+fn is_list(folded: &str) -> bool {
+    let is_separator = |character| is_blank(character) || matches!(character, ',' | ';' | '|');
+    let mut may_begin = false;
+    for (at, character) in folded.char_indices() {
+        let rest = folded.get(at..).unwrap_or_default();
+        match character {
+            '?' | '#' => break,
+            _ if is_separator(character) => may_begin = true,
+            _ if is_quote(character) => {}
+            _ if may_begin && after_scheme(rest).is_some_and(|rest| rest.starts_with("://")) => {
+                return true;
+            }
+            _ => may_begin = false,
+        }
+    }
+    folded.ends_with(',')
+}
+
+/// What follows a scheme in lower case.
+fn after_scheme(folded: &str) -> Option<&str> {
+    let rest = folded
+        .strip_prefix("http")
+        .or_else(|| folded.strip_prefix("ws"))?;
+    Some(rest.strip_prefix('s').unwrap_or(rest))
 }
 
 fn is_host(name: &str) -> bool {
