@@ -127,10 +127,8 @@ fn refuse(bytes: &[u8], error: &serde_json::Error, problems: &Problems) {
         return;
     }
     // serde_json's own words: they name what it was looking for, never what it found.
-    let mut words = error.to_string();
-    if let Some(place) = words.rfind(" at line ") {
-        words.truncate(place);
-    }
+    let words = error.to_string();
+    let words = words.split_once(" at line ").map_or("", |(words, _)| words);
     let (line, column) = (error.line(), error.column());
     let hint = hint(bytes, line, column);
     problems.expected(
