@@ -522,7 +522,7 @@ fn write(value: &Value, random: &mut Random, twice: usize, out: &mut String) {
 fn for_any_json_the_schema_says_yes_if_and_only_if_the_filter_does_but_for_exceptions_by_name() {
     let mut comparison = Comparison::new();
     let maker = Maker::new();
-    for index in 0..30_000 {
+    for index in 0..20_000 {
         let random = &mut Random::new(0x7417_1106_0000_0013, index);
         let document = maker.document(random);
         let twice = if random.chance(5) { 2 } else { 0 };
@@ -542,10 +542,35 @@ fn for_any_json_the_schema_says_yes_if_and_only_if_the_filter_does_but_for_excep
         ..
     } = comparison;
     println!("both take {taken}, both refuse {refused}; only the filter refuses {excepted:#?}");
-    assert!(taken > 4_000 && refused > 8_000, "{taken}, {refused}");
+    assert!(taken > 4_000 && refused > 6_000, "{taken}, {refused}");
     for (what, _) in EXCEPTIONS {
         assert!(excepted.contains_key(what), "no document has {what}");
     }
+}
+
+/// Blanks, quotes and what is invisible: the ranges in the patterns are the filter's, to the last character.
+#[test]
+fn of_every_character_schema_and_filter_think_the_same_in_a_token_a_password_and_a_url() {
+    let mut comparison = Comparison::new();
+    let below = (0..=0x3100)
+        .chain(0xFE00..=0xFFFF)
+        .chain(0x1_F300..=0x1_F310);
+    for character in below.filter_map(char::from_u32) {
+        let text = format!("a{character}b");
+        comparison.of_document(&json!({
+            "store": {"type": "redis", "cluster": "c", "api": "webdis", "username": "u", "password": text},
+        }));
+        comparison.of_document(&json!({"shared_keys": [{"id": "a", "secret": text}]}));
+        for url in [
+            format!("https://{text}/"),
+            format!("https://h/{text}"),
+            format!("https://h/?{text}"),
+            format!("https://{text}@h/"),
+        ] {
+            comparison.of_document(&json!({"webhooks": [{"path": "/a", "url": url}]}));
+        }
+    }
+    assert!(comparison.excepted.is_empty(), "{:?}", comparison.excepted);
 }
 
 #[test]

@@ -127,6 +127,8 @@ impl Loader<'_> {
              Twilio's console"
         } else if token.strip_prefix("SK").is_some_and(is_hex) {
             "this is the SID of an API key, which signs no webhook; the auth token does"
+        } else if token.contains('_') && !token.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            "this looks like the name of a variable, which would be {\"env\": \"NAME\"}"
         } else {
             "this is not 32 hex digits, as every auth token of Twilio's is (the secret of an API \
              key signs no webhook)"
