@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub(crate) mod copied;
 pub mod diagnosis;
 pub mod freshness;
 pub mod redis;

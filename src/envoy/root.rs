@@ -60,7 +60,9 @@ impl Root {
     fn configure(&mut self) -> Result<(), String> {
         let json = host::buffer(Buffer::PluginConfiguration, usize::MAX)
             .map_err(|error| format!("the configuration cannot be read ({error:?})"))?;
-        let environment = |name: &str| std::env::var(name).ok();
+        // A variable that is not UTF-8 is not the same as none: the loader says what it is.
+        let environment =
+            |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let settings = load(&json, &environment).map_err(|problems| problems.to_string())?;
         let store = SharedData::default();
         let unusable = |error| format!("shared data does not work ({error:?})");
@@ -157,6 +159,14 @@ fn say_what_is_unusual(settings: &Settings, store: &SharedData, json: &[u8]) {
             "twilio_webhook not_configured: there is no auth token and no shared key, so every \
              webhook answers 500; set TWILIO_AUTH_TOKEN or accounts",
         );
+    }
+    if !settings.warnings.is_empty() && first("warnings") {
+        for warning in &settings.warnings {
+            host::log(
+                Level::Warn,
+                &format!("twilio_webhook configuration: {warning}"),
+            );
+        }
     }
     let said = match settings.mode {
         Mode::Enforce => return,

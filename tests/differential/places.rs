@@ -14,7 +14,7 @@ pub(crate) const TOKEN: &str = "1c892n40nd03kdnc0112slzkl3091j20";
 /// Nobody has configured it.
 pub(crate) const OTHER_TOKEN: &str = "e5c0ffee2d1a4b7f9083c6aa17d2be44";
 pub(crate) const SHARED_KEY: &str = "webhooks_sharedkey_01";
-pub(crate) const SHARED_SECRET: &str = "s3cr3t of the shared key, longer than 20 bytes";
+pub(crate) const SHARED_SECRET: &str = "s3cr3t-of-the-shared-key,longer-than-20-bytes";
 
 /// A webhook and how its URL is configured.
 #[derive(Clone, Debug)]

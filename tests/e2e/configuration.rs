@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::support::envoy::{Setup, connection_manager, listener, plugin_with, shared};
+use crate::support::envoy::{
+    Setup, connection_manager, listener, plugin, plugin_config, plugin_with, shared,
+};
 use crate::support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, bare, forged, form, form_for, message, sid, unsigned,
     whatsapp,
@@ -219,6 +221,139 @@ fn a_mistake_in_the_environment_keeps_envoy_from_starting_and_the_log_names_the_
             "{name}={value}: {log}"
         );
     }
+}
+
+/// Each as somebody pasted it; the loader's own tests have the rest.
+#[test]
+fn what_copying_leaves_keeps_envoy_from_starting_and_the_log_says_what_it_is() {
+    let url = format!("{ORIGIN}{WEBHOOK}");
+    let in_the_environment = |name: &str, value: &str| {
+        Setup::with_text("{\"rate_limits\": []}")
+            .env("WEBHOOK_URL", &url)
+            .env(name, value)
+    };
+    let twice = format!(
+        r#"{{"accounts": [{{"auth_tokens": ["first"]}}], "webhooks": [{{"url": "{url}"}}],
+            "accounts": [{{"auth_tokens": ["second"]}}]}}"#
+    );
+    let deep = format!("{{\"mode\": {}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let as_a_struct = |plugin: Value| {
+        Setup::shipped().edit(move |config| {
+            plugin_config(listener(config))["configuration"] = json!({
+                "@type": "type.googleapis.com/google.protobuf.Struct",
+                "value": plugin,
+            });
+        })
+    };
+    let cases = [
+        (
+            in_the_environment("TWILIO_AUTH_TOKEN", &format!("{TOKEN}\n")),
+            "TWILIO_AUTH_TOKEN: expected a secret",
+            "ends in a line end",
+        ),
+        (
+            in_the_environment("TWILIO_AUTH_TOKEN", &format!("\"{TOKEN}\"")),
+            "TWILIO_AUTH_TOKEN: expected a secret",
+            "docker --env-file keeps them",
+        ),
+        (
+            in_the_environment("TWILIO_ACCOUNT_SID", &format!("'{ACCOUNT}'")),
+            "TWILIO_ACCOUNT_SID: expected an account SID",
+            "has quotes around it",
+        ),
+        (
+            in_the_environment("WEBHOOK_URL", "https://${HOST}/a"),
+            "WEBHOOK_URL: expected a URL whose variables are expanded",
+            "write the value itself",
+        ),
+        (
+            Setup::with(&minimal(json!({
+                "accounts": [{"account_sid": ACCOUNT, "auth_tokens": ["${TWILIO_AUTH_TOKEN}"]}],
+            }))),
+            "accounts[0].auth_tokens[0]: expected a secret",
+            "variable that was not expanded",
+        ),
+        (
+            Setup::with(&webhook(json!({"url": "https://orders. example.com/sms"}))),
+            "webhooks[0].url: expected a URL",
+            "white space",
+        ),
+        (
+            Setup::with(&webhook(
+                json!({"url": "https://https://orders.example.com/sms"}),
+            )),
+            "webhooks[0].url: expected a URL",
+            "one scheme",
+        ),
+        (
+            Setup::with_text(twice),
+            "accounts: this field occurs twice",
+            "",
+        ),
+        (
+            Setup::with_text(format!("\u{FEFF}{}", minimal(json!({})))),
+            "configuration: expected JSON",
+            "byte order mark",
+        ),
+        (
+            Setup::with_text(deep),
+            "configuration: expected JSON",
+            "recursion limit",
+        ),
+        (
+            as_a_struct(minimal(json!({"log": {"accepted": true}}))),
+            "configuration: expected JSON text, found the bytes of a google.protobuf.Struct",
+            "use google.protobuf.StringValue with JSON text",
+        ),
+    ];
+    for (setup, field, words) in cases {
+        let log = setup
+            .refused()
+            .unwrap_or_else(|started| panic!("{started}: {field}"));
+        let lines = complaint(&log);
+        let says = |line: &&str| line.contains(field) && line.contains(words);
+        assert!(lines.len() == 1 && lines.iter().any(says), "{field}: {log}");
+        assert!(!log.contains(TOKEN) && !log.contains("panicked"), "{log}");
+    }
+}
+
+#[test]
+fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
+    let plugin = plugin_with(json!({
+        "accounts": [{"account_sid": ACCOUNT, "auth_tokens": [{"env": "TWILIO_AUTH_TOKEN"}, ACCOUNT]}],
+        "rate_limits": [rule("webhook", "all", 1000, "1s")],
+        "exempt_paths": ["/api/*"],
+    }));
+    Setup::with(&plugin).workers(4).start().run(async |t| {
+        assert_passed(&t.send(&message()).await);
+        let log = t.envoy.full_log();
+        for field in [
+            "accounts[0].auth_tokens[1]",
+            "rate_limits[0]",
+            "exempt_paths[0]",
+        ] {
+            let said = format!("twilio_webhook configuration: {field}: ");
+            let lines: Vec<_> = log.lines().filter(|line| line.contains(&said)).collect();
+            assert!(
+                matches!(lines.as_slice(), [line] if line.contains("[warning]")),
+                "{field}: {log}"
+            );
+        }
+        assert_eq!(
+            log.matches("twilio_webhook configuration: ").count(),
+            3,
+            "{log}"
+        );
+    });
+}
+
+#[test]
+fn a_configuration_without_a_doubt_is_loaded_without_a_word() {
+    Setup::with(&plugin()).start().run(async |t| {
+        assert_passed(&t.send(&message()).await);
+        let log = t.envoy.full_log();
+        assert!(!log.contains("twilio_webhook configuration"), "{log}");
+    });
 }
 
 #[test]

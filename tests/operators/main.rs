@@ -14,6 +14,14 @@ mod view;
 /// The JSON Schema says the same as the filter.
 mod schema;
 
+/// So it does for documents that nobody wrote.
+mod agreement;
+
+/// A seeded generator.
+#[allow(dead_code)]
+#[path = "../differential/random.rs"]
+mod random;
+
 /// Every configuration that documentation and files show.
 mod examples;
 

@@ -5,14 +5,17 @@ mod policies;
 mod store;
 mod webhooks;
 
-use serde_json::Value;
+use std::cell::RefCell;
+use std::fmt;
 
 use crate::core::clock::Span;
+use crate::core::config::document;
 use crate::core::config::reader::{Environment, Node, Object, Problems};
 use crate::core::config::settings::{
     Count, FormReading, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings,
     Settings, StoreSettings, TimestampSettings, defaults,
 };
+use crate::core::copied::{Alphabet, Place, remnant};
 use crate::core::freshness::Freshness;
 use crate::core::signature::url::PublicUrl;
 use crate::core::table::limiter::Limit;
@@ -47,16 +50,13 @@ const MOST_PARAMETERS: u64 = 100_000;
 /// No problem shows a configured value, which may be a secret.
 pub fn load(json: &[u8], environment: &impl Environment) -> Result<Settings, Problems> {
     let problems = Problems::default();
-    let document = match parse_json(json) {
-        Ok(document) => document,
-        Err(what) => {
-            problems.note("configuration", what);
-            return Err(problems);
-        }
+    let Some(document) = document::read(json, &problems) else {
+        return Err(problems);
     };
     let loader = Loader {
         environment,
         problems: &problems,
+        warnings: RefCell::default(),
     };
     let settings = loader.settings(&Node::root(&document, &problems));
     match settings {
@@ -65,24 +65,12 @@ pub fn load(json: &[u8], environment: &impl Environment) -> Result<Settings, Pro
     }
 }
 
-fn parse_json(json: &[u8]) -> Result<Value, String> {
-    if json.trim_ascii().is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
-    }
-    // serde_json's message would quote the text; line and column say enough.
-    serde_json::from_slice(json).map_err(|error| {
-        format!(
-            "expected JSON, which it is not at line {} column {}",
-            error.line(),
-            error.column()
-        )
-    })
-}
-
 /// The environment is `dyn`, so that reading it is not compiled into each of its readers.
 struct Loader<'a> {
     environment: &'a dyn Environment,
     problems: &'a Problems,
+    /// What is valid and most likely a mistake all the same.
+    warnings: RefCell<Vec<String>>,
 }
 
 /// What a webhook takes over where it does not say otherwise.
@@ -141,7 +129,7 @@ impl Loader<'_> {
             rate_limit_capacity: rate_limit_capacity.unwrap_or(defaults::RATE_LIMIT_CAPACITY),
             store: store.unwrap_or(StoreSettings::SharedData),
             log,
-            warnings: Vec::new(),
+            warnings: self.warnings.take(),
         })
     }
 
@@ -155,9 +143,11 @@ impl Loader<'_> {
         match self.variable(variable::FORCE_VERIFY).as_deref() {
             Some("true") => return Mode::Enforce,
             None | Some("false") => {}
-            Some(_) => self
-                .problems
-                .expected(variable::FORCE_VERIFY, "true or false in the environment"),
+            Some(other) => self.wrong_variable(
+                variable::FORCE_VERIFY,
+                other,
+                "true or false in the environment",
+            ),
         }
         configured.unwrap_or(Mode::Enforce)
     }
@@ -174,12 +164,25 @@ impl Loader<'_> {
         let span = text.parse().ok().map(Span);
         let valid = span.filter(|span| (least..=A_YEAR).contains(span));
         if valid.is_none() {
-            self.problems.expected(
-                name,
-                format_args!("milliseconds in the environment, {} at least", least.0),
-            );
+            let what = format!("milliseconds in the environment, {} at least", least.0);
+            self.wrong_variable(name, &text, &what);
         }
         valid
+    }
+
+    /// Notes that a variable holds something else, and what copying has left in it.
+    fn wrong_variable(&self, name: &str, value: &str, what: &str) {
+        match remnant(value, Place::Environment, Alphabet::Ascii) {
+            Some(left) => self
+                .problems
+                .expected(name, format_args!("{what}: it {left}")),
+            None => self.problems.expected(name, what),
+        }
+    }
+
+    /// Notes what an operator should look at, although it is valid.
+    fn warn(&self, path: impl fmt::Display, what: impl fmt::Display) {
+        self.warnings.borrow_mut().push(format!("{path}: {what}"));
     }
 
     fn globals(&self, root: &Object<'_>) -> Globals {

@@ -1,11 +1,13 @@
 //! JSON values that know where they stand, and the list of what is wrong with them.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::core::clock::Span;
+use crate::core::copied::{Alphabet, Place, is_variable, remnant};
 use crate::core::secret::Secret;
 
 /// Everything that is wrong with a configuration, each with the path of its field.
@@ -35,6 +37,11 @@ impl Problems {
     /// Whether there is any.
     pub fn is_empty(&self) -> bool {
         self.found.borrow().is_empty()
+    }
+
+    /// One by one.
+    pub fn each(&self) -> Vec<String> {
+        self.found.borrow().clone()
     }
 }
 
@@ -120,7 +127,7 @@ impl<'a> Node<'a> {
         };
         for name in map.keys().filter(|name| !fields.contains(&name.as_str())) {
             self.problems.note(
-                self.below(name),
+                self.below(&shown(name)),
                 format_args!("unknown field; the fields here are {}", fields.join(", ")),
             );
         }
@@ -148,6 +155,15 @@ impl<'a> Node<'a> {
         match self.value.as_str() {
             Some(text) if !text.is_empty() => Some(text),
             _ => self.expected(what),
+        }
+    }
+
+    /// A text that is not empty, of visible ASCII, and as it was meant.
+    pub fn plain_text(&self, what: &str) -> Option<&'a str> {
+        let text = self.text(what)?;
+        match remnant(text, Place::Json, Alphabet::Ascii) {
+            None => Some(text),
+            Some(left) => self.expected(format_args!("{what}: it {left}")),
         }
     }
 
@@ -200,35 +216,134 @@ impl<'a> Node<'a> {
     }
 
     /// A secret: its text, or `{"env": "NAME"}`. With it, where it came from.
-    pub fn secret(&self, environment: &dyn Environment) -> Option<(Secret, String)> {
-        if let Value::Object(_) = self.value {
-            let name = self.object(&["env"])?.required("env")?;
-            let name = name.text("the name of an environment variable")?;
-            return match environment.variable(name) {
-                Some(text) if !text.is_empty() => Some((Secret::new(text), name.to_owned())),
-                Some(_) => self.expected(format_args!(
-                    "a secret in the environment variable {name}, which is empty"
-                )),
-                None => self.expected(format_args!(
-                    "a secret in the environment variable {name}, which is not set for the VM \
-                     (vm_config.environment_variables)"
-                )),
-            };
-        }
-        match self.value.as_str() {
-            Some(text) if !text.is_empty() => {
-                Some((Secret::new(text.to_owned()), self.path.clone()))
+    pub(super) fn secret(
+        &self,
+        environment: &dyn Environment,
+        kind: SecretKind,
+    ) -> Option<(Secret, String)> {
+        let (text, place, label) = match self.value {
+            Value::Object(_) => {
+                let field = self.object(&["env"])?.required("env")?;
+                let name = variable_name(&field)?;
+                let called = shown_variable(name);
+                match environment.variable(name) {
+                    Some(text) if !text.is_empty() => (text, Place::Environment, name.to_owned()),
+                    Some(_) => {
+                        return self.expected(format_args!(
+                            "a secret in the environment variable {called}, which is empty"
+                        ));
+                    }
+                    None => {
+                        return self.expected(format_args!(
+                            "a secret in the environment variable {called}, which is not set for \
+                             the VM (vm_config.environment_variables)"
+                        ));
+                    }
+                }
             }
-            _ => self.expected("a secret that is not empty: a text or {\"env\": \"NAME\"}"),
-        }
+            Value::String(text) if !text.is_empty() => {
+                (text.clone(), Place::Json, self.path.clone())
+            }
+            _ => {
+                return self.expected("a secret that is not empty: a text or {\"env\": \"NAME\"}");
+            }
+        };
+        let Some(what) = remnant(&text, place, kind.alphabet) else {
+            return Some((Secret::new(text), label));
+        };
+        let called = match place {
+            Place::Json => "it",
+            Place::Environment => &format!("the environment variable {}", shown_variable(&label)),
+        };
+        self.problems
+            .expected(&self.path, format_args!("{}: {called} {what}", kind.what));
+        None
     }
 
     fn below(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        below(&self.path, name)
+    }
+}
+
+/// What a secret is made of.
+#[derive(Clone, Copy)]
+pub(super) struct SecretKind {
+    what: &'static str,
+    alphabet: Alphabet,
+}
+
+impl SecretKind {
+    /// An auth token or a shared key.
+    pub(super) const KEY: SecretKind = SecretKind {
+        what: "a secret of visible ASCII characters without quotes",
+        alphabet: Alphabet::Ascii,
+    };
+    /// What goes into a header as it is.
+    pub(super) const BEARER: SecretKind = SecretKind {
+        what: "a token of visible ASCII characters, here or in its environment variable",
+        alphabet: Alphabet::Ascii,
+    };
+    /// What somebody made up.
+    pub(super) const PASSWORD: SecretKind = SecretKind {
+        what: "a secret without white space, quotes and control characters",
+        alphabet: Alphabet::Any,
+    };
+}
+
+/// The path of a field.
+pub(super) fn below(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// The name of a field that nobody asked for, if it can be shown: it may be a secret that
+/// was put in the wrong place, or hold what would end the line.
+pub(super) fn shown(name: &str) -> Cow<'_, str> {
+    let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_printable || name.len() > 64 || looks_secret(name) {
+        return "(a name that is not shown)".into();
+    }
+    name.into()
+}
+
+/// Whether there are sixteen letters and digits in a row, both among them.
+fn looks_secret(text: &str) -> bool {
+    text.split(|character: char| !character.is_ascii_alphanumeric())
+        .any(|run| {
+            let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
+            run.len() >= 16 && has_digit
+        })
+}
+
+/// The name of a variable, as it stands in `env`: what Kubernetes takes for one.
+fn variable_name<'a>(field: &Node<'a>) -> Option<&'a str> {
+    let what = "the name of an environment variable";
+    let name = field.text(what)?;
+    let may_begin = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.');
+    let may_stand = |byte: u8| may_begin(&byte) || byte.is_ascii_digit();
+    if !name.as_bytes().first().is_some_and(may_begin) || !name.bytes().all(may_stand) {
+        return match remnant(name, Place::Environment, Alphabet::Ascii) {
+            Some(left) if !is_variable(name) => field.expected(format_args!("{what}: it {left}")),
+            _ => field.expected(format_args!(
+                "{what}, of letters, digits and _ alone, and not its value"
+            )),
+        };
+    }
+    Some(name)
+}
+
+/// The name of a variable, if it cannot be the secret itself in the place of its variable.
+fn shown_variable(name: &str) -> &str {
+    let is_usual = name
+        .bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_usual && !looks_secret(name) {
+        name
+    } else {
+        "that is named here"
     }
 }
 

@@ -12,6 +12,7 @@
 //! ```
 
 use crate::core::config::settings::FormReading;
+use crate::core::copied::{has, is_blank, is_quote, is_variable, trim};
 use crate::core::signature::coverage::{ends_in_hash, is_body_hash};
 use crate::core::signature::form::{Form, decode, split_at_first_equals};
 
@@ -35,10 +36,8 @@ impl ConfiguredUrl {
     /// # Errors
     /// One sentence that says what a URL has to look like.
     pub fn parse(text: &str) -> Result<ConfiguredUrl, &'static str> {
+        as_it_was_meant(text)?;
         let text = text.split('#').next().unwrap_or_default();
-        if text.trim() != text || text.contains(char::is_control) {
-            return Err("a URL without spaces around it and without control characters");
-        }
         let (scheme, rest) = text
             .split_once("://")
             .ok_or("an absolute URL such as https://orders.example.com/webhook")?;
@@ -51,9 +50,27 @@ impl ConfiguredUrl {
         };
         let authority_end = before_query.find('/').unwrap_or(before_query.len());
         let (authority, path) = before_query.split_at(authority_end);
+        let is_foreign = |character| matches!(character, '"' | '`' | '<' | '>' | '\\');
+        if has(before_query, is_foreign) {
+            return Err(PLAIN);
+        }
+        if has(authority, |character| matches!(character, '$' | '{' | '}')) {
+            return Err(EXPANDED);
+        }
         let (host, port) = split_port(authority).ok_or("a URL whose port is a number")?;
-        if host.is_empty() || host.ends_with('@') {
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+        if !port.is_none_or(is_port) {
+            return Err("a URL whose port is a number from 1 to 65535");
+        }
+        let name = host.rsplit('@').next().unwrap_or_default();
+        if name.is_empty() {
             return Err("a URL with a host, such as https://orders.example.com/webhook");
+        }
+        if !is_host(name) {
+            return Err(
+                "a URL whose host has letters, digits, dots and hyphens alone, or is an IPv6 \
+                 address in brackets",
+            );
         }
         Ok(ConfiguredUrl {
             scheme: scheme.to_owned(),
@@ -116,6 +133,88 @@ impl ConfiguredUrl {
         }
         forms
     }
+}
+
+const PLAIN: &str = "a URL without quotes, angle brackets and backslashes";
+const EXPANDED: &str = "a URL whose variables are expanded: one still stands there by its name, as \
+                        in ${NAME}; write the value itself";
+
+/// What copying leaves in or around a URL, and what becomes of several of them in one field.
+#[inline(never)]
+fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
+    let trimmed = trim(text, is_blank);
+    let opens_a_variable = |pair: &[u8]| matches!(pair, b"${" | b"{{");
+    if is_variable(trim(trimmed, is_quote)) || text.as_bytes().windows(2).any(opens_a_variable) {
+        return Err(EXPANDED);
+    }
+    let folded = lower(trimmed);
+    if is_list(&folded) {
+        return Err("one URL and not a list of them; each webhook has its own");
+    }
+    if text.starts_with('\u{FEFF}') {
+        return Err("a URL without a byte order mark in front of it");
+    }
+    if text.chars().next().is_some_and(is_quote) || text.ends_with(['"', '`']) {
+        return Err("a URL without quotes around it (docker --env-file keeps them)");
+    }
+    if trimmed != text || has(text, |character| character.is_ascii_control()) {
+        return Err("a URL without spaces around it and without control characters");
+    }
+    if has(text, |character| {
+        is_blank(character) || matches!(character, '\u{80}'..='\u{9F}')
+    }) {
+        return Err("a URL without white space in it (in a path or query a blank is %20)");
+    }
+    if has(text, |character| {
+        is_quote(character) && !character.is_ascii()
+    }) {
+        return Err(PLAIN);
+    }
+    let behind = after_scheme(&folded).and_then(|rest| after_scheme(rest.strip_prefix("://")?));
+    if behind.is_some_and(|rest| rest.starts_with("://") || rest.starts_with("//")) {
+        return Err("a URL with one scheme: here a second one follows the first");
+    }
+    Ok(())
+}
+
+/// Whether another URL follows on a separator. Those in a query belong to it.
+fn is_list(folded: &str) -> bool {
+    let is_separator = |character| is_blank(character) || matches!(character, ',' | ';' | '|');
+    let mut may_begin = false;
+    for (at, character) in folded.char_indices() {
+        let rest = folded.get(at..).unwrap_or_default();
+        match character {
+            '?' | '#' => break,
+            _ if is_separator(character) => may_begin = true,
+            _ if is_quote(character) => {}
+            _ if may_begin && after_scheme(rest).is_some_and(|rest| rest.starts_with("://")) => {
+                return true;
+            }
+            _ => may_begin = false,
+        }
+    }
+    folded.ends_with(',')
+}
+
+/// What follows a scheme in lower case.
+fn after_scheme(folded: &str) -> Option<&str> {
+    let rest = folded
+        .strip_prefix("http")
+        .or_else(|| folded.strip_prefix("ws"))?;
+    Some(rest.strip_prefix('s').unwrap_or(rest))
+}
+
+fn is_host(name: &str) -> bool {
+    if let Some(address) = name.strip_prefix('[') {
+        let may_stand = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
+        return address
+            .strip_suffix(']')
+            .is_some_and(|address| !address.is_empty() && address.bytes().all(may_stand));
+    }
+    let may_stand = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') || !byte.is_ascii()
+    };
+    !name.is_empty() && name.bytes().all(may_stand)
 }
 
 /// A scheme to compare by; it is signed as it is spelled.
@@ -616,19 +715,87 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused() {
-        for text in [
-            "",
-            "h.com/p",
-            "ftp://h.com/p",
-            "https:///p",
-            "https://u@/p",
-            "https://h.com:x/p",
-            "https://h.com:/p",
-            " https://h.com/a",
-            "https://h.com/a\n",
+    fn what_is_no_url_is_refused_in_words_that_say_what_it_is() {
+        for (text, words) in [
+            ("", "an absolute URL"),
+            ("h.com/p", "an absolute URL"),
+            ("https:/h.com/p", "an absolute URL"),
+            ("ftp://h.com/p", "whose scheme is"),
+            ("https:///p", "with a host"),
+            ("https://u@/p", "with a host"),
+            ("https://h.com:x/p", "whose port is a number"),
+            ("https://h.com:/p", "whose port is a number"),
+            ("https://h.com:0/p", "from 1 to 65535"),
+            ("https://h.com:65536/p", "from 1 to 65535"),
+            (" https://h.com/a", "without spaces around it"),
+            ("https://h.com/a\n", "without spaces around it"),
+            ("https://h.com/a#rc=5\n", "without spaces around it"),
+            ("https://h.com/a\u{A0}", "without spaces around it"),
+            ("https://h.com/\u{0}a", "without control characters"),
+            ("https:// h.com/a", "white space in it"),
+            ("https://h. com/a", "white space in it"),
+            ("https://h.com/a b", "white space in it"),
+            ("https://h\u{200B}.com/a", "white space in it"),
+            ("\u{FEFF}https://h.com/a", "byte order mark"),
+            ("\"https://h.com/a\"", "without quotes around it"),
+            ("'https://h.com/a'", "without quotes around it"),
+            ("https://h.com/a\"", "without quotes around it"),
+            (
+                "\u{201C}https://h.com/a\u{201D}",
+                "without quotes around it",
+            ),
+            ("https://h.com/\u{201C}a", "without quotes"),
+            ("https://\"h.com\"/a", "without quotes"),
+            ("https://h.com\\a", "backslashes"),
+            ("<https://h.com/a>", "whose scheme is"),
+            ("https://h.com/<a>", "angle brackets"),
+            ("https://https://h.com/a", "one scheme"),
+            ("https://HTTP://h.com/a", "one scheme"),
+            ("https://https//h.com/a", "one scheme"),
+            ("https://a.com/x,https://b.com/y", "not a list"),
+            ("https://a.com/x, https://b.com/y", "not a list"),
+            ("https://a.com https://b.com", "not a list"),
+            ("https://a.com/x\nhttps://b.com/y", "not a list"),
+            ("https://a.com/x;HTTPS://b.com/y", "not a list"),
+            ("https://a.com/x,", "not a list"),
+            ("$WEBHOOK_URL", "${NAME}"),
+            ("${WEBHOOK_URL}", "${NAME}"),
+            ("%WEBHOOK_URL%", "${NAME}"),
+            ("{{ .Values.url }}", "${NAME}"),
+            ("https://${HOST}/a", "${NAME}"),
+            ("https://$HOST/a", "${NAME}"),
+            ("https://{host}/a", "${NAME}"),
+            ("https://h.com/{{ path }}", "${NAME}"),
+            ("https://*.h.com/a", "letters, digits, dots"),
+            ("https://h.com,i.com/a", "letters, digits, dots"),
+            ("https://a:b:443/a", "letters, digits, dots"),
+            ("https://[::1/a", "letters, digits, dots"),
+            ("https://[]/a", "letters, digits, dots"),
+            ("https://[::1]x/a", "letters, digits, dots"),
         ] {
-            assert!(ConfiguredUrl::parse(text).is_err(), "{text}");
+            let said = ConfiguredUrl::parse(text).expect_err(text);
+            assert!(said.contains(words), "{text:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_slip_of_copying_is_taken() {
+        for text in [
+            "https://h.com/a?next=https://b.com/c",
+            "https://h.com/a?list=https://b.com,https://c.com",
+            "https://h.com/https://b.com",
+            "https://https:443/a",
+            "https://https.example/a",
+            "https://h.com/o'clock,[1];",
+            "https://h.com/a?b='2'",
+            "https://h.com/a?b=\"2\"&c=<d>",
+            "https://u:p$w@h.com/a".replace('$', "%24").as_str(),
+            "https://h.com/$a/%7Euser?b=$c",
+            "https://b\u{fc}cher.example/a",
+            "https://under_score/a",
+            "https://h.com:0443/a",
+        ] {
+            assert!(ConfiguredUrl::parse(text).is_ok(), "{text}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Who may sign: auth tokens, accounts, shared keys.
 
 use crate::core::config::load::{Loader, variable};
-use crate::core::config::reader::{Node, Object};
+use crate::core::config::reader::{Node, Object, SecretKind};
+use crate::core::copied::{Alphabet, Place, remnant};
 use crate::core::secret::Secret;
 use crate::core::signature::key::SigningKey;
 use crate::core::signature::keyring::{Key, Keyring, MOST_KEYS};
@@ -33,13 +34,22 @@ impl Loader<'_> {
 
     fn account_of_the_environment(&self, keys: &mut Vec<Key>) {
         let account = self.variable(variable::ACCOUNT_SID);
-        if account
-            .as_deref()
-            .is_some_and(|account| !is_account_sid(account))
+        if let Some(account) = &account
+            && !is_account_sid(account)
         {
-            self.problems.expected(variable::ACCOUNT_SID, ACCOUNT_SID);
+            self.wrong_variable(variable::ACCOUNT_SID, account, ACCOUNT_SID);
         }
         let token = self.variable(variable::AUTH_TOKEN).map(Secret::new);
+        if let Some(token) = &token {
+            let left = remnant(token.expose(), Place::Environment, Alphabet::Ascii);
+            match left {
+                Some(left) => self.problems.expected(
+                    variable::AUTH_TOKEN,
+                    format_args!("a secret of visible ASCII characters without quotes: it {left}"),
+                ),
+                None => self.warn_of_token(variable::AUTH_TOKEN, token),
+            }
+        }
         let signing = token.as_ref().and_then(SigningKey::auth_token);
         keys.extend(signing.map(|signing| Key {
             signing,
@@ -54,7 +64,7 @@ impl Loader<'_> {
             return;
         };
         let sid = account.field("account_sid").and_then(|node| {
-            let sid = node.text(ACCOUNT_SID)?;
+            let sid = node.plain_text(ACCOUNT_SID)?;
             if is_account_sid(sid) {
                 Some(sid)
             } else {
@@ -63,9 +73,10 @@ impl Loader<'_> {
         });
         let tokens = account.required("auth_tokens").and_then(|node| node.list());
         for node in tokens.unwrap_or_default() {
-            let Some((token, label)) = node.secret(self.environment) else {
+            let Some((token, label)) = node.secret(self.environment, SecretKind::KEY) else {
                 continue;
             };
+            self.warn_of_token(node.path(), &token);
             keys.extend(SigningKey::auth_token(&token).map(|signing| Key {
                 signing,
                 account: sid.map(str::to_owned),
@@ -81,10 +92,10 @@ impl Loader<'_> {
         };
         let id = object
             .required("id")
-            .and_then(|node| node.text("the key's id"));
+            .and_then(|node| node.plain_text("the key's id"));
         let secret = object
             .required("secret")
-            .and_then(|node| node.secret(self.environment));
+            .and_then(|node| node.secret(self.environment, SecretKind::KEY));
         let (Some(id), Some((secret, label))) = (id, secret) else {
             return;
         };
@@ -100,6 +111,29 @@ impl Loader<'_> {
             label,
             shared_id: Some(id.to_owned()),
         }));
+    }
+}
+
+impl Loader<'_> {
+    /// Whether a token has the form of Twilio's is only worth a warning: there may be
+    /// other forms one day, and tests have shorter ones.
+    fn warn_of_token(&self, place: &str, token: &Secret) {
+        let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let token = token.expose();
+        let what = if is_hex(token) {
+            return;
+        } else if token.strip_prefix("AC").is_some_and(is_hex) {
+            "this is an account SID in the place of an auth token, which stands below it in \
+             Twilio's console"
+        } else if token.strip_prefix("SK").is_some_and(is_hex) {
+            "this is the SID of an API key, which signs no webhook; the auth token does"
+        } else if token.contains('_') && !token.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            "this looks like the name of a variable, which would be {\"env\": \"NAME\"}"
+        } else {
+            "this is not 32 hex digits, as every auth token of Twilio's is (the secret of an API \
+             key signs no webhook)"
+        };
+        self.warn(place, what);
     }
 }
 

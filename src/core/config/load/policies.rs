@@ -141,9 +141,17 @@ impl Loader<'_> {
         let window = object
             .required("window")
             .and_then(|node| node.duration(A_MILLISECOND, A_YEAR));
+        let (key, count) = (key?, count?);
+        if key == RuleKey::Webhook && count != Count::Authenticated {
+            self.warn(
+                node.path(),
+                "a rule by \"webhook\" that counts more than \"authenticated\" can be used up by \
+                 strangers, who then keep Twilio out; limit them by \"client_ip\"",
+            );
+        }
         Some(RuleSettings {
-            key: key?,
-            count: count?,
+            key,
+            count,
             limit: Limit {
                 requests: u32::try_from(requests?).ok()?,
                 window: window?,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::core::clock::Span;
 use crate::core::config::load::{A_MILLISECOND, Loader};
-use crate::core::config::reader::{Node, Object};
+use crate::core::config::reader::{Node, Object, SecretKind};
 use crate::core::config::settings::{OnStoreError, RedisSettings, StoreSettings, defaults};
 use crate::core::redis::wire::Api;
 use crate::core::secret::Secret;
@@ -90,10 +90,16 @@ impl Loader<'_> {
     fn basic(&self, object: &Object<'_>) -> Option<Secret> {
         self.only_for(object, "token", "upstash");
         if object.field("username").is_none() && object.field("password").is_none() {
+            self.warn(
+                "store",
+                "there are no username and password, so that whoever reaches Webdis can read, \
+                 change and forget what this filter remembers; give it http_basic_auth",
+            );
             return None;
         }
         let secret = |name| {
-            let (secret, _) = object.required(name)?.secret(self.environment)?;
+            let node = object.required(name)?;
+            let (secret, _) = node.secret(self.environment, SecretKind::PASSWORD)?;
             Some(secret)
         };
         let (username, password) = (secret("username"), secret("password"));
@@ -112,12 +118,7 @@ impl Loader<'_> {
         self.only_for(object, "username", "webdis");
         self.only_for(object, "password", "webdis");
         let node = object.required("token")?;
-        let (token, _) = node.secret(self.environment)?;
-        if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return node.expected(
-                "a token of visible ASCII characters, here or in its environment variable",
-            );
-        }
+        let (token, _) = node.secret(self.environment, SecretKind::BEARER)?;
         Some(Secret::new(format!("Bearer {}", token.expose())))
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::config::settings::{OnStoreError, RedisSettings};
+use crate::core::config::settings::{OnStoreError, RedisSettings, WebhookSettings};
 use crate::core::redis::wire::Api;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -260,6 +260,492 @@ fn no_mistake_shows_a_value() {
         assert!(!found.is_empty(), "{json}");
         assert!(!found.contains("hunter2"), "{found}");
     }
+}
+
+/// With these variables beside the usual ones.
+fn with_variables<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    move |asked| {
+        let own = variables.iter().find(|(name, _)| *name == asked);
+        match own {
+            Some((_, value)) => Some((*value).to_owned()),
+            None => environment(asked),
+        }
+    }
+}
+
+fn warnings(json: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    load(json.as_bytes(), &with_variables(variables))
+        .unwrap_or_else(|problems| panic!("{json}: {problems}"))
+        .warnings
+}
+
+const TOKEN: &str = "8f1c0de5a7b94c2299d0aa1122334455";
+
+#[test]
+fn a_secret_as_copying_leaves_it_is_refused_by_its_field_wherever_it_comes_from() {
+    let fields = [
+        (
+            r#"{"accounts": [{"auth_tokens": [SECRET]}]}"#,
+            "accounts[0].auth_tokens[0]",
+        ),
+        (
+            r#"{"shared_keys": [{"id": "a", "secret": SECRET}]}"#,
+            "shared_keys[0].secret",
+        ),
+        (
+            r#"{"store": {"type": "redis", "cluster": "c", "api": "upstash", "token": SECRET}}"#,
+            "store.token",
+        ),
+        (
+            r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis", "username": "u",
+                          "password": SECRET}}"#,
+            "store.password",
+        ),
+        (
+            r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis", "username": SECRET,
+                          "password": "p"}}"#,
+            "store.username",
+        ),
+    ];
+    for (secret, in_json, in_the_environment) in [
+        (
+            format!("{TOKEN}\n"),
+            "ends in a line end",
+            "ends in a line end",
+        ),
+        (
+            format!("{TOKEN}\u{A0}"),
+            "ends in white space",
+            "ends in white space",
+        ),
+        (
+            format!("\"{TOKEN}\""),
+            "has quotes around it, besides those of JSON",
+            "has quotes around it: docker --env-file keeps them",
+        ),
+        (
+            "${TWILIO_AUTH_TOKEN}".to_owned(),
+            "is the name of a variable that was not expanded: use {\"env\": \"NAME\"}",
+            "is the name of a variable that was not expanded: write the value itself",
+        ),
+        (
+            format!("\u{FEFF}{TOKEN}"),
+            "byte order mark",
+            "byte order mark",
+        ),
+    ] {
+        for (json, field) in fields {
+            let quoted = serde_json::Value::from(secret.as_str()).to_string();
+            let found = problems(&json.replace("SECRET", &quoted));
+            assert!(
+                found.starts_with(&format!("{field}: expected a ")),
+                "{found}"
+            );
+            assert!(found.contains(in_json), "{found}");
+            assert!(
+                !found.contains(TOKEN) && !found.contains("TWILIO"),
+                "{found}"
+            );
+            let variables = [("THE_SECRET", secret.as_str())];
+            let json = json.replace("SECRET", r#"{"env": "THE_SECRET"}"#);
+            let found = load(json.as_bytes(), &with_variables(&variables))
+                .expect_err(field)
+                .to_string();
+            let named = found.contains("the environment variable THE_SECRET ");
+            assert!(
+                found.starts_with(&format!("{field}: expected a ")) && named,
+                "{found}"
+            );
+            assert!(found.contains(in_the_environment), "{found}");
+            assert!(
+                !found.contains(TOKEN) && !found.contains("TWILIO"),
+                "{found}"
+            );
+        }
+        // The variable that is read where there are no accounts.
+        let variables = [("TWILIO_AUTH_TOKEN", secret.as_str())];
+        let found = load(b"{}", &with_variables(&variables))
+            .expect_err("a token")
+            .to_string();
+        assert!(
+            found.starts_with("TWILIO_AUTH_TOKEN: expected a secret"),
+            "{found}"
+        );
+        assert!(
+            found.contains(in_the_environment) && !found.contains(TOKEN),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn what_copying_leaves_in_any_other_variable_is_said_by_the_variables_name() {
+    for (name, value, words) in [
+        ("TWILIO_ACCOUNT_SID", "AC0f\n", "it ends in a line end"),
+        ("TWILIO_ACCOUNT_SID", "'AC0f'", "it has quotes around it"),
+        (
+            "TWILIO_ACCOUNT_SID",
+            "${SID}",
+            "variable that was not expanded",
+        ),
+        (
+            "WEBHOOK_URL",
+            "https://h.example/a ",
+            "without spaces around it",
+        ),
+        (
+            "WEBHOOK_URL",
+            "\"https://h.example/a\"",
+            "docker --env-file keeps them",
+        ),
+        ("WEBHOOK_URL", "${WEBHOOK_URL}", "variables are expanded"),
+        ("WEBHOOK_URL", "https://$HOST/a", "variables are expanded"),
+        ("TWILIO_CLOCK_SKEW_MS", "30000\n", "it ends in a line end"),
+        (
+            "TWILIO_NONCE_WINDOW_MS",
+            "\"300000\"",
+            "it has quotes around it",
+        ),
+        ("FORCE_TWILIO_VERIFY", "yes\n", "it ends in a line end"),
+        (
+            "FORCE_TWILIO_VERIFY",
+            "$FORCE",
+            "variable that was not expanded",
+        ),
+    ] {
+        let found = load(b"{}", &with_variables(&[(name, value)]))
+            .expect_err(name)
+            .to_string();
+        assert!(found.starts_with(&format!("{name}: expected ")), "{found}");
+        assert!(found.contains(words) && !found.contains(value), "{found}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_variables_name_is_not_shown() {
+    for name in [
+        TOKEN,
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf",
+        "A0A1A2A3A4A5A6A7A8A9AAABACADAEAF",
+        "hunter",
+    ] {
+        let json = format!(r#"{{"accounts": [{{"auth_tokens": [{{"env": "{name}"}}]}}]}}"#);
+        let found = problems(&json);
+        assert!(found.starts_with("accounts[0].auth_tokens[0]"), "{found}");
+        assert!(!found.contains(name), "{found}");
+        let json =
+            format!(r#"{{"accounts": [{{"{name}{name}3456789": "x", "auth_tokens": []}}]}}"#);
+        let found = problems(&json);
+        assert!(
+            found.contains("unknown field") && !found.contains(name),
+            "{found}"
+        );
+    }
+    // Nor does any name make a second line of one.
+    let found = problems("{\"a\\nb\": 1}");
+    assert!(
+        found.contains("unknown field") && !found.contains('\n'),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_token_that_has_not_the_form_of_twilios_is_warned_of_and_taken() {
+    for (token, words) in [
+        (TOKEN, None),
+        ("12345", Some("this is not 32 hex digits")),
+        (
+            "TWILIO_AUTH_TOKEN",
+            Some("this looks like the name of a variable"),
+        ),
+        (
+            "8f1c0de5a7b94c2299d0aa112233445",
+            Some("this is not 32 hex digits"),
+        ),
+        (
+            "AC8f1c0de5a7b94c2299d0aa1122334455",
+            Some("this is an account SID"),
+        ),
+        (
+            "SK8f1c0de5a7b94c2299d0aa1122334455",
+            Some("this is the SID of an API key"),
+        ),
+    ] {
+        let json = format!(
+            r#"{{"accounts": [{{"auth_tokens": ["{TOKEN}", "{token}", {{"env": "T"}}]}}]}}"#
+        );
+        for (place, found) in [
+            (
+                "accounts[0].auth_tokens[1]",
+                warnings(&json, &[("T", TOKEN)]),
+            ),
+            (
+                "accounts[0].auth_tokens[0]",
+                warnings(
+                    r#"{"accounts": [{"auth_tokens": [{"env": "T"}]}]}"#,
+                    &[("T", token)],
+                ),
+            ),
+            (
+                "TWILIO_AUTH_TOKEN",
+                warnings("{}", &[("TWILIO_AUTH_TOKEN", token)]),
+            ),
+        ] {
+            let Some(words) = words else {
+                assert!(found.is_empty(), "{found:?}");
+                continue;
+            };
+            let [warning] = found.as_slice() else {
+                panic!("{token}: {found:?}");
+            };
+            assert!(
+                warning.starts_with(&format!("{place}: {words}")),
+                "{warning}"
+            );
+            let (_, said) = warning.split_once(": ").expect("a path");
+            assert!(!said.contains(token), "{warning}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_strangers_can_use_up_for_twilio_is_warned_of() {
+    let variables = [("TWILIO_AUTH_TOKEN", TOKEN)];
+    for (key, count, warned) in [
+        ("webhook", "all", true),
+        ("webhook", "rejected", true),
+        ("webhook", "authenticated", false),
+        ("client_ip", "all", false),
+        ("account", "rejected", false),
+    ] {
+        let rule =
+            format!(r#"[{{"key": "{key}", "count": "{count}", "requests": 1, "window": "1s"}}]"#);
+        let global = warnings(&format!(r#"{{"rate_limits": {rule}}}"#), &variables);
+        let own = warnings(
+            &format!(r#"{{"webhooks": [{{"url": "https://h/a", "rate_limits": {rule}}}]}}"#),
+            &variables,
+        );
+        assert_eq!(
+            global.len(),
+            usize::from(warned),
+            "{key} {count}: {global:?}"
+        );
+        assert!(
+            global
+                .iter()
+                .all(|warning| warning.starts_with("rate_limits[0]: "))
+        );
+        assert_eq!(own.len(), usize::from(warned), "{key} {count}: {own:?}");
+        assert!(
+            own.iter()
+                .all(|warning| warning.starts_with("webhooks[0].rate_limits[0]: "))
+        );
+    }
+    // The count that holds where none is configured.
+    let json = r#"{"rate_limits": [{"key": "webhook", "requests": 1, "window": "1s"}]}"#;
+    assert_eq!(warnings(json, &variables).len(), 1);
+}
+
+#[test]
+fn an_exempt_prefix_around_a_webhook_is_warned_of() {
+    let variables = [("TWILIO_AUTH_TOKEN", TOKEN)];
+    for (exempt, warned) in [
+        ("/*", true),
+        ("/api/*", true),
+        ("/API//v1/*", true),
+        ("/api/v1/whatsapp/webhook/*", true),
+        ("/api/v2/*", false),
+        ("/api/v1/whatsapp/webhook2/*", false),
+        ("/healthz", false),
+    ] {
+        let json = format!(r#"{{"exempt_paths": ["/ok", "{exempt}"]}}"#);
+        let found = warnings(&json, &variables);
+        assert_eq!(found.len(), usize::from(warned), "{exempt}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|warning| warning.starts_with("exempt_paths[1]: ")),
+            "{found:?}"
+        );
+    }
+    let json = r#"{"public_base_url": "https://h", "webhooks": [{"path": "/hooks/in/*"}],
+                   "exempt_paths": ["/hooks/*", "/hooks/in/out/*"]}"#;
+    let found = warnings(json, &variables);
+    assert!(
+        matches!(found.as_slice(), [one] if one.starts_with("exempt_paths[0]: ")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_store_without_credentials_is_warned_of() {
+    let variables = [("TWILIO_AUTH_TOKEN", TOKEN)];
+    let redis = |more: &str| format!(r#"{{"store": {{"type": "redis", "cluster": "c", {more}}}}}"#);
+    let found = warnings(&redis(r#""api": "webdis""#), &variables);
+    assert!(
+        matches!(found.as_slice(), [one] if one.starts_with("store: ")),
+        "{found:?}"
+    );
+    for more in [
+        r#""api": "webdis", "username": "u", "password": "p""#,
+        r#""api": "upstash", "token": "t""#,
+    ] {
+        assert!(warnings(&redis(more), &variables).is_empty(), "{more}");
+    }
+}
+
+#[test]
+fn a_field_that_occurs_twice_is_named_by_its_path_at_any_depth() {
+    for (json, path) in [
+        (r#"{"mode": "off", "log": {}, "mode": "enforce"}"#, "mode"),
+        (r#"{"mode": "off", "\u006dode": "enforce"}"#, "mode"),
+        (
+            r#"{"accounts": [{"auth_tokens": ["first"]}], "accounts": [{"auth_tokens": ["second"]}]}"#,
+            "accounts",
+        ),
+        (
+            r#"{"webhooks": [{"url": "https://h/a"}, {"url": "https://h/b", "url": "https://h/b"}]}"#,
+            "webhooks[1].url",
+        ),
+        (
+            r#"{"webhooks": [{"url": "https://h/a", "replay": {"keep": "1s", "keep": "1s"}}]}"#,
+            "webhooks[0].replay.keep",
+        ),
+        (
+            r#"{"accounts": [{"auth_tokens": [{"env": "TWILIO_AUTH_TOKEN", "env": "TWILIO_AUTH_TOKEN"}]}]}"#,
+            "accounts[0].auth_tokens[0].env",
+        ),
+    ] {
+        let found = problems(json);
+        assert_eq!(
+            found,
+            format!("{path}: this field occurs twice, and only one of them could count")
+        );
+    }
+}
+
+#[test]
+fn what_is_pasted_in_the_place_of_json_is_called_by_its_name() {
+    let deep = format!("{{\"mode\": {}{}}}", "[".repeat(200), "]".repeat(200));
+    let huge = format!("{{\"max_body_bytes\": 1{}}}", "0".repeat(400));
+    for (text, words) in [
+        (
+            "\u{FEFF}{}",
+            "byte order mark in front of it: save it as UTF-8 without BOM",
+        ),
+        ("\u{FEFF}", "byte order mark"),
+        ("webhooks:\n- path: /a\n", "it looks like YAML"),
+        ("---\nmode: off", "it looks like YAML"),
+        ("- path: /a", "it looks like YAML"),
+        ("{'mode': 'off'}", "straight double quotes"),
+        ("'{\"mode\": \"off\"}'", "straight double quotes"),
+        ("{“mode”: “off”}", "straight double quotes"),
+        ("{\"mode\": \"off\",}", "trailing comma"),
+        ("{\"webhooks\": [{}, ]}", "trailing comma"),
+        ("{\"mode\": \"off\"", "EOF while parsing an object"),
+        ("{\"mode\": \"off\"}}", "trailing characters"),
+        ("{\"mode\": off}", "expected value"),
+        ("// all of it\n{}", "JSON has no comments"),
+        ("{\"mode\": \"off\" # really\n}", "JSON has no comments"),
+        ("{\u{A0}\"mode\": \"off\"}", "white space that is not ASCII"),
+        ("eyJtb2RlIjogIm9mZiJ9", "it looks like base64"),
+        ("ewogICJtb2RlIjogIm9mZiIKfQo=\n", "it looks like base64"),
+        ("${CONFIGURATION}", "variable or a template"),
+        ("$CONFIGURATION", "variable or a template"),
+        ("{{ toJson .Values.filter }}", "variable or a template"),
+        (
+            "\"{\\\"mode\\\": \\\"off\\\"}\"",
+            "one layer of quotes too many",
+        ),
+        (
+            r#"{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "{}"}"#,
+            "what belongs here is its \"value\"",
+        ),
+        (&deep, "recursion limit exceeded"),
+        (&huge, "number out of range"),
+        ("{\"mode\": \"o\0ff\"}", "control character"),
+        ("{\"mode\": \"\\ud800\"}", "line 1 column"),
+        ("\0\0\0", "bytes that are no text"),
+        ("NaN", "line 1 column 1"),
+    ] {
+        let found = problems(text);
+        assert!(
+            found.starts_with("configuration: expected "),
+            "{text}: {found}"
+        );
+        assert!(found.contains(words), "{text}: {found}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_called_by_their_name() {
+    let said = |bytes: &[u8]| load(bytes, &environment).expect_err("no JSON").to_string();
+    // {"mode": "enforce", "log": {"accepted": true}} as protobuf has it.
+    let mode = b"\x0a\x11\x0a\x04mode\x12\x09\x1a\x07enforce";
+    let log = b"\x0a\x17\x0a\x03log\x12\x10\x2a\x0e\x0a\x0c\x0a\x08accepted\x12\x00";
+    let of_a_struct: [&[u8]; 2] = [mode, &[mode.as_slice(), log].concat()];
+    for bytes in of_a_struct {
+        let found = said(bytes);
+        assert!(
+            found.contains("the bytes of a google.protobuf.Struct"),
+            "{found}"
+        );
+        assert!(
+            found.contains("use google.protobuf.StringValue with JSON text"),
+            "{found}"
+        );
+    }
+    for length in 2..mode.len() {
+        let found = said(mode.get(..length).unwrap_or_default());
+        assert!(
+            !found.contains("the bytes of a google.protobuf.Struct"),
+            "{length}: {found}"
+        );
+    }
+    // A StringValue in its own wrapping is no Struct.
+    let found = said(b"\x0a\x02{}\x10\x01");
+    assert!(found.contains("another protobuf message"), "{found}");
+    let found = said(b"\xFF\xFE{\0}\0");
+    assert!(found.contains("UTF-16"), "{found}");
+    let found = said(b"{\"mode\": \"\xFC\"}");
+    assert!(
+        found.contains("configuration: expected JSON, which it is not at line 1"),
+        "{found}"
+    );
+    // Text that begins with a line end is no protobuf, though its first byte is the same.
+    assert!(load(b"\n{\n  \"mode\": \"off\"}", &environment).is_ok());
+}
+
+#[test]
+fn forms_and_handshakes_are_read_for_all_webhooks_and_for_one() {
+    let json = r#"{"form": "lenient", "max_parameters": 7, "max_target_bytes": 9,
+                   "replay": {"handshakes": true},
+                   "webhooks": [
+                     {"url": "https://h/a"},
+                     {"url": "https://h/b", "form": "strict", "max_parameters": 8,
+                      "replay": {"handshakes": false}}]}"#;
+    let loaded = settings(json);
+    assert_eq!(loaded.max_target_bytes, 9);
+    let read = |webhook: &WebhookSettings| {
+        let handshakes = webhook.replay.as_ref().map(|replay| replay.handshakes);
+        (webhook.form, webhook.max_parameters, handshakes)
+    };
+    let read: Vec<_> = loaded.webhooks.iter().map(read).collect();
+    assert_eq!(
+        read,
+        [
+            (FormReading::Lenient, 7, Some(true)),
+            (FormReading::Strict, 8, Some(false))
+        ]
+    );
+    let loaded = settings("{}");
+    assert_eq!(loaded.max_target_bytes, 16_384);
+    let webhook = loaded.webhooks.first().expect("one");
+    assert_eq!(
+        (webhook.form, webhook.max_parameters),
+        (FormReading::Strict, 500)
+    );
+    assert!(!webhook.replay.as_ref().expect("on").handshakes);
 }
 
 #[test]

@@ -168,6 +168,7 @@ impl Loader<'_> {
             if !pattern.is_prefix() && webhooks.iter().any(|webhook| webhook.path.means(&plain)) {
                 return node.expected("a path that is not a webhook's, however it is spelled");
             }
+            self.warn_of_exempt_prefix(node.path(), &pattern, webhooks);
             Some(pattern)
         };
         nodes
@@ -175,6 +176,29 @@ impl Loader<'_> {
             .iter()
             .filter_map(pattern)
             .collect()
+    }
+}
+
+impl Loader<'_> {
+    /// Whatever an upstream takes for the webhook, and this filter for something beside
+    /// it, passes unchecked.
+    fn warn_of_exempt_prefix(
+        &self,
+        place: &str,
+        pattern: &PathPattern,
+        webhooks: &[WebhookSettings],
+    ) {
+        let is_inside = |webhook: &WebhookSettings| {
+            let path = webhook.path.as_configured();
+            pattern.means(&spell_plainly(path.trim_end_matches('*').as_bytes()))
+        };
+        if pattern.is_prefix() && webhooks.iter().any(is_inside) {
+            self.warn(
+                place,
+                "this prefix contains a webhook, and what lies around that passes unchecked; name \
+                 the exempt paths one by one",
+            );
+        }
     }
 }
 
