@@ -127,7 +127,7 @@ impl Model {
                 self.counts.accepted += 1;
                 self.counts.evicted += change.evicted;
             }
-            Claimed::Duplicate => {
+            Claimed::Duplicate(_) => {
                 match known {
                     Known::Pending { until, .. } => assert!(until >= now, "its time is up"),
                     Known::Kept { may, .. } => assert!(may >= now, "its time is up"),
@@ -268,7 +268,7 @@ fn with_room_to_spare_the_table_is_the_map() {
                     table.keep(&store, &claim, now).expect("kept");
                     ends.insert(number, now.after(KEEP));
                 }
-                Claimed::Duplicate => assert!(known, "{number}"),
+                Claimed::Duplicate(_) => assert!(known, "{number}"),
                 other => panic!("{number}: {other:?}"),
             }
         }
@@ -331,7 +331,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
                     assert_eq!(before, None, "{number} accepted again");
                     table.keep(&store, &claim, now).expect("kept");
                 }
-                Claimed::Duplicate => {}
+                Claimed::Duplicate(_) => {}
                 other => panic!("{number}: {other:?}"),
             }
         }
@@ -397,5 +397,5 @@ fn an_answer_that_comes_after_its_claim_has_lapsed_is_remembered() {
         .keep(&store, &slow, lapsed.after(span(1)))
         .expect("kept");
     let again = claim(1, 9_999, lapsed.after(span(2)));
-    assert!(matches!(again, Claimed::Duplicate), "{again:?}");
+    assert!(matches!(again, Claimed::Duplicate(_)), "{again:?}");
 }

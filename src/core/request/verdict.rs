@@ -53,6 +53,8 @@ pub struct Refusal {
     pub limited: Option<Limited>,
     /// A repeat that is to be answered 200, as if it had been taken again.
     pub acknowledge: bool,
+    /// A repeat that may be taken, or acknowledged, if it comes again after this long.
+    pub retry_after: Option<Span>,
 }
 
 /// A limit that is used up.
@@ -65,9 +67,21 @@ pub struct Limited {
 }
 
 impl Refusal {
-    /// Whether rules that count refusals count it.
+    /// Whether rules that count refusals count it. What a sender does rightly, who repeats
+    /// what may have been lost, is not counted.
     pub fn is_counted(&self) -> bool {
-        self.reason.is_the_senders_doing() && !self.acknowledge
+        let is_a_retry = self.acknowledge || self.retry_after.is_some();
+        self.reason.is_the_senders_doing() && !is_a_retry
+    }
+
+    /// Whether whoever has one captured request can have as many refusals of this kind as
+    /// he likes: they are no sign that its account, or whoever its parameters name, does
+    /// anything wrong, and must not use up a limit of theirs.
+    pub fn comes_with_a_replay(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Duplicate | Reason::StaleTimestamp | Reason::FutureTimestamp
+        )
     }
 }
 
@@ -77,6 +91,7 @@ impl From<Reason> for Refusal {
             reason,
             limited: None,
             acknowledge: false,
+            retry_after: None,
         }
     }
 }
