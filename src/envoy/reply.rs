@@ -56,6 +56,12 @@ impl Refusal {
             headers.push(("ratelimit-remaining", "0"));
             headers.push(("ratelimit-reset", wait));
         }
+        let retry_after = self
+            .retry_after
+            .map(|wait| wait.whole_seconds_up().to_string());
+        if let Some(retry_after) = &retry_after {
+            headers.push(("retry-after", retry_after));
+        }
         host::send_local_response(status, &details, &headers, &body)
     }
 }

@@ -45,6 +45,46 @@ fn of_16_identical_requests_at_once_over_4_workers_one_passes_in_each_of_300_rou
         });
 }
 
+/// Finding 6, at once: what is acknowledged has been taken by then.
+#[test]
+fn of_16_identical_requests_at_once_one_passes_and_none_is_acknowledged_before_it_is_taken() {
+    let plugin = plugin_with(json!({
+        "rate_limits": [], "replay": {"on_duplicate": "acknowledge"},
+    }));
+    Setup::with(&plugin)
+        .workers(WORKERS)
+        .start()
+        .run(async |t| {
+            // It fails after a moment: who was told 200 meanwhile would never send it again.
+            let slow = std::time::Duration::from_millis(100);
+            t.upstream(Behaviour::AnswerAfter(slow, 500));
+            let connections = spread(t.envoy, t.address).await;
+            let requests: Vec<_> = (0..20).map(|_| message()).collect();
+            let rounds = requests
+                .iter()
+                .map(|request| vec![request.clone(); CONNECTIONS])
+                .collect::<Vec<_>>();
+            let mut failed = 0;
+            for answers in volley(connections, &rounds) {
+                let count = |status, reason: &str| {
+                    let is_one = |answer: &&(u16, String)| **answer == (status, reason.to_owned());
+                    answers.iter().filter(is_one).count()
+                };
+                let (passed, early) = (count(500, ""), count(409, "duplicate"));
+                assert!(passed >= 1 && passed + early == CONNECTIONS, "{answers:?}");
+                failed += passed;
+            }
+            assert_eq!(t.received_count(), failed);
+            t.upstream(Behaviour::Answer(200));
+            for request in &requests {
+                for _ in 0..2 {
+                    assert_eq!(t.send(request).await.status, 200);
+                }
+            }
+            assert_eq!(t.received_count(), failed + requests.len(), "each once");
+        });
+}
+
 #[test]
 fn a_failing_upstream_gets_each_of_many_concurrent_retries_one_at_a_time() {
     let plugin = plugin_with(json!({"rate_limits": []}));

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::support::envoy::{Setup, Test, connection_manager, listener, new_address, plugin_with};
 use crate::support::messages::{
-    ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_for, message, set,
+    ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_for, message, now, set,
     unsigned, whatsapp,
 };
 use crate::support::tap::Behaviour;
@@ -319,6 +319,86 @@ fn a_limit_on_rejected_requests_counts_nothing_else() {
             );
             assert_eq!(t.received_count(), 11);
         });
+}
+
+/// Finding 3: five repeats of one captured request locked its account out.
+#[test]
+fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_parameters() {
+    for key in ["account", "param:From"] {
+        limits(&json!([rule(key, "rejected", 3, "600s")]))
+            .start()
+            .run(async |t| {
+                let captured = message();
+                assert_passed(&t.send(&captured).await);
+                let timed = |ago: i64| {
+                    let now = i64::try_from(now().as_secs()).expect("a moment");
+                    let mut parameters = whatsapp();
+                    parameters.push(("Timestamp".to_owned(), (now - ago).to_string()));
+                    form(WEBHOOK, &parameters)
+                };
+                let (stale, ahead) = (timed(4000), timed(-4000));
+                for _ in 0..6 {
+                    assert_refused(&t.send(&captured).await, 409, "duplicate");
+                    assert_refused(&t.send(&stale).await, 400, "stale_timestamp");
+                    assert_refused(&t.send(&ahead).await, 400, "future_timestamp");
+                }
+                assert_passed(&t.send(&message()).await);
+                assert_eq!(t.received_count(), 2, "{key}");
+            });
+    }
+}
+
+#[test]
+fn replays_use_up_the_limit_of_the_address_that_they_come_from() {
+    limits(&json!([rule("client_ip", "rejected", 3, "600s")]))
+        .start()
+        .run(async |t| {
+            let captured = message();
+            assert_passed(&t.send(&captured).await);
+            let attacker = new_address();
+            for _ in 0..3 {
+                let answer = t.send_from(attacker, &captured).await;
+                assert_refused(&answer, 409, "duplicate");
+            }
+            let answer = t.send_from(attacker, &captured).await;
+            assert_refused(&answer, 429, "rate_limited");
+            assert_passed(&t.send(&message()).await);
+        });
+}
+
+/// Finding 10: a flood from one /48 refused all who have no slot.
+#[test]
+fn a_flood_of_refused_requests_from_one_48_refuses_no_genuine_sender() {
+    let plugin = plugin_with(json!({
+        "rate_limits": [rule("client_ip", "rejected", 2, "600s")],
+        "rate_limit_capacity": 4,
+    }));
+    let setup = Setup::with(&plugin);
+    let setup = setup
+        .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
+    setup.start().run(async |t| {
+        let forged_by = |address: &str| forged(&whatsapp()).header("x-forwarded-for", address);
+        let mut connection = t.http1().await;
+        let mut limited = 0;
+        for number in 0..300_u32 {
+            let answer = connection
+                .send(&forged_by(&format!("2001:db8:0:{number:x}::1")))
+                .await;
+            assert!([403, 429].contains(&answer.status), "{answer:?}");
+            limited += u32::from(answer.status == 429);
+        }
+        assert!(limited > 200, "the flood is limited: {limited}");
+        for address in ["198.51.100.1", "2001:db8:ffff::1"] {
+            for _ in 0..3 {
+                let genuine = message().header("x-forwarded-for", address);
+                assert_passed(&connection.send(&genuine).await);
+                // Its signature is all that tells it from the flood.
+                let answer = connection.send(&forged_by(address)).await;
+                assert_refused(&answer, 429, "rate_limited");
+            }
+        }
+        assert_eq!(t.received_count(), 6);
+    });
 }
 
 #[test]

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use crate::support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
 use crate::support::http2::Framing;
-use crate::support::messages::{self, WEBHOOK, form, message, pairs, sid, whatsapp};
+use crate::support::messages::{
+    self, ORIGIN, TOKEN, WEBHOOK, form, message, pairs, sid, unsigned, whatsapp,
+};
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_refused, signing};
 
 /// Without limits, and with an upstream that may take a second and a half, not ten.
 fn impatient() -> &'static Envoy {
@@ -46,10 +48,10 @@ async fn assert_released(t: &Test<'_>, request: &Request, attempts: usize) {
 }
 
 #[test]
-fn after_a_5xx_or_a_401_of_the_upstream_the_retry_passes() {
+fn after_a_5xx_a_401_a_408_a_425_or_a_429_of_the_upstream_the_retry_passes() {
     impatient().run(async |t| {
         let mut attempts = 0;
-        for status in [500, 502, 503, 504, 599, 401] {
+        for status in [500, 502, 503, 504, 599, 401, 408, 425, 429] {
             t.upstream(Behaviour::Answer(status));
             let request = message();
             let answer = t.send(&request).await;
@@ -70,7 +72,7 @@ fn after_a_5xx_or_a_401_of_the_upstream_the_retry_passes() {
 fn after_any_other_answer_of_the_upstream_the_retry_is_a_duplicate() {
     impatient().run(async |t| {
         let mut answered = 0;
-        for status in [200, 201, 302, 307, 400, 403, 404, 409, 422, 429] {
+        for status in [200, 201, 302, 307, 400, 403, 404, 409, 422, 424, 428] {
             t.upstream(Behaviour::Answer(status));
             let request = message();
             let answer = t.send(&request).await;
@@ -285,6 +287,152 @@ fn a_duplicate_can_be_acknowledged_instead_of_refused() {
                 "missing_signature",
             );
         });
+}
+
+/// Finding 6: it was acknowledged, then the first failed, and nobody sent it again.
+#[test]
+fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
+    replay(&json!({"on_duplicate": "acknowledge"}))
+        .start()
+        .run(async |t| {
+            let request = message();
+            for (status, then) in [(500, 500), (200, 200)] {
+                t.upstream(Behaviour::AnswerAfter(Duration::from_millis(700), status));
+                let arrived = t.received_count();
+                let mut first = t.http1().await;
+                first.write(&request.bytes()).await;
+                t.wait_for_received(arrived + 1).await;
+                for _ in 0..3 {
+                    let early = t.send(&request).await;
+                    assert_refused(&early, 409, "duplicate");
+                    assert_eq!(early.header("retry-after"), Some("1"));
+                    assert_eq!(early.header("ratelimit-limit"), None);
+                }
+                let answer = first.response().await;
+                assert_eq!((answer.status, answer.reason().as_str()), (then, ""));
+            }
+            // Only now is it known that it was taken.
+            let acknowledged = t.send(&request).await;
+            assert_eq!(acknowledged.status, 200);
+            assert!(acknowledged.text().contains("<Response>"));
+            assert_eq!(acknowledged.header("retry-after"), None);
+            assert_eq!(t.received_count(), 2);
+        });
+    // Where repeats are refused, they are refused.
+    patient().run(async |t| {
+        let request = message();
+        assert_passed(&t.send(&request).await);
+        let refused = t.send(&request).await;
+        assert_refused(&refused, 409, "duplicate");
+        assert_eq!(refused.header("retry-after"), None);
+    });
+}
+
+/// Sends a request, and leaves when the upstream has it.
+async fn leave(t: &Test<'_>, request: &Request) {
+    let arrived = t.received_count();
+    let mut connection = t.http1().await;
+    connection.write(&request.bytes()).await;
+    t.wait_for_received(arrived + 1).await;
+    drop(connection);
+    let start = Instant::now();
+    while !t
+        .envoy
+        .admin("/stats?filter=http.webhooks.downstream_rq_active")
+        .contains(": 0")
+    {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Finding 4: three deliveries in each window, for ever.
+#[test]
+fn a_sender_who_hangs_up_gets_three_more_deliveries_in_all_and_not_in_each_window() {
+    replay(&json!({"window": "1s", "keep": "3600s"}))
+        .start()
+        .run(async |t| {
+            t.upstream(Behaviour::Silence);
+            let request = message();
+            for _ in 0..4 {
+                leave(t, &request).await;
+                tokio::time::sleep(Duration::from_millis(1300)).await;
+            }
+            for _ in 0..3 {
+                let answer = t.send(&request).await;
+                assert_refused(&answer, 409, "duplicate");
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            }
+            assert_eq!(t.received_count(), 4);
+            let told = |line: &Value| {
+                line["hint"]
+                    .as_str()
+                    .is_some_and(|hint| hint.contains("four times"))
+            };
+            t.log_lines(3, told).await;
+        });
+}
+
+/// Finding 5: a handshake has one signature for all calls.
+#[test]
+fn a_handshake_is_opened_on_every_call_and_once_only_where_that_is_asked_for() {
+    let handshake = || {
+        let url = format!("{ORIGIN}/voice/stream").replace("https", "wss");
+        unsigned("GET", "/voice/stream")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("x-twilio-signature", signing::sign(TOKEN, &url, &[]))
+    };
+    patient().run(async |t| {
+        t.upstream(Behaviour::Echo);
+        for _ in 0..3 {
+            let mut connection = t.http1().await;
+            let answer = connection.send(&handshake()).await;
+            assert_eq!(answer.status, 101, "{}", answer.text());
+            connection.write(b"hello").await;
+            assert_eq!(connection.read_exactly(5).await, b"hello");
+        }
+        let nonces: Vec<_> = t
+            .received()
+            .iter()
+            .map(|received| received.header("x-twilio-webhook-nonce").map(str::to_owned))
+            .collect();
+        assert_eq!(nonces.len(), 3);
+        assert!(nonces[0].is_some() && nonces.iter().all(|nonce| *nonce == nonces[0]));
+    });
+    replay(&json!({"handshakes": true})).start().run(async |t| {
+        t.upstream(Behaviour::Echo);
+        assert_eq!(t.send(&handshake()).await.status, 101);
+        assert_refused(&t.send(&handshake()).await, 409, "duplicate");
+        t.received_one();
+    });
+}
+
+/// Kind A: what stays a duplicate says since when, and what can be done about it.
+#[test]
+fn a_duplicates_line_says_how_old_the_first_is_and_what_to_set() {
+    patient().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let request = form(
+            "/studio/flow",
+            &pairs([("Choice", "1"), ("Call", &sid("CA"))]),
+        );
+        assert_passed(&t.send(&request).await);
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        let answer = t.send(&request).await;
+        assert_refused(&answer, 409, "duplicate");
+        let id = answer.json()["request_id"].clone();
+        let lines = t.log_lines(1, |line| line["request_id"] == id).await;
+        let hint = lines[0]["hint"].as_str().expect("a hint");
+        let aged = hint
+            .split_once("was accepted ")
+            .and_then(|(_, rest)| rest.split_once(" s ago"));
+        let age: u64 = aged.and_then(|(age, _)| age.parse().ok()).expect(hint);
+        assert!((2..30).contains(&age), "{hint}");
+        assert!(hint.contains("replay: \"off\""), "{hint}");
+    });
 }
 
 #[test]

@@ -35,6 +35,9 @@ fn fates() -> BTreeMap<&'static str, Fate> {
         ("the upstream answers 400", status(400)),
         ("the upstream answers 401", status(401)),
         ("the upstream answers 404", status(404)),
+        ("the upstream answers 408", status(408)),
+        ("the upstream answers 425", status(425)),
+        ("the upstream answers 429", status(429)),
         ("the upstream answers 500", status(500)),
         ("the upstream answers 503", status(503)),
         (

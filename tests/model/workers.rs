@@ -50,7 +50,7 @@ fn rounds_without_one_winner(fault: Fault, capacity: usize, rounds: u64) -> u64 
             let (table, winners) = (Rc::clone(&table), Rc::clone(&winners));
             move |store: &Interleaved<'_>| match table.claim(store, nonce(round), id, None, now) {
                 Ok(Claimed::Yes(..)) => *winners.borrow_mut() += 1,
-                Ok(Claimed::Duplicate) | Err(StoreError::Contended) => {}
+                Ok(Claimed::Duplicate(_)) | Err(StoreError::Contended) => {}
                 other => panic!("{other:?}"),
             }
         };
@@ -195,7 +195,7 @@ fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
                         winners[number as usize].fetch_add(1, Ordering::Relaxed);
                         table.keep(&store, &claim, now).expect("kept");
                     }
-                    Claimed::Duplicate => {}
+                    Claimed::Duplicate(_) => {}
                     other => panic!("{number}: {other:?}"),
                 }
             }

@@ -146,8 +146,12 @@ fn handshake() -> Request {
 }
 
 #[test]
-fn a_websocket_is_opened_once_at_all_envoys_and_carries_data() {
-    for plugin in [plugin(json!({})), with_early_limit()] {
+fn a_websocket_is_opened_once_at_all_envoys_where_that_is_asked_for_and_carries_data() {
+    let once = |mut plugin: Value| {
+        plugin["replay"] = json!({"handshakes": true});
+        plugin
+    };
+    for plugin in [once(plugin(json!({}))), once(with_early_limit())] {
         Replicas::start(&plugin).run(async |replicas| {
             replicas.middle.set(Way::LateAnswer(SLOW));
             for envoy in [0, 1] {
@@ -179,6 +183,25 @@ fn a_websocket_is_opened_once_at_all_envoys_and_carries_data() {
             assert_eq!(client.read_exactly(5).await, b"early");
         });
     }
+}
+
+/// Every call's handshake is the same: Redis is not asked whether there was one before.
+#[test]
+fn a_websocket_is_opened_on_every_call_at_every_envoy() {
+    Replicas::start(&plugin(json!({}))).run(async |replicas| {
+        let request = handshake();
+        let asked = replicas.middle.settled().await;
+        for envoy in [0, 1, 0, 1] {
+            replicas.envoys[envoy].tap.behave(Behaviour::Echo);
+            let address = replicas.envoys[envoy].address();
+            let mut client = Http1::connect(address, new_address()).await;
+            let answer = client.send(&request).await;
+            assert_eq!(answer.status, 101, "{}", answer.text());
+            client.write(b"hello").await;
+            assert_eq!(client.read_exactly(5).await, b"hello");
+        }
+        assert_eq!(replicas.middle.settled().await, asked, "nobody was asked");
+    });
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::resident::resident;
 use crate::support::envoy::{Envoy, new_address};
 use crate::support::http1::Http1;
 use crate::support::messages::message;
+use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
 use crate::support::{assert_passed, assert_refused, rule};
 use crate::traffic::{assert_none_twice, size};
@@ -53,6 +54,33 @@ fn a_sender_that_hangs_up_while_redis_is_asked_leaves_nothing_claimed() {
             assert_none_twice(replicas);
         });
     }
+}
+
+/// Finding 4: three more deliveries in each window, for ever.
+#[test]
+fn hang_ups_at_all_envoys_are_counted_together_and_not_anew_in_each_window() {
+    let plugin = plugin(json!({"replay": {"window": "1s", "keep": "3600s"}}));
+    Replicas::start(&plugin).run(async |replicas| {
+        replicas.recovered().await;
+        let request = message();
+        let before = replicas.accepted();
+        for number in 0..4 {
+            let envoy = &replicas.envoys[number % 2];
+            envoy.tap.behave(Behaviour::Silence);
+            let arrived = envoy.tap.count();
+            let mut client = Http1::connect(envoy.address(), new_address()).await;
+            client.write(&request.bytes()).await;
+            envoy.tap.wait_for(arrived, 1).await;
+            client.reset();
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            replicas.middle.settled().await;
+        }
+        for number in 0..4 {
+            let answer = replicas.send(number % 2, &request).await;
+            assert_refused(&answer, 409, "duplicate");
+        }
+        assert_eq!(replicas.accepted() - before, 4);
+    });
 }
 
 /// Connections to the store: those that are open, and all that ever were.

@@ -39,6 +39,9 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             Behaviour::Answer(500),
             Behaviour::Answer(503),
             Behaviour::Answer(401),
+            Behaviour::Answer(408),
+            Behaviour::Answer(425),
+            Behaviour::Answer(429),
             Behaviour::Reset,
         ] {
             replicas.envoys[0].tap.behave(failure.clone());
@@ -86,6 +89,42 @@ fn while_the_service_behind_one_envoy_works_on_it_a_request_is_refused_at_the_ot
         replicas.middle.settled().await;
         // The one that failed is given up. What the other Envoy has learned meanwhile must not stand against it.
         assert_passed(&replicas.send(1, &request).await);
+        assert_eq!(replicas.accepted(), 2);
+    });
+}
+
+/// Finding 6: nobody is told that a request was taken while another Envoy's service has it yet.
+#[test]
+fn a_repeat_is_not_acknowledged_while_the_first_is_undecided_at_another_envoy() {
+    let plugin = plugin(json!({"replay": {"on_duplicate": "acknowledge"}}));
+    Replicas::start(&plugin).run(async |replicas| {
+        let request = message();
+        let slow = Duration::from_secs(1);
+        for (arrived, status) in [(0, 500), (1, 200)] {
+            let tap = &replicas.envoys[0].tap;
+            tap.behave(Behaviour::AnswerAfter(slow, status));
+            let first = async { replicas.send(0, &request).await };
+            let second = async {
+                tap.wait_for(arrived, 1).await;
+                [
+                    replicas.send(1, &request).await,
+                    replicas.send(0, &request).await,
+                ]
+            };
+            let (first, early) = tokio::join!(first, second);
+            assert_eq!((first.status, first.reason().as_str()), (status, ""));
+            for early in early {
+                assert_refused(&early, 409, "duplicate");
+                assert_eq!(early.header("retry-after"), Some("1"));
+            }
+            replicas.middle.settled().await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for envoy in [1, 0, 1] {
+            let answer = replicas.send(envoy, &request).await;
+            assert_eq!(answer.status, 200);
+            assert!(answer.text().contains("<Response>"), "{}", answer.text());
+        }
         assert_eq!(replicas.accepted(), 2);
     });
 }

@@ -155,6 +155,74 @@ fn a_limit_on_refused_requests_counts_them_at_all_envoys() {
     });
 }
 
+/// Finding 3: five repeats of one captured request locked its account out.
+#[test]
+fn replays_at_all_envoys_never_use_up_a_limit_of_their_account_or_parameters() {
+    let rules = json!([
+        rule("account", "rejected", 3, "600s"),
+        rule("param:From", "rejected", 3, "600s"),
+    ]);
+    limited(&rules).run(async |replicas| {
+        let captured = message();
+        assert_passed(&replicas.send(0, &captured).await);
+        let mut old = whatsapp();
+        old.push(("Timestamp".to_owned(), "1700000000".to_owned()));
+        let old = form(WEBHOOK, &old);
+        for number in 0..8 {
+            let answer = replicas.send(number % 2, &captured).await;
+            assert_refused(&answer, 409, "duplicate");
+            let answer = replicas.send(number % 2, &old).await;
+            assert_refused(&answer, 400, "stale_timestamp");
+        }
+        for envoy in [0, 1] {
+            assert_passed(&replicas.send(envoy, &message()).await);
+        }
+        assert_eq!(replicas.accepted(), 3);
+    });
+}
+
+#[test]
+fn replays_at_all_envoys_use_up_the_limit_of_the_address_that_they_come_from() {
+    limited(&json!([rule("client_ip", "rejected", 4, "600s")])).run(async |replicas| {
+        let (captured, attacker) = (message(), new_address());
+        assert_passed(&replicas.send(0, &captured).await);
+        for number in 0..4 {
+            let answer = send_from(replicas, number % 2, attacker, &captured).await;
+            assert_refused(&answer, 409, "duplicate");
+        }
+        for envoy in [0, 1] {
+            let answer = send_from(replicas, envoy, attacker, &captured).await;
+            assert_refused(&answer, 429, "rate_limited");
+        }
+        assert_passed(&replicas.send(1, &message()).await);
+    });
+}
+
+/// Finding 10: a flood refused all who have no slot, and genuine senders have none.
+#[test]
+fn a_flood_of_refused_requests_refuses_no_genuine_sender_at_any_envoy() {
+    let plugin = plugin(json!({
+        "rate_limits": [rule("client_ip", "rejected", 2, "600s")],
+        "rate_limit_capacity": 2,
+    }));
+    Replicas::start(&plugin).run(async |replicas| {
+        let mut limited = 0;
+        for number in 0..60 {
+            let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
+            assert!([403, 429].contains(&answer.status), "{answer:?}");
+            limited += u32::from(answer.status == 429);
+        }
+        assert!(limited > 30, "the flood is limited: {limited}");
+        let genuine = new_address();
+        for number in 0..6 {
+            assert_passed(&send_from(replicas, number % 2, genuine, &message()).await);
+            let answer = send_from(replicas, number % 2, genuine, &forged(&whatsapp())).await;
+            assert_refused(&answer, 429, "rate_limited");
+        }
+        assert_eq!(replicas.accepted(), 6);
+    });
+}
+
 #[test]
 fn in_no_window_do_all_envoys_together_let_more_through() {
     limited(&json!([rule("client_ip", "all", 4, "2s")])).run(async |replicas| {

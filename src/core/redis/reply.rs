@@ -28,6 +28,11 @@ pub enum Reply {
     },
     /// The same request is just on its way to an upstream.
     Pending,
+    /// The senders of the same request have left once too often before there was an answer.
+    NeverAnswered {
+        /// For how long that is remembered yet.
+        left: Span,
+    },
     /// There is no room for the nonce.
     Full,
     /// The claim had been given up before it arrived.
@@ -107,6 +112,9 @@ impl Reply {
                 left: Span(number()?),
             },
             "pending" => Reply::Pending,
+            "never_answered" => Reply::NeverAnswered {
+                left: Span(number()?),
+            },
             "full" => Reply::Full,
             "void" => Reply::Void,
             "settled" => Reply::Settled,
@@ -150,6 +158,10 @@ mod tests {
                 },
             ),
             ("pending", Reply::Pending),
+            (
+                "never_answered 7000",
+                Reply::NeverAnswered { left: Span(7000) },
+            ),
             ("full", Reply::Full),
             ("void", Reply::Void),
             ("settled", Reply::Settled),
@@ -174,6 +186,7 @@ mod tests {
             "limited 0 1.5e3",
             "kept",
             "kept x",
+            "never_answered",
             "kept 99999999999999999999",
         ] {
             assert_eq!(Reply::read(line), Err(Failure::Malformed), "{line}");

@@ -7,7 +7,8 @@
 //! identical requests at any number of Envoys one is accepted.
 //!
 //! ```text
-//! {twf:1}:n:<nonce>   "p:<claim>:<times>" on its way | "k" kept | "a:<times>" its sender left
+//! {twf:1}:n:<nonce>   "p:<claim>:<times>:<until>" on its way | "k" kept
+//!                     | "a:<times>" its sender left | "k:<times>" it left once too often
 //! {twf:1}:i:<capacity>   all nonces of a table, by when they may be forgotten
 //! {twf:1}:v:<claim>   given up before it arrived
 //! {twf:1}:l:<bucket>  counters, as JSON
@@ -32,6 +33,7 @@ use crate::core::redis::unsettled::{Outcome, Settlement, Unsettled};
 use crate::core::request::answer::Answer;
 use crate::core::request::rules::{Due, HashKey, Rules};
 use crate::core::signature::key::{Nonce, sha256};
+use crate::core::signature::keyring::Keyring;
 use crate::core::table::nonces::{Claim, IN_FLIGHT, MOST_ABANDONED, NonceRules, OnFull};
 
 /// Redis, as one worker knows it.
@@ -77,14 +79,17 @@ impl SharedRedis {
     }
 
     /// The key for hashing, the same at all Envoys that share this Redis, and unknown
-    /// to whoever does not know how to get into it.
-    pub fn hash_key(&self) -> HashKey {
-        let authorization = self.settings.authorization.as_ref();
-        let hash = sha256(&[
-            b"twilio-webhook-filter: whom limits count\0",
-            self.prefix.as_bytes(),
-            authorization.map_or(&[], |secret| secret.expose().as_bytes()),
-        ]);
+    /// to strangers: or else they could choose addresses that fall into the bucket of
+    /// another, and use up his limit. It is made from what is needed to get into Redis;
+    /// where that is nothing, from the keys that sign, so that all Envoys with the same
+    /// keys agree. (Who exchanges one begins the counters anew, once.)
+    pub fn hash_key(&self, keyring: &Keyring) -> HashKey {
+        let label = b"twilio-webhook-filter: whom limits count\0";
+        let prefix = self.prefix.as_bytes();
+        let hash = match &self.settings.authorization {
+            Some(secret) => sha256(&[label, prefix, secret.expose().as_bytes()]),
+            None => sha256(&[label, prefix, &keyring.derive(label)]),
+        };
         let [first, _] = *hash.as_chunks().0 else {
             return HashKey([0; 16]);
         };
@@ -124,6 +129,7 @@ impl SharedRedis {
                 OnFull::Reject => "reject",
                 OnFull::EvictOldest => "evict_oldest",
             });
+            question.push(MOST_ABANDONED);
         }
         question
     }
@@ -223,12 +229,14 @@ impl SharedRedis {
     }
 }
 
-/// What tells one counter from all others of this worker.
+/// What tells one counter from all others of this worker, and who counts from who only
+/// looks: what is used up for one, by what was inherited, is not for the other.
 fn counter(rules: &Rules, due: Due) -> u64 {
     let mut hasher = SipHasher24::new();
     if let Some(limiter) = rules.limiter(due) {
         hasher.write(limiter.bucket_key(due.whom).as_bytes());
     }
     hasher.write_u64(due.whom);
+    hasher.write_u8(u8::from(due.counts));
     hasher.finish()
 }

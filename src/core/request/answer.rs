@@ -17,12 +17,13 @@ impl Answer {
     /// A 5xx is a failure whoever gave it: the upstream, or Envoy for an upstream
     /// that was reset, timed out or refused the connection. A 401 is one because
     /// Twilio sends a request twice where the URL has HTTP authentication, first
-    /// without it. Any other answer counts as taken, if it came from the upstream
+    /// without it. 408, 425 and 429 say that the same request is welcome later: it has
+    /// come too slowly, too early, or among too many. Any other answer counts as taken, if it came from the upstream
     /// (`from_upstream`): what Envoy itself answers (no route, another filter's
     /// refusal), the upstream has not seen.
     pub fn of_status(status: Option<u16>, from_upstream: impl FnOnce() -> bool) -> Answer {
         match status {
-            None | Some(401 | 500..) => Answer::Failed,
+            None | Some(401 | 408 | 425 | 429 | 500..) => Answer::Failed,
             Some(200..=299) => Answer::Taken,
             Some(_) if from_upstream() => Answer::Taken,
             Some(_) => Answer::Failed,
@@ -46,6 +47,16 @@ mod tests {
             (400, true, Answer::Taken),
             (401, true, Answer::Failed),
             (404, true, Answer::Taken),
+            (407, true, Answer::Taken),
+            (408, true, Answer::Failed),
+            (409, true, Answer::Taken),
+            (424, true, Answer::Taken),
+            (425, true, Answer::Failed),
+            (426, true, Answer::Taken),
+            (428, true, Answer::Taken),
+            (429, true, Answer::Failed),
+            (429, false, Answer::Failed),
+            (431, true, Answer::Taken),
             (404, false, Answer::Failed),
             (500, true, Answer::Failed),
             (503, false, Answer::Failed),

@@ -16,7 +16,7 @@ use crate::core::request::state::{Next, Seen};
 use crate::core::request::underway::{Refused, Underway};
 use crate::core::request::verdict::{Facts, Refusal};
 use crate::core::signature::key::Nonce;
-use crate::core::table::nonces::{Change, Claim, NonceTable};
+use crate::core::table::nonces::{Change, Claim, First, NonceTable};
 use crate::core::table::store::SharedStore;
 
 /// A request that waits for Redis, which has to be asked.
@@ -139,7 +139,7 @@ impl Waiting {
                 let replay = settings.replay.as_ref();
                 match claiming.outcome(limit, answer, &due, replay, &mut underway.facts) {
                     Ok(claim) => underway.accept(nonce, claim),
-                    Err(refusal) => underway.refuse_counted_by(of_refusal, refusal.into(), around),
+                    Err(refused) => underway.refuse_counted_by(of_refusal, refused, around),
                 }
             }
         }
@@ -206,11 +206,11 @@ impl<S: SharedStore> Claiming<'_, S> {
         due: &[Due],
         replay: Option<&ReplaySettings>,
         facts: &mut Facts,
-    ) -> Result<Option<Claim>, Refusal> {
+    ) -> Result<Option<Claim>, Refused> {
         let change = &mut facts.change;
         if let Some(limit) = limit {
             self.take_back(change);
-            return Err(limit);
+            return Err(limit.into());
         }
         match (answer, &self.pending) {
             (Ok(Reply::Passed), None) => Ok(None),
@@ -227,9 +227,12 @@ impl<S: SharedStore> Claiming<'_, S> {
                 }
                 Ok(Some(pending.claim))
             }
-            (Ok(Reply::Kept { .. } | Reply::Pending), Some(_)) => {
-                self.repeated(answer, change);
-                Err(replay.map_or(Reason::Duplicate.into(), duplicate))
+            (Ok(reply), Some(_)) if let Some(first) = self.first(reply) => {
+                self.repeated(reply, change);
+                Err(match replay {
+                    Some(replay) => duplicate(replay, first),
+                    None => Reason::Duplicate.into(),
+                })
             }
             (Ok(Reply::Full), Some(_)) => {
                 self.take_back(change);
@@ -271,15 +274,29 @@ impl<S: SharedStore> Claiming<'_, S> {
         self.redis.unsettled.push(settlement);
     }
 
+    /// What Redis says of the first delivery, if it was not this one.
+    fn first(&self, reply: Reply) -> Option<First> {
+        let nonces = self.tables.nonces.as_ref()?;
+        match reply {
+            Reply::Pending => Some(First::OnItsWay),
+            Reply::Kept { left } => Some(First::Accepted(nonces.age(left))),
+            Reply::NeverAnswered { .. } => Some(First::NeverAnswered),
+            _ => None,
+        }
+    }
+
     /// Another Envoy has had the request, or has it just now.
-    fn repeated(&self, answer: Result<Reply, Failure>, change: &mut Change) {
-        match (answer, self.here()) {
-            (Ok(Reply::Kept { left }), Some((nonces, claim))) => {
-                // Where that fails, the next repeat is asked for again.
-                let _ = nonces.learn(self.around.store, claim, left, self.around.now);
-            }
+    fn repeated(&self, reply: Reply, change: &mut Change) {
+        let (left, is_taken) = match reply {
+            Reply::Kept { left } => (left, true),
+            Reply::NeverAnswered { left } => (left, false),
             // On its way there, it may fail yet, and the retry come here.
-            _ => self.take_back(change),
+            _ => return self.take_back(change),
+        };
+        if let Some((nonces, claim)) = self.here() {
+            let Surroundings { store, now } = self.around;
+            // Where that fails, the next repeat is asked for again.
+            let _ = nonces.learn(store, claim, is_taken, left, now);
         }
     }
 
@@ -289,7 +306,7 @@ impl<S: SharedStore> Claiming<'_, S> {
         answer: Result<Reply, Failure>,
         due: &[Due],
         change: &mut Change,
-    ) -> Result<Option<Claim>, Refusal> {
+    ) -> Result<Option<Claim>, Refused> {
         let Surroundings { store, now } = self.around;
         let may_have_run = answer.err().is_none_or(Failure::may_have_run);
         let decided = if self.redis.falls_back() {
@@ -305,7 +322,8 @@ impl<S: SharedStore> Claiming<'_, S> {
                 self.take_back_there();
             }
         }
-        decided.map(|()| self.pending.as_ref().map(|pending| pending.claim))
+        decided?;
+        Ok(self.pending.as_ref().map(|pending| pending.claim))
     }
 }
 

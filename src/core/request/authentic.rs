@@ -1,6 +1,8 @@
 //! A request whose signature is right: checks 8 to 11.
 
-use crate::core::clock::Moment;
+use std::borrow::Cow;
+
+use crate::core::clock::{Moment, Span};
 use crate::core::config::settings::{
     OnDuplicate, ReplaySettings, TimestampSettings, WebhookSettings,
 };
@@ -16,7 +18,7 @@ use crate::core::request::verdict::Refusal;
 use crate::core::signature::form::Form;
 use crate::core::signature::key::Nonce;
 use crate::core::signature::verify::{ACCOUNT_PARAMETER, Verified};
-use crate::core::table::nonces::{Change, Claim, Claimed};
+use crate::core::table::nonces::{Change, Claim, Claimed, First, NonceTable};
 use crate::core::table::store::SharedStore;
 
 /// A request whose signature is right.
@@ -28,6 +30,8 @@ pub(super) struct Authentic<'a> {
     pub(super) query: &'a Form,
     pub(super) verified: &'a Verified<'a>,
     pub(super) nonce: Nonce,
+    /// Whether it is a WebSocket handshake.
+    pub(super) websocket: bool,
 }
 
 impl<'a> Authentic<'a> {
@@ -81,8 +85,17 @@ impl<'a> Authentic<'a> {
                 underway.facts.change = change;
                 underway.accept(self.nonce, claim)
             }
-            Err(refusal) => underway.refuse(refusal.into(), Some(self.for_rules()), around),
+            Err(refused) => underway.refuse(refused, Some(self.for_rules()), around),
         }
+    }
+
+    /// Where its nonce is to be claimed, if it is. That of a WebSocket handshake is not,
+    /// unless that is asked for: its URL is all that is signed of it, and is the same for
+    /// every call.
+    fn replay(&self) -> Option<(&'a NonceTable, &'a ReplaySettings)> {
+        let replay = self.settings.replay.as_ref()?;
+        let nonces = self.tables.nonces.as_ref()?;
+        (replay.handshakes || !self.websocket).then_some((nonces, replay))
     }
 
     /// Checks 10 and 11 in this Envoy's shared data.
@@ -92,22 +105,18 @@ impl<'a> Authentic<'a> {
         claim_id: u64,
         signed_until: Option<Moment>,
         around: Surroundings<'_, S>,
-    ) -> Result<(Option<Claim>, Change), Refusal> {
+    ) -> Result<(Option<Claim>, Change), Refused> {
         let Surroundings { store, now } = around;
-        let replay = self
-            .tables
-            .nonces
-            .as_ref()
-            .zip(self.settings.replay.as_ref());
+        let replay = self.replay();
 
         // 10: limits that count what Twilio signed. A known repeat is not counted:
         // whoever replays a request must not use up the limit of its account.
         let rules = &self.tables.rules;
         if rules.act_at(Stage::Authenticated) {
             if let Some((nonces, replay)) = replay
-                && nonces.knows(store, self.nonce, now).map_err(unavailable)?
+                && let Some(first) = nonces.knows(store, self.nonce, now).map_err(unavailable)?
             {
-                return Err(duplicate(replay));
+                return Err(duplicate(replay, first));
             }
             rules.admit(self.due_late(underway), store, now)?;
         }
@@ -119,7 +128,7 @@ impl<'a> Authentic<'a> {
         let claimed = nonces.claim(store, self.nonce, claim_id, signed_until, now);
         match claimed.map_err(unavailable)? {
             Claimed::Yes(claim, change) => Ok((Some(claim), change)),
-            Claimed::Duplicate => Err(duplicate(replay)),
+            Claimed::Duplicate(first) => Err(duplicate(replay, first)),
             Claimed::Full => Err(Reason::StoreFull.into()),
             Claimed::Damaged => Err(Reason::StoreUnavailable.into()),
         }
@@ -138,11 +147,11 @@ impl<'a> Authentic<'a> {
         let rules = &self.tables.rules;
         let due: Vec<Due> = self.due_late(&underway).collect();
         let mut pending = None;
-        if let (Some(nonces), Some(replay)) = (&self.tables.nonces, &self.settings.replay) {
+        if let Some((nonces, replay)) = self.replay() {
             let claim = nonces.prepare(self.nonce, claim_id, signed_until, now);
             let here = match nonces.enter(store, claim, now) {
-                Ok(Claimed::Duplicate) => {
-                    let refused = duplicate(replay).into();
+                Ok(Claimed::Duplicate(first)) => {
+                    let refused = duplicate(replay, first);
                     return underway.refuse(refused, Some(self.for_rules()), around);
                 }
                 Ok(Claimed::Yes(_, change)) => {
@@ -241,9 +250,50 @@ impl<'a> Authentic<'a> {
     }
 }
 
-pub(super) fn duplicate(replay: &ReplaySettings) -> Refusal {
-    Refusal {
-        acknowledge: replay.on_duplicate == OnDuplicate::Acknowledge,
+/// A repeat, by what is known of the first delivery.
+///
+/// Who acknowledges repeats says that the upstream has taken the request. While nobody
+/// knows that, the sender is to ask again; were he told so and the first delivery then
+/// failed, nobody would send it any more.
+pub(super) fn duplicate(replay: &ReplaySettings, first: First) -> Refused {
+    let acknowledges = replay.on_duplicate == OnDuplicate::Acknowledge;
+    let is_undecided = first == First::OnItsWay;
+    let refusal = Refusal {
+        acknowledge: acknowledges && matches!(first, First::Accepted(_)),
+        retry_after: (acknowledges && is_undecided).then_some(UNTIL_DECIDED),
         ..Refusal::from(Reason::Duplicate)
+    };
+    Refused {
+        hint: Some(about(first)),
+        ..Refused::from(refusal)
+    }
+}
+
+/// When a repeat of a request may be tried again that is on its way to the upstream.
+const UNTIL_DECIDED: Span = Span::seconds(1);
+
+/// What an operator should know who wonders about a 409.
+fn about(first: First) -> Cow<'static, str> {
+    match first {
+        First::Accepted(age) => {
+            let (number, unit) = match age.0 / 1000 {
+                seconds @ ..120 => (seconds, "s"),
+                seconds @ ..7200 => (seconds / 60, "minutes"),
+                seconds => (seconds / 3600, "hours"),
+            };
+            format!(
+                "the same request was accepted {number} {unit} ago; if Twilio repeats it on purpose \
+                 (a <Redirect> to the same URL, a waitUrl), set replay: \"off\" for this webhook or \
+                 give it a distinguishing parameter"
+            )
+            .into()
+        }
+        First::OnItsWay => "the same request is still on its way to the upstream: an early retry, \
+                            or a replay"
+            .into(),
+        First::NeverAnswered => "the upstream has had the same request four times, and each time \
+                                 its sender left before the answer: the upstream is too slow, or \
+                                 it is a replay"
+            .into(),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::mem;
 
 use crate::core::clock::Moment;
-use crate::core::config::settings::{Settings, StoreSettings, WebhookSettings};
+use crate::core::config::settings::{OnDuplicate, Settings, StoreSettings, WebhookSettings};
 use crate::core::diagnosis::{Budget, Evidence, Lateness};
 use crate::core::freshness::age;
 use crate::core::redis::shared::SharedRedis;
@@ -64,14 +64,18 @@ impl Filter {
         let tables = |webhook: &WebhookSettings| {
             let replay = webhook.replay.as_ref();
             Tables {
-                nonces: replay.map(|replay| NonceTable::new(replay.rules.clone())),
+                nonces: replay.map(|replay| {
+                    let acknowledges = replay.on_duplicate == OnDuplicate::Acknowledge;
+                    NonceTable::new(replay.rules.clone()).awaiting_answers(acknowledges)
+                }),
                 rules: Rules::new(&webhook.rate_limits, settings.rate_limit_capacity),
             }
         };
+        let hash_key_of = |redis: &SharedRedis| redis.hash_key(&settings.keyring);
         Filter {
+            hash_key: redis.as_ref().map_or(hash_key, hash_key_of),
             webhooks: settings.webhooks.iter().map(tables).collect(),
             settings,
-            hash_key: redis.as_ref().map_or(hash_key, SharedRedis::hash_key),
             redis,
             lateness: Lateness::default(),
             diagnoses: Budget::default(),

@@ -104,16 +104,17 @@ impl Rules {
             })
     }
 
-    /// Which rules count a refusal, and under whom.
+    /// Which rules count a refusal, and under whom: rules of refusals, and of a replay
+    /// only those by what the replayer cannot choose.
     pub fn due_for<'a>(
         &'a self,
         refusal: &Refusal,
         subject: Subject<'a>,
         hash_key: HashKey,
     ) -> impl Iterator<Item = Due> + 'a {
-        let counts = refusal.is_counted();
+        let (counts, is_replay) = (refusal.is_counted(), refusal.comes_with_a_replay());
         self.dues(subject, hash_key, move |rule| {
-            counts && rule.count == Count::Rejected
+            counts && rule.count == Count::Rejected && (rule.key.is_known_early() || !is_replay)
         })
     }
 

@@ -423,6 +423,7 @@ impl Held {
             query: &query,
             verified: &verified,
             nonce,
+            websocket: seen.websocket,
         };
         authentic.decide(underway, claim_id, around)
     }

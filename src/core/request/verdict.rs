@@ -55,6 +55,8 @@ pub struct Refusal {
     pub acknowledge: bool,
     /// What the answer says in the place of the reason's sentence. Nothing of the request.
     pub detail: Option<Cow<'static, str>>,
+    /// A repeat that may be taken, or acknowledged, if it comes again after this long.
+    pub retry_after: Option<Span>,
 }
 
 /// A limit that is used up.
@@ -67,9 +69,21 @@ pub struct Limited {
 }
 
 impl Refusal {
-    /// Whether rules that count refusals count it.
+    /// Whether rules that count refusals count it. What a sender does rightly, who repeats
+    /// what may have been lost, is not counted.
     pub fn is_counted(&self) -> bool {
-        self.reason.is_the_senders_doing() && !self.acknowledge
+        let is_a_retry = self.acknowledge || self.retry_after.is_some();
+        self.reason.is_the_senders_doing() && !is_a_retry
+    }
+
+    /// Whether whoever has one captured request can have as many refusals of this kind as
+    /// he likes: they are no sign that its account, or whoever its parameters name, does
+    /// anything wrong, and must not use up a limit of theirs.
+    pub fn comes_with_a_replay(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Duplicate | Reason::StaleTimestamp | Reason::FutureTimestamp
+        )
     }
 }
 
@@ -80,6 +94,7 @@ impl From<Reason> for Refusal {
             limited: None,
             acknowledge: false,
             detail: None,
+            retry_after: None,
         }
     }
 }

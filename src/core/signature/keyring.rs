@@ -1,6 +1,6 @@
 //! The keys of the configuration, and which of them a request may have been signed with.
 
-use crate::core::signature::key::SigningKey;
+use crate::core::signature::key::{SigningKey, sha256};
 
 /// One configured key and what is known of it.
 #[derive(Debug)]
@@ -53,6 +53,16 @@ impl Keyring {
     pub fn of_mac_length(&self, length: usize) -> impl Iterator<Item = &Key> {
         let keys = self.keys.iter();
         keys.filter(move |key| key.signing.mac_length() == length)
+    }
+
+    /// A secret that only who knows all the keys can make, whatever their order. `label`
+    /// says what for; it is no text that anybody signs.
+    pub fn derive(&self, label: &[u8]) -> [u8; 32] {
+        let of = |key: &Key| key.signing.mac(label).nonce().0;
+        let mut parts: Vec<[u8; 32]> = self.keys.iter().map(of).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        sha256(&[label, parts.as_flattened()])
     }
 
     /// The accounts that keys are configured for.
@@ -147,6 +157,26 @@ mod tests {
             chosen(Some("algorithm=HMAC_SHA1, key=wsk_1"), 32),
             ["shared"]
         );
+    }
+
+    #[test]
+    fn what_is_derived_from_the_keys_is_theirs_alone_and_not_of_their_order() {
+        let of = |tokens: &[&str]| {
+            let key = |text: &&str| Key {
+                signing: SigningKey::auth_token(&Secret::new((*text).into())).expect("a token"),
+                account: None,
+                label: String::new(),
+                shared_id: None,
+            };
+            Keyring::new(tokens.iter().map(key).collect())
+        };
+        let derived = of(&["one", "two"]).derive(b"label");
+        assert_eq!(of(&["two", "one"]).derive(b"label"), derived);
+        assert_eq!(of(&["two", "one", "two"]).derive(b"label"), derived);
+        for tokens in [&["one"][..], &["two"], &["one", "two", "three"], &[]] {
+            assert_ne!(of(tokens).derive(b"label"), derived, "{tokens:?}");
+        }
+        assert_ne!(of(&["one", "two"]).derive(b"other"), derived);
     }
 
     #[test]

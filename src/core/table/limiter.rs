@@ -11,7 +11,8 @@
 //! that worst one. So a flood from ever new addresses cannot reset anybody's
 //! counter; it takes a flood of more than capacity × limit in one window until
 //! newcomers are refused for what others did. (This is the Space-Saving algorithm
-//! of Metwally, Agrawal and El Abbadi, 2005, over sliding windows.)
+//! of Metwally, Agrawal and El Abbadi, 2005, over sliding windows.) Where a limit is only
+//! looked at, and not counted by, what was inherited refuses nobody: see [`Limiter::peek`].
 //!
 //! ```text
 //! bucket  = header *run *entry            ; 64-bit little-endian words
@@ -132,7 +133,11 @@ impl Limiter {
         })
     }
 
-    /// How long `whom` has to wait; `None` if the next request would pass. Counts nothing.
+    /// How long `whom` has to wait for what it has done itself; `None` if that is within
+    /// the limit. Counts nothing, and does not ask what the key has inherited: this is for
+    /// limits of refusals, of which those who send nothing wrong never have a slot. A flood
+    /// by others must not refuse them; one that sends something wrong is refused when that
+    /// is counted ([`Limiter::take`]).
     ///
     /// # Errors
     /// What the store says.
@@ -144,7 +149,9 @@ impl Limiter {
     ) -> Result<Option<Span>, StoreError> {
         update(store, &self.buckets.key(whom), |value| {
             let bucket = self.read(value.as_deref(), whom, now);
-            match self.wait(&bucket, now) {
+            let own = bucket.counted.as_ref();
+            let limiting = own.and_then(|counted| counted.own.nth_newest(self.most()));
+            match self.wait_after(limiting, now) {
                 Some(wait) => bucket.after_refusal(Some(wait)),
                 None => Step::Leave(None),
             }
@@ -180,8 +187,16 @@ impl Limiter {
     }
 
     fn wait(&self, bucket: &Bucket<'_>, now: Moment) -> Option<Span> {
-        let limiting = bucket.nth_newest(u64::from(self.limit.requests))?;
-        let free = limiting.after(self.limit.window);
+        self.wait_after(bucket.nth_newest(self.most()), now)
+    }
+
+    fn most(&self) -> u64 {
+        u64::from(self.limit.requests)
+    }
+
+    /// How long until the event has left the window that is one too many.
+    fn wait_after(&self, limiting: Option<Moment>, now: Moment) -> Option<Span> {
+        let free = limiting?.after(self.limit.window);
         (free > now).then(|| free.since(now))
     }
 

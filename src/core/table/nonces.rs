@@ -29,7 +29,7 @@ use crate::core::table::buckets::{Buckets, Shape};
 use crate::core::table::store::{SharedStore, Step, StoreError, update};
 use bucket::{Bucket, Remembered, State};
 use layouts::{Generation, Layout, Use};
-pub use terms::{Change, Claim, Claimed, IN_FLIGHT, MOST_ABANDONED, NonceRules, OnFull};
+pub use terms::{Change, Claim, Claimed, First, IN_FLIGHT, MOST_ABANDONED, NonceRules, OnFull};
 
 /// The table of accepted requests.
 pub struct NonceTable {
@@ -37,6 +37,7 @@ pub struct NonceTable {
     /// the order in which all workers claim in them.
     layouts: Vec<Layout>,
     rules: NonceRules,
+    awaits_answers: bool,
 }
 
 impl NonceTable {
@@ -46,6 +47,16 @@ impl NonceTable {
         NonceTable {
             layouts: vec![Layout::own(buckets)],
             rules,
+            awaits_answers: false,
+        }
+    }
+
+    /// The same, where it matters whether the upstream has taken a request or is about
+    /// to: then no claim stands as kept before its answer, which has to write that.
+    pub fn awaiting_answers(self, awaits_answers: bool) -> NonceTable {
+        NonceTable {
+            awaits_answers,
+            ..self
         }
     }
 
@@ -99,7 +110,7 @@ impl NonceTable {
             .sum()
     }
 
-    /// Whether a nonce is known to be a repeat, without claiming it.
+    /// Whether a nonce is known to be a repeat, and of what, without claiming it.
     ///
     /// # Errors
     /// What the store says.
@@ -108,13 +119,65 @@ impl NonceTable {
         store: &impl SharedStore,
         nonce: Nonce,
         now: Moment,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<First>, StoreError> {
+        self.known_where(store, nonce, now, |used| used != Use::None)
+    }
+
+    /// The same, of the layouts that are used so.
+    fn known_where(
+        &self,
+        store: &impl SharedStore,
+        nonce: Nonce,
+        now: Moment,
+        is_asked: impl Fn(Use) -> bool,
+    ) -> Result<Option<First>, StoreError> {
         for layout in &self.layouts {
-            if layout.used_at(now) != Use::None && knows(store, &layout.buckets, nonce, now)? {
-                return Ok(true);
+            if is_asked(layout.used_at(now))
+                && let Some(first) = self.known_in(layout, store, nonce, now)?
+            {
+                return Ok(Some(first));
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    fn known_in(
+        &self,
+        layout: &Layout,
+        store: &impl SharedStore,
+        nonce: Nonce,
+        now: Moment,
+    ) -> Result<Option<First>, StoreError> {
+        let Some(entry) = store.get(&key(&layout.buckets, nonce))? else {
+            return Ok(None);
+        };
+        // Of a damaged bucket nothing is known; the claim deals with it.
+        let bucket = Bucket::read(entry.value);
+        let known = bucket.and_then(|bucket| bucket.find(fingerprint(nonce)));
+        Ok(known.and_then(|known| self.first(&known, now)))
+    }
+
+    /// What an entry says of the first delivery, where it refuses a repeat.
+    fn first(&self, known: &Remembered, now: Moment) -> Option<First> {
+        if !known.blocks(now) {
+            return None;
+        }
+        let age = now.since(self.accepted_at(known));
+        Some(match known.state_at(now) {
+            State::Pending { .. } => First::OnItsWay,
+            State::Kept { abandoned } if abandoned > MOST_ABANDONED => First::NeverAnswered,
+            // Claimed as kept, by a configuration that does not await answers.
+            _ if self.awaits_answers && known.claim != SETTLED && age < IN_FLIGHT => {
+                First::OnItsWay
+            }
+            _ => First::Accepted(age),
+        })
+    }
+
+    /// When it was accepted, as far as can be told: it is kept from then on.
+    fn accepted_at(&self, entry: &Remembered) -> Moment {
+        let kept = self.rules.keep.max(self.rules.window);
+        entry.keep_until.before(kept)
     }
 
     /// Claims a nonce for the request with this `id`, which no other request has.
@@ -149,7 +212,7 @@ impl NonceTable {
             nonce,
             id,
             remember_until,
-            is_kept: self.rules.window >= IN_FLIGHT,
+            is_kept: self.rules.window >= IN_FLIGHT && !self.awaits_answers,
         }
     }
 
@@ -168,9 +231,9 @@ impl NonceTable {
         for (place, layout) in self.layouts.iter().enumerate() {
             let claimed = match layout.used_at(now) {
                 Use::None | Use::CheckAfterwards => continue,
-                Use::Check => match knows(store, &layout.buckets, nonce, now) {
-                    Ok(false) => continue,
-                    Ok(true) => Ok(Claimed::Duplicate),
+                Use::Check => match self.known_in(layout, store, nonce, now) {
+                    Ok(None) => continue,
+                    Ok(Some(first)) => Ok(Claimed::Duplicate(first)),
                     Err(error) => Err(error),
                 },
                 Use::Claim => self.claim_in(layout, store, claim, now),
@@ -190,28 +253,14 @@ impl NonceTable {
                 }
             }
         }
-        match self.siblings_know(store, nonce, now) {
-            Ok(false) => Ok(Claimed::Yes(claim, own_change)),
-            known => {
-                let _ = self.settle_in(&self.layouts, store, &claim, now, released);
-                known.map(|_| Claimed::Duplicate)
-            }
-        }
-    }
-
-    fn siblings_know(
-        &self,
-        store: &impl SharedStore,
-        nonce: Nonce,
-        now: Moment,
-    ) -> Result<bool, StoreError> {
-        for layout in &self.layouts {
-            let is_sibling = layout.used_at(now) == Use::CheckAfterwards;
-            if is_sibling && knows(store, &layout.buckets, nonce, now)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let siblings = |used| used == Use::CheckAfterwards;
+        let refused = match self.known_where(store, nonce, now, siblings) {
+            Ok(None) => return Ok(Claimed::Yes(claim, own_change)),
+            Ok(Some(first)) => Ok(Claimed::Duplicate(first)),
+            Err(error) => Err(error),
+        };
+        let _ = self.settle_in(&self.layouts, store, &claim, now, released);
+        refused
     }
 
     fn claim_in(
@@ -239,8 +288,8 @@ impl NonceTable {
             let is_corrected = bucket.believe_no_later_than(now, self.rules.longest);
             let mut abandoned = 0;
             if let Some(known) = bucket.find(fingerprint) {
-                if known.blocks(now) {
-                    return Step::Leave(Claimed::Duplicate);
+                if let Some(first) = self.first(&known, now) {
+                    return Step::Leave(Claimed::Duplicate(first));
                 }
                 abandoned = known.abandoned(now);
             }
@@ -285,7 +334,7 @@ impl NonceTable {
         if claim.is_kept {
             return Ok(Change::default());
         }
-        self.settle_in(&self.layouts, store, claim, now, |_| Settled::Kept)
+        self.settle_in(&self.layouts, store, claim, now, |_| Settled::As(KEPT))
     }
 
     /// The upstream has failed: the sender's retry is to pass.
@@ -312,16 +361,14 @@ impl NonceTable {
         now: Moment,
     ) -> Result<Change, StoreError> {
         self.settle_in(&self.layouts, store, claim, now, |abandoned| {
-            if abandoned < MOST_ABANDONED {
-                Settled::Abandoned(abandoned + 1)
-            } else {
-                Settled::Kept
-            }
+            Settled::As(State::unanswered(abandoned))
         })
     }
 
     /// Another Envoy has had the request, and it is remembered there for as long as
-    /// `left`: so it is here, and the next repeat need not be asked for.
+    /// `left`: so it is here, and the next repeat need not be asked for. Whether the
+    /// upstream has taken it (`is_taken`), or its senders have left once too often, is
+    /// remembered, too.
     ///
     /// # Errors
     /// What the store says; then the next repeat is asked for again.
@@ -329,12 +376,24 @@ impl NonceTable {
         &self,
         store: &impl SharedStore,
         claim: &Claim,
+        is_taken: bool,
         left: Span,
         now: Moment,
     ) -> Result<Change, StoreError> {
+        let state = if is_taken {
+            KEPT
+        } else {
+            State::unanswered(MOST_ABANDONED)
+        };
         self.settle_in(&self.layouts, store, claim, now, |_| {
-            Settled::Known(now.after(left))
+            Settled::Known(state, now.after(left))
         })
+    }
+
+    /// How long ago a request was accepted that is remembered for as long as `left`.
+    pub fn age(&self, left: Span) -> Span {
+        let kept = self.rules.keep.max(self.rules.window);
+        Span(kept.0.saturating_sub(left.0))
     }
 
     /// Ends a claim wherever it was made. Every layout is tried, whatever another
@@ -378,7 +437,7 @@ impl NonceTable {
             // Acceptance is the upstream's answer, so the window starts here.
             let remember_until = claim.remember_until.max(now.after(self.rules.window));
             let Some((place, own, abandoned)) = bucket.find_claim(fingerprint, claim.id) else {
-                let is_lost = matches!(outcome(0), Settled::Kept)
+                let is_lost = matches!(outcome(0), Settled::As(KEPT))
                     && bucket
                         .find(fingerprint)
                         .is_none_or(|known| !known.blocks(now));
@@ -409,10 +468,9 @@ impl NonceTable {
                 ..own
             };
             let settled = match outcome(abandoned) {
-                Settled::Kept => Some(kept_as(KEPT)),
-                Settled::Abandoned(times) => Some(kept_as(State::Abandoned(times))),
-                Settled::Known(until) => Some(Remembered {
-                    state: KEPT,
+                Settled::As(state) => Some(kept_as(state)),
+                Settled::Known(state, until) => Some(Remembered {
+                    state,
                     claim: SETTLED,
                     remember_until: own.remember_until.min(until),
                     keep_until: until,
@@ -444,8 +502,7 @@ impl NonceTable {
                 },
             };
             if let Some(victim) = bucket.remove(victim) {
-                let accepted = victim.keep_until.before(self.rules.keep);
-                change.evicted_age = now.since(accepted);
+                change.evicted_age = now.since(self.accepted_at(&victim));
             }
             change.evicted += 1;
         }
@@ -479,23 +536,6 @@ const SETTLED: u64 = 0;
 /// What the keys of this table are called.
 const NAME: &str = "nonces";
 
-fn knows(
-    store: &impl SharedStore,
-    buckets: &Buckets,
-    nonce: Nonce,
-    now: Moment,
-) -> Result<bool, StoreError> {
-    let Some(entry) = store.get(&key(buckets, nonce))? else {
-        return Ok(false);
-    };
-    // Of a damaged bucket nothing is known; the claim deals with it.
-    let bucket = Bucket::read(entry.value);
-    let known = bucket
-        .as_ref()
-        .and_then(|bucket| bucket.find(fingerprint(nonce)));
-    Ok(known.is_some_and(|known| known.blocks(now)))
-}
-
 fn key(buckets: &Buckets, nonce: Nonce) -> String {
     buckets.key(half(nonce, 8))
 }
@@ -504,7 +544,7 @@ fn key(buckets: &Buckets, nonce: Nonce) -> String {
 fn released(abandoned: u16) -> Settled {
     match abandoned {
         0 => Settled::Forgotten,
-        _ => Settled::Abandoned(abandoned),
+        _ => Settled::As(State::Abandoned(abandoned)),
     }
 }
 
@@ -529,10 +569,9 @@ fn half(nonce: Nonce, from: usize) -> u64 {
 
 /// How a claim ends.
 enum Settled {
-    Kept,
-    /// Kept elsewhere, until then.
-    Known(Moment),
-    Abandoned(u16),
+    As(State),
+    /// So elsewhere, until then.
+    Known(State, Moment),
     Forgotten,
 }
 

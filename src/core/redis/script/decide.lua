@@ -3,10 +3,10 @@
 -- KEYS  the bucket of each limit; then, for a claim, the nonce, the index of nonces, the void mark
 -- ARGV  how many limits;
 --       for each: "take" or "peek", whom (hex), requests, window, resolution (both in ms), slots;
---       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest"
+--       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned
 --
 -- Answers one line: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
--- "kept <ms left>", "pending", "full" or "void". Nothing is written unless all of it passes, but for a counter that
+-- "kept <ms left>", "never_answered <ms left>", "pending", "full" or "void". Nothing is written unless all of it passes, but for a counter that
 -- had to be put right.
 --
 -- Time is Redis' own, so that the clocks of several Envoys need not agree.
@@ -152,10 +152,14 @@ local function entry_of(bucket, whom)
   end
 end
 
--- How long until one more passes; nil if it does now.
+-- How long until one more passes; nil if it does now. For who only looks, what was inherited does not count.
 local function wait_of(bucket, entry, rule)
   local history = bucket.residue
-  if entry then history = all_of(entry, bucket.residue) end
+  if rule.op == 'peek' then
+    history = entry and entry.own or {}
+  elseif entry then
+    history = all_of(entry, bucket.residue)
+  end
   local seen = 0
   for place = 1, #history, 2 do
     seen = seen + history[place + 1]
@@ -199,7 +203,8 @@ local function count(bucket, entry, rule)
   end
 end
 
--- Nonces. A value is "k" (kept), "p:<id>:<abandoned>" (on its way) or "a:<abandoned>" (its sender left).
+-- Nonces. A value is "k" (kept), "p:<id>:<abandoned>:<until>" (on its way; after that it counts as one whose sender
+-- left), "a:<abandoned>" (its sender left) or "k:<abandoned>" (once too often). Each stays for as long as a kept one.
 
 local limits = tonumber(ARGV[1])
 local argument = 2
@@ -211,17 +216,25 @@ if is_claim then
   claim = {
     nonce = KEYS[limits + 1], index = KEYS[limits + 2], void = KEYS[limits + 3],
     id = ARGV[first], must = tonumber(ARGV[first + 1]), keep = tonumber(ARGV[first + 2]),
-    capacity = tonumber(ARGV[first + 3]), on_full = ARGV[first + 4],
+    capacity = tonumber(ARGV[first + 3]), on_full = ARGV[first + 4], most_abandoned = tonumber(ARGV[first + 5]),
   }
   -- Given up before it arrived here: whoever asked no longer waits.
   if redis.call('EXISTS', claim.void) == 1 then return 'void' end
   local value = redis.call('GET', claim.nonce)
   if value then
     local kind = string.sub(value, 1, 1)
-    if kind == 'p' then return 'pending' end
-    if kind ~= 'a' then return 'kept ' .. math.max(redis.call('PTTL', claim.nonce), 1) end
+    local left = math.max(redis.call('PTTL', claim.nonce), 1)
+    if kind == 'p' then
+      local times, till = string.match(value, '^p:[^:]*:(%d+):(%d+)$')
+      if not till or tonumber(till) >= now then return 'pending' end
+      abandoned = tonumber(times) + 1
+    elseif kind == 'a' then
+      abandoned = tonumber(string.sub(value, 3)) or 0
+    elseif string.sub(value, 1, 2) ~= 'k:' then
+      return 'kept ' .. left
+    end
+    if kind == 'k' or abandoned > claim.most_abandoned then return 'never_answered ' .. left end
     claim.known = true
-    abandoned = tonumber(string.sub(value, 3)) or 0
   end
 end
 
@@ -273,7 +286,9 @@ end
 
 for key, bucket in pairs(counted) do write(key, bucket) end
 if not is_claim then return 'passed' end
-redis.call('SET', claim.nonce, 'p:' .. claim.id .. ':' .. abandoned, 'PX', claim.must)
-redis.call('ZADD', claim.index, now + claim.must, claim.nonce)
+local till = string.format('%.0f', now + claim.must)
+local value = 'p:' .. claim.id .. ':' .. abandoned .. ':' .. till
+redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
+redis.call('ZADD', claim.index, till, claim.nonce)
 redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
 return 'claimed ' .. evicted .. ' ' .. evicted_age

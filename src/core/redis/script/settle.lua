@@ -11,10 +11,17 @@ local VOID_MS = 600000
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local function remember(claim, value, for_ms)
-  redis.call('SET', claim.nonce, value, 'PX', for_ms)
+local function remember(claim, value)
+  redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
   redis.call('ZADD', claim.index, now + claim.must, claim.nonce)
   redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
+end
+
+-- Whether a repeat is refused: values are as decide.lua has them.
+local function blocks(value)
+  if not value or string.sub(value, 1, 1) == 'a' then return false end
+  local till = string.match(value, '^p:[^:]*:%d+:(%d+)$')
+  return not till or tonumber(till) >= now
 end
 
 for place = 0, #KEYS / 3 - 1 do
@@ -27,20 +34,21 @@ for place = 0, #KEYS / 3 - 1 do
   local value = redis.call('GET', claim.nonce)
   local own = 'p:' .. claim.id .. ':'
   if value and string.sub(value, 1, #own) == own then
-    local abandoned = tonumber(string.sub(value, #own + 1)) or 0
-    if claim.outcome == 'abandon' and abandoned < claim.most_abandoned then
-      remember(claim, 'a:' .. (abandoned + 1), claim.must)
-    elseif claim.outcome ~= 'release' then
-      remember(claim, 'k', math.max(claim.must, claim.keep))
+    local abandoned = tonumber(string.match(value, '^%d+', #own + 1)) or 0
+    if claim.outcome == 'keep' then
+      remember(claim, 'k')
+    elseif claim.outcome == 'abandon' then
+      abandoned = abandoned + 1
+      remember(claim, (abandoned <= claim.most_abandoned and 'a:' or 'k:') .. abandoned)
     elseif abandoned > 0 then
-      remember(claim, 'a:' .. abandoned, claim.must)
+      remember(claim, 'a:' .. abandoned)
     else
       redis.call('DEL', claim.nonce)
       redis.call('ZREM', claim.index, claim.nonce)
     end
   elseif claim.outcome == 'keep' then
     -- The claim has lapsed, or never arrived; the upstream has accepted the request all the same.
-    if not value or string.sub(value, 1, 1) == 'a' then remember(claim, 'k', math.max(claim.must, claim.keep)) end
+    if not blocks(value) then remember(claim, 'k') end
   elseif claim.outcome == 'release' then
     redis.call('SET', claim.void, '1', 'PX', VOID_MS)
   end

@@ -3,7 +3,7 @@ use crate::core::clock::Span;
 use crate::core::redis::circuit::BETWEEN_TRIES;
 use crate::core::redis::unsettled::Outcome as Told;
 use crate::core::request::state::tests::{NOW, Request, World, after, form};
-use crate::core::request::verdict::Verdict;
+use crate::core::request::verdict::{Outcome, Verdict};
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -28,7 +28,11 @@ const FAILURES: [Failure; 6] = [
     Failure::UnknownScript,
 ];
 
-const REPLIES: [Reply; 9] = [
+const NEVER_ANSWERED: Reply = Reply::NeverAnswered {
+    left: Span(600_000),
+};
+
+const REPLIES: [Reply; 10] = [
     Reply::Passed,
     CLAIMED,
     LIMITED,
@@ -38,6 +42,7 @@ const REPLIES: [Reply; 9] = [
     },
     KEPT,
     Reply::Pending,
+    NEVER_ANSWERED,
     Reply::Full,
     Reply::Void,
     Reply::Settled,
@@ -191,6 +196,166 @@ fn a_repeat_that_redis_knows_is_known_here_from_then_on() {
     let late = request.at(after(601));
     assert_eq!(ended(&world, &late, &[Ok(CLAIMED)]), "accepted");
     assert_eq!(told(&world), []);
+}
+
+/// How a request is refused to which Redis answers so.
+fn refusal(world: &World, request: &Request, answers: &[Result<Reply, Failure>]) -> Refusal {
+    match send(world, request, answers).0.outcome {
+        Outcome::Refused(refusal) => refusal,
+        outcome => panic!("it must not pass: {outcome:?}"),
+    }
+}
+
+/// Finding 6, where the first delivery is at another Envoy.
+#[test]
+fn what_is_on_its_way_elsewhere_is_acknowledged_only_when_it_was_taken_there() {
+    let acknowledging = r#", "rate_limits": [], "replay": {"on_duplicate": "acknowledge"}"#;
+    let world = world("reject", acknowledging);
+    let request = form("a=1");
+    for _ in 0..2 {
+        let refusal = refusal(&world, &request, &[Ok(Reply::Pending)]);
+        assert_eq!(refusal.retry_after, Some(Span::seconds(1)));
+        assert!(!refusal.acknowledge);
+    }
+    assert!(refusal(&world, &request, &[Ok(KEPT)]).acknowledge);
+    assert!(refusal(&world, &request, &[]).acknowledge, "from then on");
+    for answers in [&[Ok(NEVER_ANSWERED)][..], &[]] {
+        let refusal = refusal(&world, &form("a=2"), answers);
+        assert!(!refusal.acknowledge && refusal.retry_after.is_none());
+    }
+    // The same for what is on its way from here.
+    let (first, _) = send(&world, &form("a=3"), &[Ok(CLAIMED)]);
+    let undecided = refusal(&world, &form("a=3"), &[]);
+    assert!(!undecided.acknowledge && undecided.retry_after.is_some());
+    world.settle(&first, Answer::Taken);
+    assert!(refusal(&world, &form("a=3"), &[]).acknowledge);
+}
+
+#[test]
+fn the_hint_on_a_duplicate_of_another_envoys_says_how_old_that_is() {
+    let world = world("reject", NO_LIMITS);
+    let hint = |request: &Request, answers: &[Result<Reply, Failure>]| {
+        let (verdict, _) = send(&world, request, answers);
+        verdict.facts.hint.expect("a hint").into_owned()
+    };
+    let left = Span(86_400_000 - 12_000);
+    let asked = hint(&form("a=1"), &[Ok(Reply::Kept { left })]);
+    assert!(asked.contains("accepted 12 s ago"), "{asked}");
+    let known = hint(&form("a=1").at(after(8)), &[]);
+    assert!(known.contains("accepted 20 s ago"), "{known}");
+    let pending = hint(&form("a=2"), &[Ok(Reply::Pending)]);
+    assert!(pending.contains("still on its way"), "{pending}");
+    let longer_than_kept = Reply::Kept {
+        left: Span(u64::MAX),
+    };
+    let odd = hint(&form("a=3"), &[Ok(longer_than_kept)]);
+    assert!(odd.contains("accepted 0 s ago"), "{odd}");
+}
+
+/// Finding 3.
+#[test]
+fn a_repeat_is_asked_to_be_counted_by_address_and_webhook_alone() {
+    let rules = ["client_ip", "account", "webhook", "param:From"].map(|key| {
+        format!(r#"{{"key": "{key}", "count": "rejected", "requests": 9, "window": "5s"}}"#)
+    });
+    let world = world(
+        "reject",
+        &format!(r#", "rate_limits": [{}]"#, rules.join(",")),
+    );
+    for (request, takes) in [
+        (form("From=1"), 2),
+        (form("From=1&Timestamp=1"), 2),
+        (form("From=1&Timestamp=1900000000"), 2),
+        (form("From=1&AccountSid=ACother"), 4),
+        (form("From=1&Timestamp=soon"), 4),
+    ] {
+        let mut last = None;
+        let verdict = world.send_with(&request, &mut |question| {
+            let words = &question.arguments;
+            last = Some(words.iter().filter(|word| *word == "take").count());
+            let is_claim = words.iter().any(|word| word == "reject");
+            Ok(if is_claim { KEPT } else { Reply::Passed })
+        });
+        assert!(
+            matches!(verdict.outcome, Outcome::Refused(_)),
+            "{verdict:?}"
+        );
+        assert_eq!(last, Some(takes), "{verdict:?}");
+    }
+}
+
+/// Finding 10: what a refused request is told must not refuse the next one at its headers,
+/// which is all that it may have in common with a flood.
+#[test]
+fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all_the_same() {
+    let world = world(
+        "reject",
+        r#", "rate_limits": [{"key": "client_ip", "count": "rejected", "requests": 1, "window": "60s"}]"#,
+    );
+    let forged = form("a=1").signed("wrong", "https://orders.example.com/hook", "a=1");
+    let limited = [Ok(Reply::Passed), Ok(LIMITED)];
+    assert_eq!(ended(&world, &forged, &limited), "rate_limited");
+    let genuine = [Ok(Reply::Passed), Ok(CLAIMED)];
+    assert_eq!(ended(&world, &form("a=1"), &genuine), "accepted");
+    // That one more refusal is not asked for again, that is known here.
+    assert_eq!(ended(&world, &forged, &[Ok(Reply::Passed)]), "rate_limited");
+    // Its own refusals are another matter.
+    assert_eq!(ended(&world, &form("a=2"), &[Ok(LIMITED)]), "rate_limited");
+    assert_eq!(ended(&world, &form("a=2"), &[]), "rate_limited");
+}
+
+/// Finding 5.
+#[test]
+fn a_handshake_asks_redis_for_no_claim() {
+    let fields = |replay: &str| {
+        format!(
+            r#", "rate_limits": [{{"key": "account", "count": "authenticated", "requests": 9, "window": "5s"}}],
+               "replay": {{{replay}}},
+               "webhooks": [{{"url": "https://orders.example.com/hook", "methods": ["GET"]}}]"#
+        )
+    };
+    let handshake = form("")
+        .method("GET")
+        .without("content-type")
+        .signed("token", "wss://orders.example.com/hook", "")
+        .with("connection", "Upgrade")
+        .with("upgrade", "websocket");
+    let unclaimed = world("reject", &fields(""));
+    for _ in 0..3 {
+        let (verdict, _) = send(&unclaimed, &handshake, &[Ok(Reply::Passed)]);
+        assert_eq!(verdict.outcome.name(), "accepted");
+    }
+    let claimed = world("reject", &fields(r#""handshakes": true"#));
+    assert_eq!(ended(&claimed, &handshake, &[Ok(CLAIMED)]), "accepted");
+    assert_eq!(ended(&claimed, &handshake, &[]), "duplicate");
+}
+
+/// Finding 11: without credentials the key was public, and whoever knows it can choose
+/// addresses that share their counters with another's.
+#[test]
+fn without_credentials_the_key_of_the_counters_is_made_from_what_signs() {
+    let key = |tokens: &str, store: &str| {
+        let json = format!(
+            r#"{{"accounts": [{{"account_sid": "ACa", "auth_tokens": [{tokens}]}}],
+                "store": {{"type": "redis", "cluster": "c", "api": "webdis" {store}}}}}"#
+        );
+        let world = World::new(&json);
+        world.hash_key().0
+    };
+    let own = key(r#""one""#, "");
+    assert_eq!(own, key(r#""one""#, ""), "at every Envoy");
+    assert_ne!(own, key(r#""two""#, ""), "and at no other");
+    assert_ne!(own, key(r#""one", "two""#, ""), "a rotation begins anew");
+    let both = key(r#""one", "two""#, "");
+    assert_eq!(both, key(r#""two", "one""#, ""), "in any order");
+    assert_ne!(own, key(r#""one""#, r#", "key_prefix": "other""#));
+    // With credentials it is theirs, whatever the tokens are.
+    let password = r#", "username": "u", "password": "p""#;
+    let with_password = key(r#""one""#, password);
+    assert_eq!(with_password, key(r#""two""#, password));
+    assert_ne!(with_password, own);
+    let other = r#", "username": "u", "password": "q""#;
+    assert_ne!(with_password, key(r#""one""#, other));
 }
 
 #[test]

@@ -104,6 +104,10 @@ impl World {
         self.filter.redis().expect("a store in Redis")
     }
 
+    pub(crate) fn hash_key(&self) -> HashKey {
+        self.filter.hash_key
+    }
+
     pub(crate) fn around(&self, now: Moment) -> Surroundings<'_, MemoryStore> {
         Surroundings {
             store: &self.store,
@@ -592,12 +596,332 @@ fn a_key_of_one_account_does_not_speak_for_another() {
 
 #[test]
 fn an_acknowledged_repeat_is_not_passed_on() {
-    let world = World::new(r#"{"replay": {"on_duplicate": "acknowledge"}}"#);
-    assert_eq!(world.verdict(&form("a=1")), "accepted");
-    let Outcome::Refused(refusal) = world.send(&form("a=1")).outcome else {
-        panic!("it must not pass");
+    let world = World::new(ACKNOWLEDGING);
+    let first = world.send(&form("a=1"));
+    world.settle(&first, Answer::Taken);
+    for seconds in [0, 1, 80_000] {
+        let refusal = refusal(&world, &form("a=1").at(after(seconds)));
+        assert!(refusal.acknowledge && refusal.reason == Reason::Duplicate);
+        assert_eq!(refusal.retry_after, None);
+    }
+}
+
+const ACKNOWLEDGING: &str = r#"{"rate_limits": [], "replay": {"on_duplicate": "acknowledge"}}"#;
+
+/// How a request is refused.
+fn refusal(world: &World, request: &Request) -> Refusal {
+    match world.send(request).outcome {
+        Outcome::Refused(refusal) => refusal,
+        outcome => panic!("it must not pass: {outcome:?}"),
+    }
+}
+
+/// Finding 6: it was acknowledged, then the first failed, and nobody sent it again.
+#[test]
+fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
+    let world = World::new(ACKNOWLEDGING);
+    let request = form("a=1");
+    for (answer, then) in [
+        (Answer::Failed, "accepted"),
+        (Answer::SenderLeft, "accepted"),
+        (Answer::Taken, "duplicate"),
+    ] {
+        let first = world.send(&request);
+        assert_eq!(first.outcome.name(), "accepted");
+        for _ in 0..3 {
+            let refusal = refusal(&world, &request);
+            assert_eq!(refusal.reason, Reason::Duplicate);
+            assert!(!refusal.acknowledge, "nobody knows that yet");
+            assert_eq!(refusal.retry_after, Some(Span::seconds(1)));
+            assert!(!refusal.is_counted(), "the sender does nothing wrong");
+        }
+        world.settle(&first, answer);
+        if then == "duplicate" {
+            assert!(refusal(&world, &request).acknowledge);
+        }
+    }
+}
+
+#[test]
+fn what_its_senders_left_too_often_is_not_acknowledged_either() {
+    let world = World::new(ACKNOWLEDGING);
+    for _ in 0..4 {
+        let verdict = world.send(&form("a=1"));
+        world.settle(&verdict, Answer::SenderLeft);
+    }
+    let refusal = refusal(&world, &form("a=1"));
+    assert_eq!(refusal.reason, Reason::Duplicate);
+    assert!(!refusal.acknowledge && refusal.retry_after.is_none());
+}
+
+#[test]
+fn where_repeats_are_refused_nothing_is_written_for_the_answer_and_no_retry_is_asked_for() {
+    let world = World::new(r#"{"rate_limits": []}"#);
+    let first = world.send(&form("a=1"));
+    let before = world.store.writes();
+    let refusal = refusal(&world, &form("a=1"));
+    assert!(!refusal.acknowledge && refusal.retry_after.is_none());
+    world.settle(&first, Answer::Taken);
+    assert_eq!(world.store.writes(), before);
+}
+
+/// Finding 3: five repeats of one captured request locked its account out.
+#[test]
+fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_parameters() {
+    for key in ["account", "param:From"] {
+        let world = limited(key, "rejected");
+        let from_now = |seconds: u64| format!("From=1&Timestamp={}", 1_800_000_000 + seconds);
+        let captured = of("a", &from_now(0));
+        let ahead = of("a", &from_now(1000));
+        assert_eq!(world.verdict(&captured), "accepted");
+        for _ in 0..10 {
+            assert_eq!(world.verdict(&captured), "duplicate", "{key}");
+            assert_eq!(world.verdict(&ahead), "future_timestamp", "{key}");
+        }
+        assert_eq!(world.verdict(&of("a", "From=1&x=1")), "accepted", "{key}");
+        for _ in 0..10 {
+            let late = captured.clone().at(after(400));
+            assert_eq!(world.verdict(&late), "stale_timestamp", "{key}");
+        }
+        let another = of("a", "From=1&x=2").at(after(400));
+        assert_eq!(world.verdict(&another), "accepted", "{key}");
+    }
+}
+
+#[test]
+fn what_else_is_refused_is_counted_by_the_account_that_signed_it() {
+    let world = limited("account", "rejected");
+    for number in 0..2 {
+        let foreign = of("a", &format!("AccountSid=ACb&x={number}"));
+        assert_eq!(world.verdict(&foreign), "account_mismatch");
+    }
+    assert_eq!(world.verdict(&of("a", "x=1")), "rate_limited");
+    assert_eq!(world.verdict(&of("b", "x=1")), "accepted");
+}
+
+/// The mutant that survived.
+#[test]
+fn replays_are_counted_by_the_address_that_they_come_from_and_by_their_webhook() {
+    for key in ["client_ip", "webhook"] {
+        for (stale, verdict) in [
+            (None, "duplicate"),
+            (Some("signed"), "stale_timestamp"),
+            (Some("unsigned"), "stale_timestamp"),
+            (Some("ahead"), "future_timestamp"),
+        ] {
+            let world = limited(key, "rejected");
+            let replay = match stale {
+                None => of("a", "x=1"),
+                Some("signed") => of("a", "Timestamp=1"),
+                Some("ahead") => of("a", "Timestamp=1900000000"),
+                Some(_) => of("a", "x=1").with("x-twilio-request-timestamp", "1"),
+            };
+            if stale.is_none() {
+                assert_eq!(world.verdict(&replay), "accepted");
+            }
+            for _ in 0..2 {
+                assert_eq!(world.verdict(&replay), verdict, "{key}");
+            }
+            assert_eq!(world.verdict(&replay), "rate_limited", "{key}: {verdict}");
+            assert_eq!(world.verdict(&of("a", "x=2")), "rate_limited", "{key}");
+        }
+    }
+}
+
+#[test]
+fn acknowledged_repeats_and_early_retries_are_counted_by_no_rule() {
+    for key in ["client_ip", "webhook", "account"] {
+        let world = World::new(&format!(
+            r#"{{"replay": {{"on_duplicate": "acknowledge"}}, "rate_limits": [
+                {{"key": "{key}", "count": "rejected", "requests": 2, "window": "60s"}}]}}"#
+        ));
+        let first = world.send(&form("x=1"));
+        for _ in 0..5 {
+            assert_eq!(world.verdict(&form("x=1")), "duplicate", "{key}");
+        }
+        world.settle(&first, Answer::Taken);
+        for _ in 0..5 {
+            assert_eq!(world.verdict(&form("x=1")), "duplicate", "{key}");
+        }
+        assert_eq!(world.verdict(&form("x=2")), "accepted", "{key}");
+    }
+}
+
+/// Finding 10: a flood from one /48 refused all who have no slot, and a genuine sender
+/// never has one.
+#[test]
+fn a_flood_of_refused_requests_from_everywhere_refuses_no_genuine_sender() {
+    let limited_to_two = || {
+        World::new(
+            r#"{"rate_limit_capacity": 4, "rate_limits": [
+            {"key": "client_ip", "count": "rejected", "requests": 2, "window": "60s"}]}"#,
+        )
     };
-    assert!(refusal.acknowledge && refusal.reason == Reason::Duplicate);
+    let world = limited_to_two();
+    let forged = || form("a=1").signed("wrong", URL, "a=1");
+    let mut limited = 0;
+    for number in 0..200_u32 {
+        let client = format!("[2001:db8:0:{number:x}::1]:1");
+        let client: &'static str = Box::leak(client.into_boxed_str());
+        for _ in 0..3 {
+            let verdict = world.verdict(&forged().from(client));
+            limited += u32::from(verdict == "rate_limited");
+        }
+    }
+    assert!(limited > 300, "the flood is limited: {limited}");
+    for (number, client) in ["198.51.100.1:1", "[2001:db8:ffff::1]:1"]
+        .iter()
+        .enumerate()
+    {
+        let genuine = form(&format!("a={number}")).from(client);
+        assert_eq!(world.verdict(&genuine), "accepted", "{client}");
+        // Only the signature tells it from the flood.
+        assert_eq!(world.verdict(&forged().from(client)), "rate_limited");
+        let genuine = form(&format!("b={number}")).from(client);
+        assert_eq!(world.verdict(&genuine), "accepted", "{client}");
+    }
+    // Who has done it himself is limited at his headers as ever.
+    let world = limited_to_two();
+    for _ in 0..2 {
+        assert_eq!(world.verdict(&forged()), "invalid_signature");
+    }
+    assert_eq!(world.verdict(&form("a=1")), "rate_limited");
+}
+
+/// Finding 5 and kind A: all calls have one handshake.
+#[test]
+fn a_handshake_claims_no_nonce_unless_that_is_asked_for() {
+    let configured = |replay: &str, limits: &str| {
+        World::new(&format!(
+            r#"{{"replay": {{{replay}}}, "rate_limits": [{limits}],
+                "webhooks": [{{"url": "https://orders.example.com/hook", "methods": ["GET", "POST"]}}]}}"#
+        ))
+    };
+    let handshake = form("")
+        .method("GET")
+        .without("content-type")
+        .signed("token", "wss://orders.example.com/hook", "")
+        .with("connection", "Upgrade")
+        .with("upgrade", "websocket");
+    let world = configured("", "");
+    for _ in 0..5 {
+        let verdict = world.send(&handshake);
+        let Outcome::Accepted(accepted) = &verdict.outcome else {
+            panic!("{verdict:?}");
+        };
+        assert!(accepted.claim.is_none(), "there is nothing to settle");
+        assert_eq!(verdict.facts.nonce, Some(accepted.nonce));
+    }
+    assert_eq!(world.store.keys(), 0);
+    // What is no handshake is claimed as ever.
+    assert_eq!(world.verdict(&form("a=1")), "accepted");
+    assert_eq!(world.verdict(&form("a=1")), "duplicate");
+
+    let world = configured(r#""handshakes": true"#, "");
+    assert_eq!(world.verdict(&handshake), "accepted");
+    assert_eq!(world.verdict(&handshake), "duplicate");
+
+    // It is counted all the same.
+    for key in ["account", "client_ip"] {
+        let limit = format!(
+            r#"{{"key": "{key}", "count": "authenticated", "requests": 2, "window": "60s"}}"#
+        );
+        let world = configured("", &limit);
+        for _ in 0..2 {
+            assert_eq!(world.verdict(&handshake), "accepted");
+        }
+        assert_eq!(world.verdict(&handshake), "rate_limited", "{key}");
+        assert_eq!(world.verdict(&handshake.clone().at(after(61))), "accepted");
+    }
+}
+
+/// A captured message is no handshake, whatever headers it gets.
+#[test]
+fn a_repeat_in_the_guise_of_a_handshake_is_not_accepted() {
+    let world = World::new(
+        r#"{"rate_limits": [], "webhooks": [
+            {"url": "https://orders.example.com/hook", "methods": ["GET", "POST"]}]}"#,
+    );
+    // A handshake is a GET, signed as `wss`.
+    for (method, refused) in [("GET", "invalid_signature"), ("POST", "duplicate")] {
+        let captured = form("").method(method).without("content-type");
+        let guised = captured
+            .clone()
+            .with("connection", "Upgrade")
+            .with("upgrade", "websocket");
+        let first = world.verdict(&captured);
+        assert!(["accepted", "duplicate"].contains(&first));
+        assert_eq!(world.verdict(&guised), refused, "{method}");
+    }
+}
+
+/// The mutant that survived: a nonce that does not outlast its timestamp.
+#[test]
+fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
+    for replay in [
+        r#"{"window": "1s", "keep": "0s"}"#,
+        r#"{"window": "100s", "keep": "0s"}"#,
+        r#"{"window": "100s", "keep": "0s", "on_duplicate": "acknowledge"}"#,
+    ] {
+        // From as far ahead as may be, and with an older one beside it, in either order.
+        for body in [
+            "Timestamp=1800000030",
+            "Timestamp=1800000030&Timestamp=1799999990",
+            "Timestamp=1800000000&Timestamp=1800000030",
+        ] {
+            let world = World::new(&format!(r#"{{"rate_limits": [], "replay": {replay}}}"#));
+            let verdict = world.send(&form(body));
+            assert_eq!(verdict.outcome.name(), "accepted", "{body}");
+            world.settle(&verdict, Answer::Taken);
+            for seconds in [1, 2, 101, 200, 329, 330, 331] {
+                let verdict = world.verdict(&form(body).at(after(seconds)));
+                let refused = ["duplicate", "stale_timestamp"].contains(&verdict);
+                assert!(refused, "{replay} {body} {seconds}: {verdict}");
+            }
+        }
+        let world = World::new(&format!(r#"{{"rate_limits": [], "replay": {replay}}}"#));
+        let verdict = world.send(&form("Timestamp=1800000030"));
+        world.settle(&verdict, Answer::Taken);
+        let last = form("Timestamp=1800000030").at(after(330));
+        assert_eq!(world.verdict(&last), "duplicate", "{replay}");
+    }
+}
+
+/// Kind A: what stays a duplicate says since when, and what can be done about it.
+#[test]
+fn the_hint_on_a_duplicate_says_how_old_the_first_is_and_what_to_set() {
+    let limit = r#", "rate_limits": [
+        {"key": "account", "count": "authenticated", "requests": 99, "window": "60s"}]"#;
+    for limits in [r#", "rate_limits": []"#, limit] {
+        let hint = |world: &World, seconds: u64| {
+            let verdict = world.send(&form("a=1").at(after(seconds)));
+            assert_eq!(verdict.outcome.name(), "duplicate");
+            verdict.facts.hint.expect("a hint").into_owned()
+        };
+        let world = World::new(&format!(r#"{{"mode": "enforce" {limits}}}"#));
+        assert_eq!(world.verdict(&form("a=1")), "accepted");
+        for (seconds, said) in [
+            (0, "accepted 0 s ago"),
+            (12, "accepted 12 s ago"),
+            (119, "accepted 119 s ago"),
+            (120, "accepted 2 minutes ago"),
+            (7199, "accepted 119 minutes ago"),
+            (7200, "accepted 2 hours ago"),
+            (86_399, "accepted 23 hours ago"),
+        ] {
+            let hint = hint(&world, seconds);
+            assert!(hint.contains(said), "{seconds}: {hint}");
+            assert!(hint.contains("set replay: \"off\""), "{hint}");
+        }
+        let world = World::new(&format!(
+            r#"{{"replay": {{"on_duplicate": "acknowledge"}} {limits}}}"#
+        ));
+        let first = world.send(&form("a=1"));
+        let undecided = hint(&world, 3);
+        assert!(undecided.contains("still on its way"), "{undecided}");
+        world.settle(&first, Answer::Taken);
+        assert!(hint(&world, 12).contains("accepted 12 s ago"));
+    }
 }
 
 #[test]

@@ -12,21 +12,32 @@
 
 use crate::core::clock::{Moment, Span};
 use crate::core::table::buckets::{pack, push_word, unpack};
-use crate::core::table::nonces::{Change, IN_FLIGHT};
+use crate::core::table::nonces::{Change, IN_FLIGHT, MOST_ABANDONED};
 
 /// What is known of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// The upstream has taken the request; or it will, unless its answer says otherwise,
-    /// and the sender has left this often before.
+    /// and the sender has left this often before. More often than it may
+    /// ([`MOST_ABANDONED`]), and there will be no answer.
     Kept { abandoned: u16 },
-    /// The request is on its way to the upstream.
+    /// The request is on its way to the upstream, and its sender has left this often before.
     Pending { abandoned: u16 },
     /// The sender left this often before an answer; it may be claimed again.
     Abandoned(u16),
 }
 
 impl State {
+    /// Of a request that got no answer, and this many times before.
+    pub(super) fn unanswered(before: u16) -> State {
+        let times = before.saturating_add(1);
+        if times <= MOST_ABANDONED {
+            State::Abandoned(times)
+        } else {
+            State::Kept { abandoned: times }
+        }
+    }
+
     pub(super) fn to_bits(self) -> u16 {
         match self {
             State::Kept { abandoned } => abandoned << 2,
@@ -94,13 +105,21 @@ impl Remembered {
         stored
     }
 
-    /// Until when the entry means anything. A claim whose worker died stands only
-    /// as long as it must; one that was kept stays while there is room.
-    pub(super) fn ends(&self) -> Moment {
+    /// What it stands for at this moment. A claim that nobody has settled in time, because
+    /// its worker died, lapses like one whose sender has left.
+    pub(super) fn state_at(&self, now: Moment) -> State {
         match self.state {
-            State::Kept { .. } => self.keep_until.max(self.remember_until),
-            State::Pending { .. } | State::Abandoned(_) => self.remember_until,
+            State::Pending { abandoned } if now > self.remember_until => {
+                State::unanswered(abandoned)
+            }
+            state => state,
         }
+    }
+
+    /// Until when the entry means anything: while there is room, hang-ups are counted for
+    /// as long as the request would be kept.
+    pub(super) fn ends(&self) -> Moment {
+        self.keep_until.max(self.remember_until)
     }
 
     pub(super) fn is_expired(&self, now: Moment) -> bool {
@@ -109,15 +128,17 @@ impl Remembered {
 
     /// Whether a repeat is to be refused.
     pub(super) fn blocks(&self, now: Moment) -> bool {
-        !matches!(self.state, State::Abandoned(_)) && !self.is_expired(now)
+        !matches!(self.state_at(now), State::Abandoned(_)) && !self.is_expired(now)
     }
 
+    /// Whether it may not go to make room for another.
     pub(super) fn must_stay(&self, now: Moment) -> bool {
-        self.blocks(now) && now <= self.remember_until
+        now <= self.remember_until
     }
 
+    /// How often a sender of the request has left.
     pub(super) fn abandoned(&self, now: Moment) -> u16 {
-        match self.state {
+        match self.state_at(now) {
             State::Abandoned(times) if !self.is_expired(now) => times,
             _ => 0,
         }

@@ -36,14 +36,21 @@ pub struct NonceRules {
 ///
 /// Where the window is shorter, it starts with the answer, which has to write that, and
 /// until then the claim stands for as long as this, so that it never lapses under a
-/// request that is still on its way.
+/// request that is still on its way. The answer has to write also where repeats are
+/// acknowledged ([`NonceTable::awaiting_answers`]): until then nobody may say that the
+/// request was taken. A claim that waits for an answer and is never settled, because its
+/// worker's VM died, lapses when it need not be remembered any more, and then counts as
+/// one whose sender left: the upstream may or may not have the request.
+///
+/// [`NonceTable::awaiting_answers`]: super::NonceTable::awaiting_answers
 pub const IN_FLIGHT: Span = Span::seconds(60);
 
 /// How often a request may be tried again after its sender left before the answer.
 ///
 /// The upstream may or may not have taken such a request. Twilio gives up after
 /// 15 s and may retry, so the retry passes; but who holds a captured request could
-/// send it and hang up as often as he likes, so it passes only this often.
+/// send it and hang up as often as he likes, so it passes only this often, for as long
+/// as the request is kept: the count is remembered like the request itself.
 pub const MOST_ABANDONED: u16 = 3;
 
 /// A nonce that this request, and no other, has claimed.
@@ -67,7 +74,8 @@ impl Claim {
     }
 
     /// Whether it stands as if the upstream had taken the request already, so that the
-    /// usual answer costs nothing. It does where the window is long enough ([`IN_FLIGHT`]).
+    /// usual answer costs nothing. It does where the window is long enough ([`IN_FLIGHT`])
+    /// and no repeat is acknowledged.
     pub fn is_kept(&self) -> bool {
         self.is_kept
     }
@@ -78,13 +86,26 @@ impl Claim {
     }
 }
 
+/// What is known of the first delivery of a repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// It is on its way to the upstream, and nobody knows what becomes of it.
+    OnItsWay,
+    /// It was accepted this long ago, as far as can be told: where `keep` or `window`
+    /// were changed since, that is wrong by as much.
+    Accepted(Span),
+    /// Its senders left before there was an answer, once too often
+    /// ([`MOST_ABANDONED`]). Nobody knows whether the upstream has it.
+    NeverAnswered,
+}
+
 /// How a claim ended.
 #[derive(Debug)]
 pub enum Claimed {
     /// This request is the one.
     Yes(Claim, Change),
     /// It was accepted before, or is just on its way to the upstream.
-    Duplicate,
+    Duplicate(First),
     /// There is no room.
     Full,
     /// The bucket was damaged, and refuses until what was lost no longer matters.

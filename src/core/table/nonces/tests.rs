@@ -60,6 +60,34 @@ impl Fixture {
         claimed.expect("the memory store does not fail")
     }
 
+    /// What is known of the first delivery.
+    fn first(&self, number: u64, now: Moment) -> Option<First> {
+        let known = self.table.knows(&self.store, nonce(number), now);
+        let known = known.expect("the memory store does not fail");
+        match self.try_claim(number, now) {
+            Claimed::Duplicate(first) => assert_eq!(Some(first), known),
+            other => panic!("not refused: {other:?}"),
+        }
+        known
+    }
+
+    fn knows(&self, number: u64, now: Moment) -> bool {
+        let known = self.table.knows(&self.store, nonce(number), now);
+        known.expect("the memory store does not fail").is_some()
+    }
+
+    /// Claims it, and its sender leaves before there is an answer.
+    fn hang_up(&self, number: u64, now: Moment) {
+        let claim = self.claim(number, now);
+        let abandoned = self.table.abandon(&self.store, &claim, now);
+        abandoned.expect("abandoned");
+    }
+
+    fn awaiting_answers(mut self) -> Fixture {
+        self.table = self.table.awaiting_answers(true);
+        self
+    }
+
     fn claim(&self, number: u64, now: Moment) -> Claim {
         match self.try_claim(number, now) {
             Claimed::Yes(claim, _) => claim,
@@ -77,7 +105,10 @@ impl Fixture {
 fn a_nonce_is_claimed_once_while_it_is_on_its_way_and_after() {
     let fixture = Fixture::new(1000, OnFull::Reject);
     let claim = fixture.claim(1, START);
-    assert!(matches!(fixture.try_claim(1, after(1)), Claimed::Duplicate));
+    assert!(matches!(
+        fixture.try_claim(1, after(1)),
+        Claimed::Duplicate(_)
+    ));
     fixture
         .table
         .keep(&fixture.store, &claim, after(2))
@@ -85,12 +116,9 @@ fn a_nonce_is_claimed_once_while_it_is_on_its_way_and_after() {
     for seconds in [3, 299, 302, 86_000] {
         assert!(matches!(
             fixture.try_claim(1, after(seconds)),
-            Claimed::Duplicate
+            Claimed::Duplicate(_)
         ));
-        let knows = fixture
-            .table
-            .knows(&fixture.store, nonce(1), after(seconds));
-        assert_eq!(knows, Ok(true));
+        assert!(fixture.knows(1, after(seconds)), "{seconds}");
     }
     fixture.accept(1, after(86_401));
 }
@@ -103,10 +131,7 @@ fn a_released_nonce_can_be_claimed_again_at_once() {
         .table
         .release(&fixture.store, &claim, START)
         .expect("released");
-    assert_eq!(
-        fixture.table.knows(&fixture.store, nonce(1), START),
-        Ok(false)
-    );
+    assert!(!fixture.knows(1, START));
     fixture.accept(1, START);
 }
 
@@ -123,7 +148,10 @@ fn only_its_own_claim_is_released() {
         .table
         .release(&fixture.store, &first, after(2))
         .expect("nothing to release");
-    assert!(matches!(fixture.try_claim(1, after(3)), Claimed::Duplicate));
+    assert!(matches!(
+        fixture.try_claim(1, after(3)),
+        Claimed::Duplicate(_)
+    ));
 }
 
 #[test]
@@ -138,7 +166,10 @@ fn a_nonce_that_was_settled_is_not_released_any_more() {
         .table
         .release(&fixture.store, &claim, START)
         .expect("nothing to release");
-    assert!(matches!(fixture.try_claim(1, after(1)), Claimed::Duplicate));
+    assert!(matches!(
+        fixture.try_claim(1, after(1)),
+        Claimed::Duplicate(_)
+    ));
 }
 
 #[test]
@@ -167,7 +198,7 @@ fn a_short_window_starts_with_the_answer() {
     assert!(!claim.is_kept());
     assert!(matches!(
         fixture.try_claim(1, after(60)),
-        Claimed::Duplicate
+        Claimed::Duplicate(_)
     ));
     fixture
         .table
@@ -175,7 +206,7 @@ fn a_short_window_starts_with_the_answer() {
         .expect("kept");
     assert!(matches!(
         fixture.try_claim(1, after(80)),
-        Claimed::Duplicate
+        Claimed::Duplicate(_)
     ));
 }
 
@@ -186,14 +217,14 @@ fn a_claim_of_a_dead_worker_blocks_like_any_other() {
     let _never_settled = fixture.claim(1, START);
     for seconds in [300, 301, 86_400] {
         let claimed = fixture.try_claim(1, after(seconds));
-        assert!(matches!(claimed, Claimed::Duplicate), "{seconds}");
+        assert!(matches!(claimed, Claimed::Duplicate(_)), "{seconds}");
     }
     fixture.accept(1, after(86_401));
     let fixture = Fixture::with_window(Span::seconds(30));
     let _never_settled = fixture.claim(1, START);
     assert!(matches!(
         fixture.try_claim(1, after(60)),
-        Claimed::Duplicate
+        Claimed::Duplicate(_)
     ));
     fixture.accept(1, after(61));
 }
@@ -208,7 +239,7 @@ fn a_sender_who_hangs_up_can_repeat_only_a_few_times() {
             .abandon(&fixture.store, &claim, START)
             .expect("abandoned");
     }
-    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate(_)));
 }
 
 #[test]
@@ -226,7 +257,180 @@ fn a_failing_upstream_does_not_reset_the_count_of_hang_ups() {
             .abandon(&fixture.store, &claim, START)
             .expect("abandoned");
     }
-    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate(_)));
+}
+
+/// Finding 4: the count was forgotten after the window, and three more passed in each.
+#[test]
+fn hang_ups_are_counted_for_as_long_as_the_request_would_be_kept_and_not_anew_in_each_window() {
+    let day = 86_400;
+    for [first, second, third, fourth, then] in [
+        [0, 301, 602, 903, 1204],
+        [0, day, 2 * day, 3 * day, 4 * day],
+    ] {
+        let fixture = Fixture::new(1000, OnFull::Reject);
+        for seconds in [first, second, third, fourth] {
+            fixture.hang_up(1, after(seconds));
+        }
+        for seconds in [fourth, then] {
+            let known = fixture.first(1, after(seconds));
+            assert_eq!(known, Some(First::NeverAnswered), "{seconds}");
+        }
+        // And no longer.
+        fixture.accept(1, after(fourth + day + 1));
+    }
+}
+
+#[test]
+fn a_failure_long_after_a_hang_up_does_not_start_the_count_again() {
+    for awaits_answers in [false, true] {
+        let mut fixture = Fixture::new(1000, OnFull::Reject);
+        fixture.table = fixture.table.awaiting_answers(awaits_answers);
+        for delivery in 0..=u64::from(MOST_ABANDONED) {
+            let now = after(delivery * 10_000);
+            fixture.hang_up(1, now);
+            if delivery < u64::from(MOST_ABANDONED) {
+                let failed = fixture.claim(1, now.after(Span::seconds(5_000)));
+                let released = fixture.table.release(&fixture.store, &failed, now);
+                released.expect("released");
+            }
+        }
+        assert_eq!(fixture.first(1, after(40_000)), Some(First::NeverAnswered));
+    }
+}
+
+/// As long as it must be remembered, a request whose sender left keeps its place as one
+/// that was accepted does: whoever fills the table does not make its count begin anew.
+/// After that it goes as they do, and is counted as they are.
+#[test]
+fn the_count_of_hang_ups_goes_from_a_full_table_as_a_kept_request_does_and_no_sooner() {
+    let fixture = Fixture::new(2, OnFull::Reject);
+    fixture.hang_up(1, START);
+    fixture.accept(2, after(1));
+    assert!(matches!(fixture.try_claim(3, after(300)), Claimed::Full));
+    let Claimed::Yes(_, change) = fixture.try_claim(3, after(301)) else {
+        panic!("there is room");
+    };
+    assert_eq!(
+        (change.evicted, change.evicted_age),
+        (1, Span::seconds(301)),
+        "the one that was given up went, and was counted"
+    );
+    assert!(fixture.knows(2, after(301)));
+}
+
+/// A VM that dies leaves a claim that nobody settles. Nobody knows whether the upstream has
+/// the request, as where the sender left; so as often, and no more often, it may come again.
+#[test]
+fn a_claim_that_lapses_counts_as_a_hang_up() {
+    for (fixture, lapses) in [
+        (Fixture::with_window(Span::seconds(30)), 61),
+        (Fixture::new(1000, OnFull::Reject).awaiting_answers(), 301),
+    ] {
+        let mut now = START;
+        for _ in 0..=MOST_ABANDONED {
+            let _never_settled = fixture.claim(1, now);
+            let last = now.after(Span::seconds(lapses - 1));
+            assert_eq!(fixture.first(1, last), Some(First::OnItsWay));
+            now = now.after(Span::seconds(lapses));
+        }
+        assert_eq!(fixture.first(1, now), Some(First::NeverAnswered));
+    }
+}
+
+#[test]
+fn a_hang_up_after_the_claim_has_lapsed_counts_once() {
+    let fixture = Fixture::with_window(Span::seconds(30));
+    for delivery in 0..=u64::from(MOST_ABANDONED) {
+        let now = after(delivery * 1000);
+        let claim = fixture.claim(1, now);
+        // Others write the bucket meanwhile, which drops what has expired.
+        let lapsed = now.after(Span::seconds(100));
+        for other in 0..200 {
+            fixture.accept(1000 + 1000 * delivery + other, lapsed);
+        }
+        let abandoned = fixture.table.abandon(&fixture.store, &claim, lapsed);
+        abandoned.expect("abandoned");
+    }
+    assert_eq!(fixture.first(1, after(9000)), Some(First::NeverAnswered));
+}
+
+/// Finding 6: who says that a request was taken has to know it.
+#[test]
+fn where_answers_are_awaited_a_claim_is_on_its_way_until_its_answer_and_kept_after_it() {
+    let fixture = Fixture::new(1000, OnFull::Reject).awaiting_answers();
+    let claim = fixture.claim(1, START);
+    assert!(!claim.is_kept());
+    assert_eq!(fixture.first(1, after(59)), Some(First::OnItsWay));
+    assert_eq!(fixture.first(1, after(299)), Some(First::OnItsWay));
+    let before = fixture.store.writes();
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(200))
+        .expect("kept");
+    assert_eq!(fixture.store.writes(), before + 1, "one write, for that");
+    let age = Span::seconds(300);
+    assert_eq!(fixture.first(1, after(300)), Some(First::Accepted(age)));
+
+    let failed = fixture.claim(2, START);
+    assert_eq!(fixture.first(2, after(1)), Some(First::OnItsWay));
+    fixture
+        .table
+        .release(&fixture.store, &failed, after(2))
+        .expect("released");
+    fixture.accept(2, after(2));
+}
+
+/// A worker that has the new configuration already, and one that has not.
+#[test]
+fn what_was_claimed_as_kept_is_not_known_to_be_taken_for_a_while_where_answers_are_awaited() {
+    let mut fixture = Fixture::new(1000, OnFull::Reject);
+    let _kept_in_advance = fixture.claim(1, START);
+    fixture = fixture.awaiting_answers();
+    assert_eq!(fixture.first(1, after(59)), Some(First::OnItsWay));
+    let age = Span::seconds(60);
+    assert_eq!(fixture.first(1, after(60)), Some(First::Accepted(age)));
+}
+
+#[test]
+fn a_duplicate_tells_how_old_the_first_is() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    fixture.accept(1, START);
+    for seconds in [0, 12, 301, 86_400] {
+        let age = Span::seconds(seconds);
+        assert_eq!(fixture.first(1, after(seconds)), Some(First::Accepted(age)));
+    }
+    let short = Fixture::with_window(Span::seconds(30));
+    let claim = short.claim(1, START);
+    assert_eq!(short.first(1, after(10)), Some(First::OnItsWay));
+    short
+        .table
+        .keep(&short.store, &claim, after(20))
+        .expect("kept");
+    let age = Span::seconds(25);
+    assert_eq!(short.first(1, after(25)), Some(First::Accepted(age)));
+}
+
+/// The mutant that survived: whichever is later, the window or the timestamp, counts.
+#[test]
+fn a_nonce_outlasts_its_window_and_its_timestamp() {
+    for (until, last) in [(330, 330), (300, 300), (100, 300), (0, 300)] {
+        for keep in [0, 10] {
+            let mut fixture = Fixture::new(1, OnFull::Reject);
+            fixture.table = NonceTable::new(NonceRules {
+                keep: Span::seconds(keep),
+                ..fixture.table.rules
+            });
+            let until = Some(after(until));
+            let claimed = fixture
+                .table
+                .claim(&fixture.store, nonce(1), 1, until, START);
+            assert!(matches!(claimed, Ok(Claimed::Yes(..))));
+            assert!(fixture.first(1, after(last)).is_some(), "{until:?}");
+            assert!(matches!(fixture.try_claim(2, after(last)), Claimed::Full));
+            fixture.accept(1, after(last + 1));
+        }
+    }
 }
 
 #[test]
@@ -255,7 +459,7 @@ fn a_full_table_refuses_until_something_need_not_be_remembered() {
     for number in 1..3 {
         assert!(matches!(
             fixture.try_claim(number, after(301)),
-            Claimed::Duplicate
+            Claimed::Duplicate(_)
         ));
     }
 }
@@ -265,7 +469,7 @@ fn a_capacity_of_one_holds_one() {
     let fixture = Fixture::new(1, OnFull::Reject);
     fixture.accept(1, START);
     assert!(matches!(fixture.try_claim(2, START), Claimed::Full));
-    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate(_)));
     fixture.accept(2, after(301));
 }
 
@@ -275,18 +479,9 @@ fn evict_oldest_makes_room_by_the_oldest() {
     for number in 0..3 {
         fixture.accept(number, after(number));
     }
-    assert_eq!(
-        fixture.table.knows(&fixture.store, nonce(0), after(3)),
-        Ok(false)
-    );
-    assert_eq!(
-        fixture.table.knows(&fixture.store, nonce(1), after(3)),
-        Ok(true)
-    );
-    assert_eq!(
-        fixture.table.knows(&fixture.store, nonce(2), after(3)),
-        Ok(true)
-    );
+    assert!(!fixture.knows(0, after(3)));
+    assert!(fixture.knows(1, after(3)));
+    assert!(fixture.knows(2, after(3)));
 }
 
 #[test]
@@ -336,7 +531,7 @@ fn a_clock_that_goes_back_makes_nothing_acceptable_again() {
     for seconds in [0, 500, 999, 1001] {
         assert!(matches!(
             fixture.try_claim(1, after(seconds)),
-            Claimed::Duplicate
+            Claimed::Duplicate(_)
         ));
     }
 }
@@ -346,7 +541,7 @@ fn entries_from_a_clock_that_was_ahead_fill_the_table_for_no_longer_than_others(
     let fixture = Fixture::new(2, OnFull::Reject);
     fixture.accept(1, after(1_000_000));
     fixture.accept(2, after(1_000_000));
-    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate));
+    assert!(matches!(fixture.try_claim(1, START), Claimed::Duplicate(_)));
     assert!(matches!(fixture.try_claim(3, START), Claimed::Full));
     assert!(matches!(fixture.try_claim(3, after(330)), Claimed::Full));
     fixture.accept(3, after(331));
@@ -368,7 +563,7 @@ fn the_end_of_time_does_not_overflow() {
     let _claim = fixture.claim(1, Moment((1 << 48) - 1000));
     assert!(matches!(
         fixture.try_claim(1, Moment((1 << 48) - 999)),
-        Claimed::Duplicate
+        Claimed::Duplicate(_)
     ));
     let _ = fixture.try_claim(2, late);
 }
@@ -405,10 +600,12 @@ fn what_was_accepted_under_another_capacity_is_still_refused() {
         for seconds in [10, 1000, 86_399] {
             let repeat = claim(&changed, store, 1, 2, after(seconds));
             assert!(
-                matches!(repeat, Claimed::Duplicate),
+                matches!(repeat, Claimed::Duplicate(_)),
                 "{capacity} {seconds} {repeat:?}"
             );
-            assert_eq!(changed.knows(store, nonce(1), after(seconds)), Ok(true));
+            let known = changed.knows(store, nonce(1), after(seconds));
+            let age = Span::seconds(seconds);
+            assert_eq!(known, Ok(Some(First::Accepted(age))));
         }
     }
 }
@@ -445,7 +642,7 @@ fn a_release_frees_a_nonce_under_every_capacity() {
     };
     assert!(matches!(
         claim(&old, store, 1, 2, after(2)),
-        Claimed::Duplicate
+        Claimed::Duplicate(_)
     ));
     new.release(store, &failed, after(3)).expect("released");
     assert!(matches!(
@@ -505,7 +702,7 @@ fn webhooks_of_different_capacities_share_what_is_remembered_and_not_their_room(
         assert!(matches!(claimed, Claimed::Yes(..)), "{number}: {claimed:?}");
         let elsewhere = claim(small, &store, number, 5000 + number, START);
         assert!(
-            matches!(elsewhere, Claimed::Duplicate),
+            matches!(elsewhere, Claimed::Duplicate(_)),
             "{number}: {elsewhere:?}"
         );
     }
