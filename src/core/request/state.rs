@@ -262,6 +262,7 @@ impl Held {
             Box::new(Suspect {
                 reason,
                 claimed: seen.claimed,
+                settings: seen.settings_header,
                 target: seen.target,
                 websocket: seen.websocket,
                 form,
@@ -320,6 +321,7 @@ impl Held {
         {
             return self.refuse(Reason::BodyHashMismatch, around);
         }
+        filter.verified.note(verified.key_place, around.now);
         let mut underway = self.underway;
         let nonce = verified.mac.nonce();
         underway.facts.key = Some(verified.key_place);

@@ -1,0 +1,199 @@
+//! What is known of Twilio's parameters: how they are spelled, which are often empty, which
+//! hold what people write, and which follow from others.
+
+/// Where messages and calls come from and go to: empty more often than not, and dropped by
+/// proxies that drop empty values. <https://www.twilio.com/docs/messaging/guides/webhook-request>
+pub(super) const OF_FROM_AND_TO: &[&str] = &[
+    "FromCity",
+    "FromCountry",
+    "FromState",
+    "FromZip",
+    "ToCity",
+    "ToCountry",
+    "ToState",
+    "ToZip",
+];
+
+/// The same of calls. <https://www.twilio.com/docs/voice/twiml#request-parameters>
+pub(super) const OF_CALLED_AND_CALLER: &[&str] = &[
+    "CalledCity",
+    "CalledCountry",
+    "CalledState",
+    "CalledZip",
+    "CallerCity",
+    "CallerCountry",
+    "CallerState",
+    "CallerZip",
+];
+
+/// Others that are sometimes empty.
+pub(super) const SOMETIMES_EMPTY: &[&str] = &[
+    "Body",
+    "ButtonPayload",
+    "ButtonText",
+    "Digits",
+    "ErrorCode",
+    "ErrorMessage",
+    "FinishedOnKey",
+    "Label",
+    "OriginalRepliedMessageSid",
+    "ProfileName",
+];
+
+/// Names that Twilio spells with capitals, sorted regardless of case.
+pub(super) const NAMES: &[&str] = &[
+    "AccountSid",
+    "AddOns",
+    "Address",
+    "AnsweredBy",
+    "ApiVersion",
+    "Body",
+    "ButtonPayload",
+    "ButtonText",
+    "CallDuration",
+    "Called",
+    "CalledCity",
+    "CalledCountry",
+    "CalledState",
+    "CalledZip",
+    "Caller",
+    "CallerCity",
+    "CallerCountry",
+    "CallerName",
+    "CallerState",
+    "CallerZip",
+    "CallSid",
+    "CallStatus",
+    "CallToken",
+    "ChannelInstallSid",
+    "ChannelMetadata",
+    "ChannelPrefix",
+    "ChannelStatusMessage",
+    "ChannelToAddress",
+    "Confidence",
+    "DateCreated",
+    "Digits",
+    "Direction",
+    "Duration",
+    "ErrorCode",
+    "ErrorMessage",
+    "EventType",
+    "FinishedOnKey",
+    "Forwarded",
+    "ForwardedFrom",
+    "Frequently Forwarded",
+    "From",
+    "FromCity",
+    "FromCountry",
+    "FromState",
+    "FromZip",
+    "Label",
+    "Latitude",
+    "Longitude",
+    "MediaContentType0",
+    "MediaUrl0",
+    "MessageSid",
+    "MessageStatus",
+    "MessageType",
+    "MessagingServiceSid",
+    "msg",
+    "NumMedia",
+    "NumSegments",
+    "OptOutType",
+    "OriginalRepliedMessageSender",
+    "OriginalRepliedMessageSid",
+    "ParentCallSid",
+    "ProfileName",
+    "RawDlrDoneDate",
+    "RecordingDuration",
+    "RecordingSid",
+    "RecordingStatus",
+    "RecordingUrl",
+    "ReferralNumMedia",
+    "SequenceNumber",
+    "SmsMessageSid",
+    "SmsSid",
+    "SmsStatus",
+    "SpeechResult",
+    "StirVerstat",
+    "Timestamp",
+    "To",
+    "ToCity",
+    "ToCountry",
+    "ToState",
+    "ToZip",
+    "TranscriptionSid",
+    "TranscriptionStatus",
+    "TranscriptionText",
+    "WaId",
+];
+
+/// The name as Twilio spells it, where that is another spelling.
+pub(super) fn proper(name: &[u8]) -> Option<&'static [u8]> {
+    let known = NAMES.iter().map(|known| known.as_bytes());
+    let mut same = known.filter(|known| known.eq_ignore_ascii_case(name));
+    same.next().filter(|known| *known != name)
+}
+
+/// Whether it is one of Twilio's.
+pub(super) fn is_known(name: &[u8]) -> bool {
+    NAMES.iter().any(|known| known.as_bytes() == name)
+}
+
+/// Whether people write what stands there.
+pub(super) fn is_written_by_people(name: &[u8]) -> bool {
+    [&b"Body"[..], b"ProfileName", b"SpeechResult"].contains(&name)
+}
+
+/// Whether the value is a text and not an identifier or a number.
+pub(super) fn is_text(name: &[u8], value: &[u8]) -> bool {
+    let is_identifier = name.ends_with(b"Sid") || value.len() == 34 && !value.contains(&b' ');
+    !is_identifier
+        && value
+            .iter()
+            .any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
+}
+
+/// Parameters whose values follow from others, if one of them should be missing.
+pub(super) fn dropped<'v>(
+    value_of: &dyn Fn(&str) -> Option<&'v [u8]>,
+    account: Option<&'v str>,
+) -> Vec<(&'static str, &'v [u8])> {
+    // The same value under another name.
+    const SAME: [(&str, &str); 10] = [
+        ("MessageSid", "SmsSid"),
+        ("MessageSid", "SmsMessageSid"),
+        ("SmsSid", "MessageSid"),
+        ("SmsSid", "SmsMessageSid"),
+        ("SmsMessageSid", "MessageSid"),
+        ("SmsMessageSid", "SmsSid"),
+        ("Called", "To"),
+        ("Caller", "From"),
+        ("To", "Called"),
+        ("From", "Caller"),
+    ];
+    const OF_MESSAGES: [(&str, &str); 5] = [
+        ("MessageType", "text"),
+        ("NumMedia", "0"),
+        ("NumSegments", "1"),
+        ("ReferralNumMedia", "0"),
+        ("SmsStatus", "received"),
+    ];
+    let is_call = value_of("CallSid").is_some();
+    let mut out = vec![("ApiVersion", &b"2010-04-01"[..])];
+    out.extend(account.map(|account| ("AccountSid", account.as_bytes())));
+    for (name, other) in SAME {
+        let is_of_calls = name.contains("Call") || other.contains("Call");
+        if is_call == is_of_calls && value_of(name).is_none() {
+            out.extend(value_of(other).map(|value| (name, value)));
+        }
+    }
+    if is_call {
+        out.push(("Direction", b"inbound"));
+    } else {
+        out.extend(OF_MESSAGES.map(|(name, value)| (name, value.as_bytes())));
+        let number = value_of("From").and_then(|from| from.strip_prefix(b"whatsapp:+"));
+        out.extend(number.map(|number| ("WaId", number)));
+    }
+    out
+}
