@@ -91,6 +91,11 @@ impl Request {
         self
     }
 
+    /// The body, as it arrives.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The same by another client, each with a number of its own.
     pub(crate) fn by_client(mut self, number: u32) -> Request {
         let [_, b, c, d] = number.to_be_bytes();

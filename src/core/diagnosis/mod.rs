@@ -42,7 +42,7 @@ pub use rate::{Budget, MOST_A_SECOND};
 use crate::core::clock::Moment;
 use crate::core::diagnosis::keys::Suspected;
 use crate::core::diagnosis::parameters::{MOST_PARAMETERS, Parameters};
-use crate::core::diagnosis::queries::Queries;
+use crate::core::diagnosis::queries::{MOST_PERMUTED, Queries};
 use crate::core::diagnosis::urls::Urls;
 use crate::core::diagnosis::work::{Search, Work};
 use crate::core::refusal::Reason;
@@ -181,7 +181,6 @@ impl Suspect {
             );
         }
         let urls = Urls::new(search, evidence, target)?;
-        let find = |search: &mut Search<'_>, rank| urls.explain(search, rank, signed);
         let before = urls.origin_and_path();
         let query = target.query.filter(|query| !query.is_empty());
         let queries = query.and_then(|query| Queries::new(search, &before, query, signed));
@@ -191,26 +190,39 @@ impl Suspect {
         let first_key = keys.selected.first();
         let account = first_key.and_then(|(_, key)| key.account.as_deref());
 
+        let sorted = queries.filter(|queries| queries.are_sorted());
+        let unsorted = queries.filter(|queries| !queries.are_sorted());
+        let find = |search: &mut Search<'_>, rank| match search.work.is_used_up() {
+            true => None,
+            false => urls.explain(search, rank, signed),
+        };
+
+        // What the request itself speaks for, or what changes all of it in one way.
         find(search, 1)
             .or_else(|| queries?.explain_one(search))
-            .or_else(|| find(search, 2))
-            .or_else(|| queries?.explain_order(search, 3))
+            .or_else(|| queries?.explain_appended(search))
             .or_else(|| parameters?.explain_all(search))
             .or_else(|| parameters?.explain_dropped_empty(search))
             .or_else(|| explain_url_alone(search, form, first))
             .or_else(|| parameters?.explain_added(search, false))
+            .or_else(|| sorted?.explain_order(search, 4))
+            .or_else(|| sorted?.explain_both(search, 4))
+            // What is usual.
+            .or_else(|| find(search, 2))
             .or_else(|| queries?.explain_added(search))
             .or_else(|| parameters?.explain_cut(search, true))
             .or_else(|| find(search, 3))
-            .or_else(|| queries?.explain_order(search, 4))
             .or_else(|| parameters?.explain_dropped(search, account))
-            .or_else(|| queries?.explain_both(search))
+            .or_else(|| find(search, 4))
+            // What is rare.
+            .or_else(|| unsorted?.explain_order(search, 4))
+            .or_else(|| unsorted?.explain_both(search, 4))
             .or_else(|| parameters?.explain_test_client(search, evidence.body))
             .or_else(|| parameters?.explain_cut(search, false))
-            .or_else(|| find(search, 4))
-            .or_else(|| queries?.explain_order(search, 5))
+            .or_else(|| find(search, 5))
+            .or_else(|| queries?.explain_order(search, MOST_PERMUTED))
             .or_else(|| parameters?.explain_added(search, true))
-            .or_else(|| (5..=8).find_map(|rank| find(search, rank)))
+            .or_else(|| find(search, 6))
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) const SOMETIMES_EMPTY: &[&str] = &[
     "ProfileName",
 ];
 
-/// Names that Twilio spells with capitals, sorted regardless of case.
-pub(super) const NAMES: &[&str] = &[
+/// Twilio's names, sorted by bytes.
+const NAMES: &[&str] = &[
     "AccountSid",
     "AddOns",
     "Address",
@@ -51,6 +51,9 @@ pub(super) const NAMES: &[&str] = &[
     "ButtonPayload",
     "ButtonText",
     "CallDuration",
+    "CallSid",
+    "CallStatus",
+    "CallToken",
     "Called",
     "CalledCity",
     "CalledCountry",
@@ -62,9 +65,6 @@ pub(super) const NAMES: &[&str] = &[
     "CallerName",
     "CallerState",
     "CallerZip",
-    "CallSid",
-    "CallStatus",
-    "CallToken",
     "ChannelInstallSid",
     "ChannelMetadata",
     "ChannelPrefix",
@@ -81,7 +81,6 @@ pub(super) const NAMES: &[&str] = &[
     "FinishedOnKey",
     "Forwarded",
     "ForwardedFrom",
-    "Frequently Forwarded",
     "From",
     "FromCity",
     "FromCountry",
@@ -96,7 +95,6 @@ pub(super) const NAMES: &[&str] = &[
     "MessageStatus",
     "MessageType",
     "MessagingServiceSid",
-    "msg",
     "NumMedia",
     "NumSegments",
     "OptOutType",
@@ -126,18 +124,22 @@ pub(super) const NAMES: &[&str] = &[
     "TranscriptionStatus",
     "TranscriptionText",
     "WaId",
+    "msg",
 ];
 
 /// The name as Twilio spells it, where that is another spelling.
 pub(super) fn proper(name: &[u8]) -> Option<&'static [u8]> {
-    let known = NAMES.iter().map(|known| known.as_bytes());
-    let mut same = known.filter(|known| known.eq_ignore_ascii_case(name));
-    same.next().filter(|known| *known != name)
+    if is_known(name) {
+        return None;
+    }
+    let mut known = NAMES.iter().map(|known| known.as_bytes());
+    known.find(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Whether it is one of Twilio's.
 pub(super) fn is_known(name: &[u8]) -> bool {
-    NAMES.iter().any(|known| known.as_bytes() == name)
+    let found = NAMES.binary_search_by(|known| known.as_bytes().cmp(name));
+    found.is_ok()
 }
 
 /// Whether people write what stands there.
@@ -196,4 +198,21 @@ pub(super) fn dropped<'v>(
         out.extend(number.map(|number| ("WaId", number)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn the_names_are_sorted_so_that_each_is_found() {
+        assert!(NAMES.is_sorted());
+        assert!(NAMES.iter().all(|name| is_known(name.as_bytes())));
+        assert!(!is_known(b"utm_source") && !is_known(b"body"));
+        assert_eq!(proper(b"callsid"), Some(&b"CallSid"[..]));
+        assert_eq!(proper(b"CallSid"), None);
+        assert_eq!(proper(b"utm_source"), None);
+    }
 }

@@ -28,7 +28,26 @@ pub(super) struct Parameters<'a> {
     pairs: Vec<(&'a [u8], &'a [u8])>,
     /// The same, written one after the other.
     signed: &'a [u8],
+    /// What is seen in them.
+    traits: u8,
 }
+
+/// What parameters may have, and a change may need.
+mod traits {
+    pub(super) const BLANK: u8 = 1;
+    pub(super) const PERCENT: u8 = 2;
+    pub(super) const LINE_END: u8 = 4;
+    /// Bytes that are not ASCII.
+    pub(super) const HIGH: u8 = 8;
+    pub(super) const EMPTY_VALUE: u8 = 16;
+    pub(super) const UNKNOWN_NAME: u8 = 32;
+    /// Any white space.
+    pub(super) const SPACE: u8 = 64;
+}
+
+/// What a look at one parameter takes, and what one that looks for its name.
+const OF_A_LOOK: usize = 7;
+const OF_A_NAME: usize = 50;
 
 impl<'a> Parameters<'a> {
     /// `None` for too many of them.
@@ -39,14 +58,34 @@ impl<'a> Parameters<'a> {
         signed: &'a [u8],
     ) -> Option<Parameters<'a>> {
         let count = form.pairs().take(MOST_PARAMETERS + 1).count();
-        if count > MOST_PARAMETERS || !search.work.take_copies(count, 0) {
+        if count > MOST_PARAMETERS || !search.work.take(count * 2 * OF_A_LOOK + signed.len() / 2) {
             return None;
+        }
+        let pairs: Vec<_> = form.pairs().collect();
+        let of_byte = |traits: u8, byte: &u8| {
+            traits
+                | match byte {
+                    b' ' => traits::BLANK | traits::SPACE,
+                    b'%' => traits::PERCENT,
+                    b'\n' => traits::LINE_END | traits::SPACE,
+                    b'\t' | b'\r' => traits::SPACE,
+                    0x80.. => traits::HIGH,
+                    _ => 0,
+                }
+        };
+        let mut traits = signed.iter().fold(0, of_byte);
+        if pairs.iter().any(|(_, value)| value.is_empty()) {
+            traits |= traits::EMPTY_VALUE;
+        }
+        if !pairs.iter().all(|(name, _)| names::is_known(name)) {
+            traits |= traits::UNKNOWN_NAME;
         }
         Some(Parameters {
             before: search.begin(&[url])?,
             form,
-            pairs: form.pairs().collect(),
+            pairs,
             signed,
+            traits,
         })
     }
 
@@ -54,66 +93,73 @@ impl<'a> Parameters<'a> {
     pub(super) fn explain_all(&self, search: &mut Search<'_>) -> Option<String> {
         let changes: [(Change, &str); 12] = [
             (
-                of_value(with_plus_of_a_number),
+                of_value(traits::BLANK, with_plus_of_a_number),
                 "the body was encoded anew on the way: the + of a number was not escaped and \
                  became a space",
             ),
             (
-                of_value(|value| with(value, b" ", |value| replaced(value, b" ", b"+"))),
+                of_value(traits::BLANK, |value| {
+                    with(value, b' ', |value| replaced(value, b" ", b"+"))
+                }),
                 "the body was encoded anew on the way: a + in a value was not escaped and became \
                  a space",
             ),
             (
                 Change {
                     name: |name| names::proper(name).map(Cow::Borrowed),
-                    value: |_| None,
-                    keeps: |_| true,
+                    look: OF_A_NAME,
+                    ..of_value(traits::UNKNOWN_NAME, |_| None)
                 },
                 "the names of the parameters were changed on the way, to lower case for instance",
             ),
             (
-                of_value(|value| with(value, b"%", decode)),
+                of_value(traits::PERCENT, |value| {
+                    let is_encoded = value.iter().any(|byte| b"%+".contains(byte));
+                    is_encoded.then(|| decode(value))
+                }),
                 "the body was encoded a second time on the way",
             ),
             (
-                of_value(|value| with(value, b"\r\n", |value| replaced(value, b"\r\n", b"\n"))),
+                of_value(traits::LINE_END, |value| {
+                    with(value, b'\r', |value| replaced(value, b"\r\n", b"\n"))
+                }),
                 "line ends in the values were changed on the way from LF to CR LF",
             ),
             (
-                of_value(|value| {
-                    with(value, b"\n", |value| {
+                of_value(traits::LINE_END, |value| {
+                    with(value, b'\n', |value| {
                         replaced(&replaced(value, b"\r\n", b"\n"), b"\n", b"\r\n")
                     })
                 }),
                 "line ends in the values were changed on the way from CR LF to LF",
             ),
             (
-                of_value(charsets::latin1_to_utf8),
+                of_value(traits::HIGH, charsets::latin1_to_utf8),
                 "the body was encoded anew on the way: text that was UTF-8 is Latin-1 now",
             ),
             (
-                of_value(charsets::windows_to_utf8),
+                of_value(traits::HIGH, charsets::windows_to_utf8),
                 "the body was encoded anew on the way: text that was UTF-8 is Windows-1252 now",
             ),
             (
-                of_value(charsets::utf8_to_latin1),
+                of_value(traits::HIGH, charsets::utf8_to_latin1),
                 "the body was encoded anew on the way: text that was UTF-8 has been taken for \
                  Latin-1",
             ),
             (
-                of_value(charsets::utf8_to_windows),
+                of_value(traits::HIGH, charsets::utf8_to_windows),
                 "the body was encoded anew on the way: text that was UTF-8 has been taken for \
                  Windows-1252",
             ),
             (
                 Change {
                     keeps: |value| !value.is_empty(),
-                    ..of_value(|_| None)
+                    ..of_value(traits::EMPTY_VALUE, |_| None)
                 },
                 "it was signed without the parameters whose values are empty",
             ),
             (
-                of_value(|value| {
+                of_value(traits::SPACE, |value| {
                     let trimmed = value.trim_ascii();
                     (trimmed.len() < value.len()).then(|| trimmed.to_vec())
                 }),
@@ -134,7 +180,8 @@ impl<'a> Parameters<'a> {
     /// Each changed, or left out; `None` where that changes nothing.
     #[inline(never)]
     fn changed(&self, search: &mut Search<'_>, change: &Change) -> Option<Vec<Pair<'a>>> {
-        if !search.work.take_text(self.signed.len()) {
+        let look = self.pairs.len() * change.look + self.signed.len() / 2;
+        if self.traits & change.needs == 0 || !search.work.take(look) {
             return None;
         }
         let mut any = false;
@@ -257,6 +304,9 @@ impl<'a> Parameters<'a> {
 
     /// One parameter that was added: those whose names are not Twilio's, or those that are.
     pub(super) fn explain_added(&self, search: &mut Search<'_>, known: bool) -> Option<String> {
+        if !known && self.traits & traits::UNKNOWN_NAME == 0 {
+            return None;
+        }
         let place = self.one(search, &mut |search, before, (name, _), behind| {
             names::is_known(name) == known && search.ends(before, &[behind])
         })?;
@@ -302,12 +352,12 @@ impl<'a> Parameters<'a> {
         let mut before = self.before.clone();
         let mut behind = self.signed;
         for (place, pair) in self.pairs.iter().enumerate() {
+            if !search.work.take(2 * OF_A_LOOK) {
+                return None;
+            }
             let (own, rest) = behind.split_at_checked(length(pair))?;
             if holds(search, &before, *pair, rest) {
                 return Some(place);
-            }
-            if search.work.is_used_up() {
-                return None;
             }
             search.go_on(&mut before, own);
             behind = rest;
@@ -367,14 +417,20 @@ fn length(pair: &(&[u8], &[u8])) -> usize {
 
 /// What is done to every parameter: `None` is as it was.
 struct Change {
+    /// The traits of which one is needed for it to change anything.
+    needs: u8,
+    /// What it takes to see whether it changes a parameter.
+    look: usize,
     name: fn(&[u8]) -> Option<Cow<'static, [u8]>>,
     value: fn(&[u8]) -> Option<Vec<u8>>,
     keeps: fn(&[u8]) -> bool,
 }
 
 /// The values are changed.
-fn of_value(value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
+fn of_value(needs: u8, value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
     Change {
+        needs,
+        look: OF_A_LOOK,
         name: |_| None,
         value,
         keeps: |_| true,
@@ -382,9 +438,8 @@ fn of_value(value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
 }
 
 /// A change of values that hold this.
-fn with(value: &[u8], part: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
-    let mut windows = value.windows(part.len().max(1));
-    windows.any(|window| window == part).then(|| change(value))
+fn with(value: &[u8], byte: u8, change: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+    value.contains(&byte).then(|| change(value))
 }
 
 /// As Twilio signs: sorted by name, then value; nothing twice.

@@ -14,7 +14,7 @@ const LONGEST: usize = 2048;
 const MOST_PIECES: usize = 40;
 
 /// Up to this many parameters every order of them is tried.
-const MOST_PERMUTED: usize = 5;
+pub(super) const MOST_PERMUTED: usize = 5;
 
 const ESCAPING: &str = "the query that was signed is escaped in another way: put the url with \
                         its query, as it is at Twilio, into webhooks[].url";
@@ -56,7 +56,9 @@ impl<'a> Queries<'a> {
     }
 
     fn fits(&self, search: &mut Search<'_>, query: &[u8]) -> bool {
-        search.ends(&self.before, &[query, self.signed])
+        // It was put together for this.
+        let work = 2 * self.pieces.len() + query.len() / 4 + 8;
+        search.work.take(work) && search.ends(&self.before, &[query, self.signed])
     }
 
     /// One change that proxies make.
@@ -74,23 +76,31 @@ impl<'a> Queries<'a> {
         None
     }
 
-    /// Parameters that were added behind those that were signed, or between them.
-    pub(super) fn explain_added(&self, search: &mut Search<'_>) -> Option<String> {
-        let count = self.pieces.len();
+    /// Parameters that were added behind those that were signed: without a value, or one.
+    pub(super) fn explain_appended(&self, search: &mut Search<'_>) -> Option<String> {
         let is_filled = |piece: &&&[u8]| !split_at_first_equals(piece).1.is_empty();
         let filled: Vec<&[u8]> = self.pieces.iter().filter(is_filled).copied().collect();
-        if filled.len() < count && self.fits(search, &filled.join(&b'&')) {
+        if filled.len() < self.pieces.len() && self.fits(search, &filled.join(&b'&')) {
             return Some("the query that was signed lacks the parameters without a value".into());
         }
-        for added in 1..count {
-            let kept = self.pieces.get(..count - added)?;
-            if self.fits(search, &kept.join(&b'&')) {
-                return Some(format!(
-                    "the query that was signed ends before the last {added} of its {count} \
-                     parameters: something on the way has added to it"
-                ));
-            }
-        }
+        self.explain_behind(search, 1)
+    }
+
+    /// So many parameters were added behind those that were signed.
+    fn explain_behind(&self, search: &mut Search<'_>, added: usize) -> Option<String> {
+        let count = self.pieces.len();
+        let kept = self.pieces.get(..count.checked_sub(added)?)?;
+        (!kept.is_empty() && self.fits(search, &kept.join(&b'&'))).then(|| {
+            format!(
+                "the query that was signed ends before the last {added} of its {count} \
+                 parameters: something on the way has added to it"
+            )
+        })
+    }
+
+    /// Parameters that were added elsewhere, or several.
+    pub(super) fn explain_added(&self, search: &mut Search<'_>) -> Option<String> {
+        let count = self.pieces.len();
         for place in 0..count.saturating_sub(1) {
             let mut kept = self.pieces.clone();
             kept.remove(place);
@@ -102,39 +112,37 @@ impl<'a> Queries<'a> {
                 ));
             }
         }
-        None
+        (2..count).find_map(|added| self.explain_behind(search, added))
     }
 
-    /// Every order, of few parameters.
+    /// Whether the parameters arrive sorted, as hardly anybody writes more than two: then
+    /// something has sorted them.
+    pub(super) fn are_sorted(&self) -> bool {
+        self.pieces.len() > 1 && self.pieces.is_sorted()
+    }
+
+    /// Every order, of so many parameters at the most.
     pub(super) fn explain_order(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
-        let count = self.pieces.len();
-        if count > most.min(MOST_PERMUTED) {
-            return None;
-        }
-        let found = permute(&self.pieces, &mut Vec::new(), &mut |order| {
-            self.fits(search, &order.join(&b'&')) || search.work.is_used_up()
-        });
+        let found = self.pieces.len() <= most
+            && permute(&self.pieces, &mut Vec::new(), &mut |order| {
+                self.fits(search, &order.join(&b'&')) || search.work.is_used_up()
+            });
         (found && !search.work.is_used_up()).then(|| ORDER.into())
     }
 
-    /// Order and escaping together.
-    pub(super) fn explain_both(&self, search: &mut Search<'_>) -> Option<String> {
+    /// Order and escaping together: every order of few parameters, those that software makes
+    /// of many.
+    pub(super) fn explain_both(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
         for spelling in &self.spellings {
             let pieces: Vec<&[u8]> = spelling.split(|byte| *byte == b'&').collect();
-            for order in orders(&pieces) {
-                if self.fits(search, &order.join(&b'&')) {
-                    return Some(BOTH.into());
-                }
-            }
-        }
-        for spelling in &self.spellings {
-            let pieces: Vec<&[u8]> = spelling.split(|byte| *byte == b'&').collect();
-            if pieces.len() > MOST_PERMUTED {
-                return None;
-            }
-            let found = permute(&pieces, &mut Vec::new(), &mut |order| {
-                self.fits(search, &order.join(&b'&')) || search.work.is_used_up()
-            });
+            let found = if pieces.len() <= most {
+                permute(&pieces, &mut Vec::new(), &mut |order| {
+                    self.fits(search, &order.join(&b'&')) || search.work.is_used_up()
+                })
+            } else {
+                let mut orders = orders(&pieces).into_iter();
+                orders.any(|order| self.fits(search, &order.join(&b'&')))
+            };
             if search.work.is_used_up() {
                 return None;
             }

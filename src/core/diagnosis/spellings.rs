@@ -5,27 +5,31 @@ use crate::core::signature::form::hex_digit;
 /// A query as other software writes the same parameters, the likeliest first; none is the
 /// query as it is.
 pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
+    const DELIMITERS: &[u8] = b"&=%+";
     let mut all = Spellings::new(query);
-    let as_it_is: fn(&[u8]) -> Vec<u8> = <[u8]>::to_vec;
-    let blank_escaped: fn(&[u8]) -> Vec<u8> = |text| replaced(text, b"+", b"%20");
-    let blank_plus: fn(&[u8]) -> Vec<u8> = |text| replaced(text, b"%20", b"+");
-    let all_unescaped: fn(&[u8]) -> Vec<u8> = |text| unescaped(text, b"&=%+#");
-    let all_escaped: fn(&[u8]) -> Vec<u8> = |text| escaped(text, b"&=%+");
-    let marks = [as_it_is, all_unescaped, all_escaped, marks_unescaped];
-    let blanks = [as_it_is, blank_plus, blank_escaped];
-    // What only one of them changes comes before what both do.
-    for sum in 0..=(marks.len() + blanks.len()) {
-        for (place, mark) in marks.iter().enumerate() {
-            let other = sum.checked_sub(place).and_then(|place| blanks.get(place));
-            if let Some(blank) = other {
-                all.add(blank(&mark(query)));
-            }
-        }
-    }
-    all.add(hex_case(query, u8::to_ascii_lowercase));
-    all.add(hex_case(query, u8::to_ascii_uppercase));
+    let blank_escaped = |text: &[u8]| replaced(text, b"+", b"%20");
+    let blank_plus = |text: &[u8]| replaced(text, b"%20", b"+");
+    let upper = hex_case(query, u8::to_ascii_uppercase);
+    // All escaped that may be, as forms and as most libraries have it.
+    let all_escaped = escaped(&upper, DELIMITERS);
+    all.add(blank_plus(&all_escaped));
+    all.add(blank_escaped(&all_escaped));
+    // What only one of them changes.
+    all.add(blank_plus(query));
+    all.add(blank_escaped(query));
+    all.add(upper);
+    all.add(escaped(query, DELIMITERS));
     all.add(replaced(query, b"+", b"%2B"));
-    all.add(hex_case(&all_escaped(query), u8::to_ascii_lowercase));
+    all.add(hex_case(query, u8::to_ascii_lowercase));
+    // As little escaped as may be, and as JavaScript has it.
+    let unescaped = unescaped(query, b"&=%+#");
+    let marks = marks_unescaped(query);
+    for text in [&unescaped, &marks] {
+        all.add(text.clone());
+        all.add(blank_plus(text));
+        all.add(blank_escaped(text));
+    }
+    all.add(hex_case(&all_escaped, u8::to_ascii_lowercase));
     all.0.remove(0);
     all.0
 }
@@ -38,6 +42,7 @@ pub(super) fn of_path(path: &[u8]) -> Vec<Vec<u8>> {
     all.add(escaped(path, b"/%+"));
     all.add(escaped(path, b"/%"));
     all.add(replaced(path, b"+", b"%2B"));
+    all.add(replaced(path, b"~", b"%7E"));
     all.add(replaced(path, b"+", b"%20"));
     all.add(replaced(path, b"%20", b"+"));
     all.add(hex_case(path, u8::to_ascii_lowercase));
@@ -73,15 +78,14 @@ pub(super) fn without_double_slashes(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// With one of the slashes doubled, the first of all first; each with its rank.
-pub(super) fn with_double_slashes(path: &[u8]) -> Vec<(u8, Vec<u8>)> {
+/// With one of the slashes doubled.
+pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let doubled = slashes.take(5).map(|(place, _)| {
         let (before, behind) = path.split_at(place);
         [before, b"/", behind].concat()
     });
-    let ranks = std::iter::once(2).chain(std::iter::repeat(3));
-    ranks.zip(doubled).collect()
+    doubled.collect()
 }
 
 /// Escapes of visible characters undone, but for those that would change what the text says.

@@ -3,7 +3,8 @@
 //! Each part has the ways in which it may have been written, and each way a rank: what the
 //! request itself names ranks before what is merely usual. URLs are tried in the order of
 //! the sum of their ranks, so that one likely mistake comes before two, and two likely
-//! ones before one that hardly ever happens.
+//! ones before one that hardly ever happens. Of what nothing in the request speaks for, one
+//! is tried at a time, besides the scheme.
 
 use crate::core::diagnosis::work::Search;
 use crate::core::diagnosis::{Evidence, spellings};
@@ -15,6 +16,8 @@ struct Variant {
     text: Vec<u8>,
     /// How unlikely it is: 0 is as configured.
     rank: u8,
+    /// Whether nothing in the request speaks for it.
+    is_guess: bool,
     mistake: Mistake,
 }
 
@@ -33,6 +36,9 @@ enum Mistake {
 /// The longest header value that is looked at, in bytes.
 const LONGEST_VALUE: usize = 1024;
 
+/// The longest path that is escaped in other ways.
+const LONGEST_SPELLED: usize = 512;
+
 /// The ways to write a part, those of a lower rank first.
 struct Part(Vec<Variant>);
 
@@ -41,13 +47,23 @@ impl Part {
         Part(vec![Variant {
             text: right.into(),
             rank: 0,
+            is_guess: false,
             mistake: Mistake::None,
         }])
     }
 
     /// Adds a way, unless it is there already. Not inlined: it is called dozens of times.
-    #[inline(never)]
     fn add(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
+        self.insert(rank, false, text, mistake);
+    }
+
+    /// The same of a guess.
+    fn guess(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
+        self.insert(rank, true, text, mistake);
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, rank: u8, is_guess: bool, text: Vec<u8>, mistake: Mistake) {
         if self.0.iter().any(|variant| variant.text == text) {
             return;
         }
@@ -58,6 +74,7 @@ impl Part {
             Variant {
                 text,
                 rank,
+                is_guess,
                 mistake,
             },
         );
@@ -130,12 +147,17 @@ impl Urls {
     ) -> Option<String> {
         for query in self.queries.up_to(rank) {
             for path in self.paths.up_to(rank - query.rank) {
+                if search.work.is_used_up() {
+                    return None;
+                }
                 let left = rank - query.rank - path.rank;
                 for authority in self.authorities.up_to(left) {
                     let left = left - authority.rank;
                     for scheme in self.schemes.up_to(left) {
                         let parts = [scheme, authority, path, query];
-                        if scheme.rank != left || rank == 0 {
+                        let guesses = [authority, path, query];
+                        let guesses = guesses.iter().filter(|part| part.is_guess).count();
+                        if scheme.rank != left || guesses > 1 {
                             continue;
                         }
                         let texts = parts.map(|part| part.text.as_slice());
@@ -145,9 +167,6 @@ impl Urls {
                         }
                     }
                 }
-            }
-            if search.work.is_used_up() {
-                return None;
             }
         }
         None
@@ -354,22 +373,25 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
     if let Some((_, without_user)) = own.rsplit_once('@') {
         add(1, without_user, own_port);
     }
+    let mut guess = |rank, host: &str, port: Option<&str>| {
+        part.guess(rank, authority(host, port), Mistake::Authority);
+    };
     match own.strip_prefix("www.") {
-        Some(bare) => add(2, bare, own_port),
-        None => add(2, &format!("www.{own}"), own_port),
+        Some(bare) => guess(2, bare, own_port),
+        None => guess(2, &format!("www.{own}"), own_port),
     }
-    // One of a port that is usual for what it serves.
+    // Those that are usual for what is developed, and for what stands behind a proxy.
     for (rank, port) in [
         (2, "8443"),
         (2, "8080"),
         (3, "5000"),
         (3, "3000"),
         (3, "8000"),
-        (3, "10000"),
-        (3, "80"),
+        (4, "10000"),
+        (4, "80"),
         (4, "443"),
     ] {
-        add(rank, own, Some(port));
+        guess(rank, own, Some(port));
     }
     part
 }
@@ -399,12 +421,13 @@ const HEADERS_WITH_A_PATH: [&str; 7] = [
 fn target_in<'a>(evidence: &Evidence<'a>, name: &'static str) -> Option<Target<'a>> {
     let mut values = evidence.headers.all(name);
     let value = values.next().filter(|value| value.len() <= LONGEST_VALUE)?;
-    let text = std::str::from_utf8(value).ok()?;
-    let path_and_query = match text.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.get(rest.find('/')?..)?,
-        _ => text,
+    let rest = [&b"https://"[..], b"http://"];
+    let rest = rest.iter().find_map(|scheme| value.strip_prefix(*scheme));
+    let path_and_query = match rest {
+        Some(rest) => rest.get(rest.iter().position(|byte| *byte == b'/')?..)?,
+        None => value,
     };
-    Some(Target::new(path_and_query.as_bytes(), false))
+    Some(Target::new(path_and_query, false))
 }
 
 fn paths(evidence: &Evidence<'_>, own: Vec<u8>, target: Target<'_>) -> Part {
@@ -417,18 +440,17 @@ fn paths(evidence: &Evidence<'_>, own: Vec<u8>, target: Target<'_>) -> Part {
                           has a double slash";
     let received = target.path;
     let mut part = Part::new(own.clone());
-    match own.strip_suffix(b"/") {
-        Some(without) => part.say(
-            1,
+    let (other, mistake) = match own.strip_suffix(b"/") {
+        Some(without) => (
             without.to_vec(),
             "the path that was signed has no slash at its end",
         ),
-        None => part.say(
-            1,
+        None => (
             [&own, &b"/"[..]].concat(),
             "the path that was signed has a slash at its end",
         ),
-    }
+    };
+    part.guess(1, other, Mistake::Said(mistake));
     part.say(1, received.to_vec(), AS_RECEIVED);
     for name in HEADERS_WITH_A_PATH {
         if let Some(target) = target_in(evidence, name) {
@@ -441,21 +463,24 @@ fn paths(evidence: &Evidence<'_>, own: Vec<u8>, target: Target<'_>) -> Part {
         part.say(1, [prefix, received].concat(), PREFIX);
         part.say(1, [prefix, &own].concat(), PREFIX);
     }
+    if own.len() > LONGEST_SPELLED {
+        return part;
+    }
     part.say(
         2,
         spellings::without_double_slashes(&own),
         "the path that was signed is spelled without double slashes",
     );
     for escaped in spellings::of_path(&own) {
-        part.say(2, escaped, ESCAPING);
+        part.guess(2, escaped, Mistake::Said(ESCAPING));
     }
-    for (rank, doubled) in spellings::with_double_slashes(&own) {
-        part.say(rank, doubled, MERGED);
+    for doubled in spellings::with_double_slashes(&own) {
+        part.guess(2, doubled, Mistake::Said(MERGED));
     }
-    part.say(
+    part.guess(
         3,
         own.to_ascii_lowercase(),
-        "the path that was signed is in lower case",
+        Mistake::Said("the path that was signed is in lower case"),
     );
     part
 }
@@ -492,11 +517,8 @@ fn queries(evidence: &Evidence<'_>, url: &ConfiguredUrl, target: Target<'_>) -> 
         }
     }
     if target.query.is_none() {
-        part.say(
-            3,
-            b"?".to_vec(),
-            "the URL that was signed ends in a question mark",
-        );
+        const MARK: &str = "the URL that was signed ends in a question mark";
+        part.guess(3, b"?".to_vec(), Mistake::Said(MARK));
     }
     part
 }
