@@ -32,7 +32,7 @@ pub(crate) fn filter(json: &str) -> Rc<Filter> {
 #[derive(Clone)]
 pub(crate) struct Request {
     headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// Envoy's `source.address`.
     pub(crate) client: String,
 }
@@ -89,11 +89,6 @@ impl Request {
     pub(crate) fn with_body(mut self, body: &[u8]) -> Request {
         self.body = body.to_owned();
         self
-    }
-
-    /// The body, as it arrives.
-    pub(crate) fn body(&self) -> &[u8] {
-        &self.body
     }
 
     /// The same by another client, each with a number of its own.

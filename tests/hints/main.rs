@@ -14,6 +14,7 @@ use twilio_webhook_filter::core::table::memory::MemoryStore;
 use crate::deciding::{NOW, decide, filter};
 use crate::mistakes::{ALONE, PAIRS, UNKNOWABLE};
 use crate::requests::{Case, Random};
+use crate::tables::{in_thousands, rows, table};
 
 #[allow(dead_code)] // Other tests need more of it.
 #[path = "../common/decision.rs"]
@@ -23,6 +24,12 @@ mod deciding;
 mod message;
 mod mistakes;
 mod requests;
+#[allow(dead_code)]
+#[path = "../common/tables.rs"]
+mod tables;
+
+const PAGE: &str = "docs/operations.md";
+const HEADING: &str = "How often they are right";
 
 /// A mistake: what is done, and the words of which a true hint has one. `None` where it makes
 /// no difference to this request.
@@ -66,7 +73,7 @@ fn hint(mistakes: &[Mistake], random: &mut Random) -> (String, Vec<&'static str>
         if verdict.outcome.name() == "accepted" {
             continue;
         }
-        let hint = filter.diagnose(&verdict, Headers::new(&headers), request.body(), now);
+        let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, now);
         let hint = hint.unwrap_or_else(|| panic!("no hint: {} {case:?}", verdict.outcome.name()));
         return (hint.into_owned(), words.concat());
     }
@@ -134,6 +141,12 @@ fn of_2000_mistakes_the_hint_names_nearly_all_and_none_falsely() {
         (0, 0, 0)
     );
     assert_eq!(unknowable.named, 0, "a cause that is nowhere to be seen");
+    let cells = |name: &str, count: Count| {
+        let percent = format!("{:.0} %", count.percent().floor());
+        vec![name.to_owned(), in_thousands(count.made.into()), percent]
+    };
+    let measured = [cells("alone", alone), cells("in pairs", pairs)];
+    assert_eq!(table(PAGE, HEADING), measured, "{}", rows(&measured));
     assert!(alone.percent() >= 95.0, "{}", alone.percent());
     assert!(pairs.percent() >= 70.0, "{}", pairs.percent());
 }

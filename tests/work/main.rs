@@ -75,7 +75,7 @@ fn run(shape: &Shape, diagnosed: bool) -> String {
         return String::new();
     }
     let filter = &shape.filter;
-    let hint = filter.diagnose(&verdict, Headers::new(&headers), request.body(), NOW);
+    let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, NOW);
     hint.unwrap_or_default().into_owned()
 }
 

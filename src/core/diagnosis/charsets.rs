@@ -10,7 +10,7 @@ const WINDOWS: [char; 32] = [
 
 /// Text that arrived as Latin-1, as the UTF-8 that it was. `None` if nothing changes.
 pub(super) fn latin1_to_utf8(value: &[u8]) -> Option<Vec<u8>> {
-    to_utf8(value, |byte| char::from(byte))
+    to_utf8(value, char::from)
 }
 
 /// The same for Windows-1252.

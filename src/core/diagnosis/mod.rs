@@ -132,6 +132,9 @@ impl Suspect {
         let keys = Suspected::new(self, evidence, &query);
         let mut signed = Vec::new();
         if let Some(form) = &self.form {
+            if !work.take(5 * form.pairs().count()) {
+                return TOO_LONG.into();
+            }
             form.write_signed(&mut signed);
         }
         let Some(urls) = candidate_urls(&mut work, evidence, target) else {
@@ -192,37 +195,41 @@ impl Suspect {
 
         let sorted = queries.filter(|queries| queries.are_sorted());
         let unsorted = queries.filter(|queries| !queries.are_sorted());
-        let find = |search: &mut Search<'_>, rank| match search.work.is_used_up() {
+        let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
             true => None,
-            false => urls.explain(search, rank, signed),
+            false => urls.explain(search, (rank, guess), signed),
         };
 
         // What the request itself speaks for, or what changes all of it in one way.
-        find(search, 1)
+        find(search, 1, false)
+            .or_else(|| find(search, 1, true))
             .or_else(|| queries?.explain_one(search))
+            .or_else(|| find(search, 2, false))
+            .or_else(|| sorted?.explain_sorted(search))
             .or_else(|| queries?.explain_appended(search))
             .or_else(|| parameters?.explain_all(search))
             .or_else(|| parameters?.explain_dropped_empty(search))
             .or_else(|| explain_url_alone(search, form, first))
             .or_else(|| parameters?.explain_added(search, false))
-            .or_else(|| sorted?.explain_order(search, 4))
-            .or_else(|| sorted?.explain_both(search, 4))
+            .or_else(|| find(search, 3, false))
             // What is usual.
-            .or_else(|| find(search, 2))
             .or_else(|| queries?.explain_added(search))
+            .or_else(|| find(search, 2, true))
+            .or_else(|| unsorted?.explain_order(search, 2))
+            .or_else(|| unsorted?.explain_both(search, 2))
             .or_else(|| parameters?.explain_cut(search, true))
-            .or_else(|| find(search, 3))
+            .or_else(|| find(search, 3, true))
             .or_else(|| parameters?.explain_dropped(search, account))
-            .or_else(|| find(search, 4))
+            .or_else(|| parameters?.explain_cut(search, false))
             // What is rare.
+            .or_else(|| queries?.explain_rare_escaping(search))
             .or_else(|| unsorted?.explain_order(search, 4))
             .or_else(|| unsorted?.explain_both(search, 4))
             .or_else(|| parameters?.explain_test_client(search, evidence.body))
-            .or_else(|| parameters?.explain_cut(search, false))
-            .or_else(|| find(search, 5))
+            .or_else(|| (4..=5).find_map(|rank| find(search, rank, true)))
             .or_else(|| queries?.explain_order(search, MOST_PERMUTED))
             .or_else(|| parameters?.explain_added(search, true))
-            .or_else(|| find(search, 6))
+            .or_else(|| find(search, 4, false))
     }
 }
 

@@ -144,7 +144,7 @@ pub(super) fn is_known(name: &[u8]) -> bool {
 
 /// Whether people write what stands there.
 pub(super) fn is_written_by_people(name: &[u8]) -> bool {
-    [&b"Body"[..], b"ProfileName", b"SpeechResult"].contains(&name)
+    [&b"Body"[..], b"SpeechResult"].contains(&name)
 }
 
 /// Whether the value is a text and not an identifier or a number.

@@ -16,8 +16,14 @@ use crate::core::signature::form::{Form, decode};
 /// More parameters than these are not looked at: Twilio's largest forms have some sixty.
 pub(super) const MOST_PARAMETERS: usize = 100;
 
+/// Name and value, as they arrived.
+type Sent<'a> = (&'a [u8], &'a [u8]);
+
 /// Name and value, changed or as they arrived.
 type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+/// Something about one parameter, behind what is signed before it and before what is behind it.
+type OfOne<'f> = dyn FnMut(&mut Search<'_>, &Beginning, Sent<'_>, &[u8]) -> bool + 'f;
 
 /// The parameters that arrived.
 pub(super) struct Parameters<'a> {
@@ -25,7 +31,7 @@ pub(super) struct Parameters<'a> {
     before: Beginning,
     form: &'a Form,
     /// Sorted, as they are signed.
-    pairs: Vec<(&'a [u8], &'a [u8])>,
+    pairs: Vec<Sent<'a>>,
     /// The same, written one after the other.
     signed: &'a [u8],
     /// What is seen in them.
@@ -200,7 +206,7 @@ impl<'a> Parameters<'a> {
         }
         // Copied, sorted and written one after the other.
         let work = 2 * self.signed.len();
-        (any && search.work.take_copies(2 * out.len(), work)).then_some(out)
+        (any && search.work.take_copies(3 * out.len(), work)).then_some(out)
     }
 
     /// Parameters with empty values that were dropped: all that are usual.
@@ -320,35 +326,34 @@ impl<'a> Parameters<'a> {
         ))
     }
 
-    /// White space that was cut off one value: of the texts that people write, or of others.
-    pub(super) fn explain_cut(&self, search: &mut Search<'_>, texts: bool) -> Option<String> {
+    /// White space that was cut off one value: the usual of what people write, or any.
+    pub(super) fn explain_cut(&self, search: &mut Search<'_>, usual: bool) -> Option<String> {
         const CUT: [(&[u8], &[u8]); 6] = [
             (b"", b" "),
-            (b" ", b""),
             (b"", b"\n"),
+            (b" ", b""),
             (b" ", b" "),
             (b"", b"  "),
             (b"", b"\r\n"),
         ];
-        let usual = if texts { CUT.len() } else { 3 };
         self.one(search, &mut |search, before, (name, value), behind| {
-            names::is_written_by_people(name) == texts
-                && (texts || names::is_text(name, value))
-                && CUT
-                    .iter()
-                    .take(usual)
-                    .any(|(front, back)| search.ends(before, &[name, front, value, back, behind]))
+            let by_people = names::is_written_by_people(name);
+            let cuts = match (usual, by_people) {
+                (true, true) => CUT.get(..3),
+                (false, true) => CUT.get(3..),
+                (false, false) if names::is_text(name, value) => CUT.get(..3),
+                _ => None,
+            };
+            cuts.unwrap_or_default()
+                .iter()
+                .any(|(front, back)| search.ends(before, &[name, front, value, back, behind]))
         })?;
         Some("white space around a value was cut off on the way".into())
     }
 
     /// The place of the first of them for which something holds. That is told what is signed
     /// before it and behind it.
-    fn one(
-        &self,
-        search: &mut Search<'_>,
-        holds: &mut dyn FnMut(&mut Search<'_>, &Beginning, (&[u8], &[u8]), &[u8]) -> bool,
-    ) -> Option<usize> {
+    fn one(&self, search: &mut Search<'_>, holds: &mut OfOne<'_>) -> Option<usize> {
         let mut before = self.before.clone();
         let mut behind = self.signed;
         for (place, pair) in self.pairs.iter().enumerate() {
@@ -380,9 +385,9 @@ impl<'a> Parameters<'a> {
         {
             return None;
         }
-        let sent: Vec<(&[u8], &[u8])> = self.form.pairs_as_sent().collect();
-        let by_text = sorted_by(&sent, &|(name, value)| [*name, value].concat());
-        let by_folded_name = sorted_by(&sent, &|(name, _)| name.to_ascii_lowercase());
+        let sent: Vec<Sent<'_>> = self.form.pairs_as_sent().collect();
+        let by_text = sorted_by(&sent, |(name, value)| [*name, value].concat());
+        let by_folded_name = sorted_by(&sent, |(name, _)| name.to_ascii_lowercase());
         let attempts = [
             (
                 joined(&sent),
@@ -411,7 +416,7 @@ fn told_dropped_empty(first: Option<&str>) -> String {
     )
 }
 
-fn length(pair: &(&[u8], &[u8])) -> usize {
+fn length(pair: &Sent<'_>) -> usize {
     pair.0.len() + pair.1.len()
 }
 
@@ -462,10 +467,7 @@ fn signed(pairs: Vec<Pair<'_>>) -> Vec<u8> {
 }
 
 /// Sorted by something else; what is equal in it stays in its order.
-fn sorted_by<'a>(
-    pairs: &[(&'a [u8], &'a [u8])],
-    key: &dyn Fn(&(&'a [u8], &'a [u8])) -> Vec<u8>,
-) -> Vec<(&'a [u8], &'a [u8])> {
+fn sorted_by<'a>(pairs: &[Sent<'a>], key: fn(&Sent<'a>) -> Vec<u8>) -> Vec<Sent<'a>> {
     let keys = pairs.iter().map(key);
     let sorted = keys.zip(0_usize..).collect::<BinaryHeap<_>>();
     let places = sorted.into_sorted_vec().into_iter();
@@ -474,7 +476,7 @@ fn sorted_by<'a>(
         .collect()
 }
 
-fn joined(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+fn joined(pairs: &[Sent<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in pairs {
         out.extend_from_slice(name);

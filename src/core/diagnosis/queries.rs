@@ -13,6 +13,9 @@ const LONGEST: usize = 2048;
 /// The most parameters of such a query.
 const MOST_PIECES: usize = 40;
 
+/// How many of the spellings are likely.
+const LIKELY: usize = 5;
+
 /// Up to this many parameters every order of them is tried.
 pub(super) const MOST_PERMUTED: usize = 5;
 
@@ -31,6 +34,7 @@ pub(super) struct Queries<'a> {
     /// What is signed behind the URL.
     signed: &'a [u8],
     spellings: Vec<Vec<u8>>,
+    is_spelled_as_a_form: bool,
 }
 
 impl<'a> Queries<'a> {
@@ -44,7 +48,7 @@ impl<'a> Queries<'a> {
         let pieces = query.split(|byte| *byte == b'&');
         let is_short = query.len() <= LONGEST && pieces.clone().nth(MOST_PIECES).is_none();
         // Some sixteen spellings, each made in two steps.
-        if !is_short || !search.work.take_copies(40, 80 * query.len()) {
+        if !is_short || !search.work.take_copies(40, 120 * query.len()) {
             return None;
         }
         Some(Queries {
@@ -52,21 +56,21 @@ impl<'a> Queries<'a> {
             pieces: pieces.collect(),
             signed,
             spellings: spellings::of_query(query),
+            is_spelled_as_a_form: spellings::as_a_form(query) == query,
         })
     }
 
     fn fits(&self, search: &mut Search<'_>, query: &[u8]) -> bool {
         // It was put together for this.
-        let work = 2 * self.pieces.len() + query.len() / 4 + 8;
+        let work = 8 * self.pieces.len() + query.len() / 4 + 30;
         search.work.take(work) && search.ends(&self.before, &[query, self.signed])
     }
 
     /// One change that proxies make.
     pub(super) fn explain_one(&self, search: &mut Search<'_>) -> Option<String> {
-        for spelling in &self.spellings {
-            if self.fits(search, spelling) {
-                return Some(ESCAPING.into());
-            }
+        let likely = self.spellings.get(..LIKELY).unwrap_or(&self.spellings);
+        if let Some(hint) = self.explain_escaping(search, likely) {
+            return Some(hint);
         }
         for order in orders(&self.pieces) {
             if order != self.pieces && self.fits(search, &order.join(&b'&')) {
@@ -74,6 +78,17 @@ impl<'a> Queries<'a> {
             }
         }
         None
+    }
+
+    /// Another escaping, of those that are not so likely.
+    pub(super) fn explain_rare_escaping(&self, search: &mut Search<'_>) -> Option<String> {
+        self.explain_escaping(search, self.spellings.get(LIKELY..)?)
+    }
+
+    fn explain_escaping(&self, search: &mut Search<'_>, spelled: &[Vec<u8>]) -> Option<String> {
+        let mut spelled = spelled.iter();
+        let fits = spelled.any(|spelling| self.fits(search, spelling));
+        fits.then(|| ESCAPING.into())
     }
 
     /// Parameters that were added behind those that were signed: without a value, or one.
@@ -118,7 +133,18 @@ impl<'a> Queries<'a> {
     /// Whether the parameters arrive sorted, as hardly anybody writes more than two: then
     /// something has sorted them.
     pub(super) fn are_sorted(&self) -> bool {
-        self.pieces.len() > 1 && self.pieces.is_sorted()
+        self.pieces.len() > 2 && self.pieces.is_sorted()
+    }
+
+    /// Every order of parameters that arrive sorted. Where they are not escaped as a form is,
+    /// whatever has sorted them may have escaped them, too.
+    pub(super) fn explain_sorted(&self, search: &mut Search<'_>) -> Option<String> {
+        let respelled = self.spellings.first();
+        let respelled = respelled.filter(|_| !self.is_spelled_as_a_form);
+        let respelled = respelled.map(std::slice::from_ref).unwrap_or_default();
+        self.explain_orders_of(search, respelled, 4)
+            .or_else(|| self.explain_order(search, 4))
+            .or_else(|| self.explain_both(search, 4))
     }
 
     /// Every order, of so many parameters at the most.
@@ -133,7 +159,16 @@ impl<'a> Queries<'a> {
     /// Order and escaping together: every order of few parameters, those that software makes
     /// of many.
     pub(super) fn explain_both(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
-        for spelling in &self.spellings {
+        self.explain_orders_of(search, &self.spellings, most)
+    }
+
+    fn explain_orders_of(
+        &self,
+        search: &mut Search<'_>,
+        spellings: &[Vec<u8>],
+        most: usize,
+    ) -> Option<String> {
+        for spelling in spellings {
             let pieces: Vec<&[u8]> = spelling.split(|byte| *byte == b'&').collect();
             let found = if pieces.len() <= most {
                 permute(&pieces, &mut Vec::new(), &mut |order| {

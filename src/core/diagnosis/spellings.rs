@@ -2,23 +2,34 @@
 
 use crate::core::signature::form::hex_digit;
 
+/// What is not escaped in a query without changing what it says.
+const DELIMITERS: &[u8] = b"&=%+";
+
+/// A query as forms have it, and Twilio: all is escaped but `-._*`, and a space is a plus.
+pub(super) fn as_a_form(query: &[u8]) -> Vec<u8> {
+    let upper = hex_case(query, u8::to_ascii_uppercase);
+    let escaped = escaped(&upper, b"&=%+*");
+    replaced(&replaced(&escaped, b"~", b"%7E"), b"%20", b"+")
+}
+
 /// A query as other software writes the same parameters, the likeliest first; none is the
 /// query as it is.
 pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
-    const DELIMITERS: &[u8] = b"&=%+";
     let mut all = Spellings::new(query);
     let blank_escaped = |text: &[u8]| replaced(text, b"+", b"%20");
     let blank_plus = |text: &[u8]| replaced(text, b"%20", b"+");
+    let as_a_form = as_a_form(query);
     let upper = hex_case(query, u8::to_ascii_uppercase);
-    // All escaped that may be, as forms and as most libraries have it.
-    let all_escaped = escaped(&upper, DELIMITERS);
-    all.add(blank_plus(&all_escaped));
-    all.add(blank_escaped(&all_escaped));
+    // RFC 3986 leaves `~` alone and not `*`.
+    let all_escaped = blank_escaped(&escaped(&upper, DELIMITERS));
+    all.add(as_a_form.clone());
+    all.add(all_escaped.clone());
     // What only one of them changes.
     all.add(blank_plus(query));
     all.add(blank_escaped(query));
     all.add(upper);
     all.add(escaped(query, DELIMITERS));
+    all.add(blank_escaped(&as_a_form));
     all.add(replaced(query, b"+", b"%2B"));
     all.add(hex_case(query, u8::to_ascii_lowercase));
     // As little escaped as may be, and as JavaScript has it.

@@ -119,12 +119,23 @@ impl Urls {
             return None;
         }
         let named = Named::new(evidence);
+        let mut in_headers = Vec::new();
+        for name in HEADERS_WITH_A_PATH {
+            let Some(target) = target_in(evidence, name) else {
+                continue;
+            };
+            let length = target.path.len() + target.query.unwrap_or_default().len();
+            if !search.work.take_copies(3, 2 * length) {
+                return None;
+            }
+            in_headers.push((name, target));
+        }
         let own_scheme = own_scheme(url, target);
         Some(Urls {
             schemes: schemes(own_scheme, target.websocket),
             authorities: authorities(&named, url),
-            paths: paths(evidence, path, target),
-            queries: queries(evidence, url, target),
+            paths: paths(evidence, path, target, &in_headers),
+            queries: queries(url, target, &in_headers),
             own: [own_scheme.into(), authority(url.host(), url.port())],
         })
     }
@@ -138,11 +149,12 @@ impl Urls {
             .collect()
     }
 
-    /// Tries all that are as unlikely as this. `signed` is what is signed behind the URL.
+    /// Tries all that are as unlikely as this, those with a guess in them or the others.
+    /// `signed` is what is signed behind the URL.
     pub(super) fn explain(
         &self,
         search: &mut Search<'_>,
-        rank: u8,
+        (rank, with_a_guess): (u8, bool),
         signed: &[u8],
     ) -> Option<String> {
         for query in self.queries.up_to(rank) {
@@ -157,7 +169,7 @@ impl Urls {
                         let parts = [scheme, authority, path, query];
                         let guesses = [authority, path, query];
                         let guesses = guesses.iter().filter(|part| part.is_guess).count();
-                        if scheme.rank != left || guesses > 1 {
+                        if scheme.rank != left || guesses != usize::from(with_a_guess) {
                             continue;
                         }
                         let texts = parts.map(|part| part.text.as_slice());
@@ -384,9 +396,9 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
     for (rank, port) in [
         (2, "8443"),
         (2, "8080"),
-        (3, "5000"),
-        (3, "3000"),
-        (3, "8000"),
+        (2, "5000"),
+        (2, "3000"),
+        (2, "8000"),
         (4, "10000"),
         (4, "80"),
         (4, "443"),
@@ -430,7 +442,12 @@ fn target_in<'a>(evidence: &Evidence<'a>, name: &'static str) -> Option<Target<'
     Some(Target::new(path_and_query, false))
 }
 
-fn paths(evidence: &Evidence<'_>, own: Vec<u8>, target: Target<'_>) -> Part {
+fn paths(
+    evidence: &Evidence<'_>,
+    own: Vec<u8>,
+    target: Target<'_>,
+    in_headers: &[(&'static str, Target<'_>)],
+) -> Part {
     const AS_RECEIVED: &str = "the path that was signed is the one that arrived here, not the one \
                                in the configured url";
     const PREFIX: &str = "a proxy in front took a prefix off the path that was signed";
@@ -452,10 +469,8 @@ fn paths(evidence: &Evidence<'_>, own: Vec<u8>, target: Target<'_>) -> Part {
     };
     part.guess(1, other, Mistake::Said(mistake));
     part.say(1, received.to_vec(), AS_RECEIVED);
-    for name in HEADERS_WITH_A_PATH {
-        if let Some(target) = target_in(evidence, name) {
-            part.add(1, target.path.to_vec(), Mistake::Header(name));
-        }
+    for (name, target) in in_headers {
+        part.add(1, target.path.to_vec(), Mistake::Header(name));
     }
     let prefixes = evidence.headers.all("x-forwarded-prefix").take(1);
     for prefix in prefixes.filter(|prefix| prefix.len() <= LONGEST_VALUE) {
@@ -486,7 +501,11 @@ fn paths(evidence: &Evidence<'_>, own: Vec<u8>, target: Target<'_>) -> Part {
 }
 
 /// Whether there is one at all, and what is known of it without a look at its parameters.
-fn queries(evidence: &Evidence<'_>, url: &ConfiguredUrl, target: Target<'_>) -> Part {
+fn queries(
+    url: &ConfiguredUrl,
+    target: Target<'_>,
+    in_headers: &[(&'static str, Target<'_>)],
+) -> Part {
     const OWN_LOST: &str = "the query of the configured url was signed, and the request came \
                             without it: something on the way drops the query";
     const OWN: &str = "the query of the configured url was signed, and the request came with \
@@ -511,8 +530,8 @@ fn queries(evidence: &Evidence<'_>, url: &ConfiguredUrl, target: Target<'_>) -> 
     if target.query.is_some() {
         part.say(1, Vec::new(), "the URL that was signed has no query");
     }
-    for name in HEADERS_WITH_A_PATH {
-        if let Some(query) = target_in(evidence, name).and_then(|target| target.query) {
+    for (_, target) in in_headers {
+        if let Some(query) = target.query {
             part.say(1, with_mark(query), IN_A_HEADER);
         }
     }

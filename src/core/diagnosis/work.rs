@@ -8,7 +8,7 @@ use crate::core::signature::keyring::Key;
 /// With SHA-1 a byte takes some twenty instructions, so that this is some nine times what it
 /// takes to refuse a usual forged request, which hashes two messages of 700 bytes and sorts
 /// 20 parameters. A test counts the instructions for the worst requests that are known.
-pub(crate) const MOST_WORK: usize = 23_000;
+pub(crate) const MOST_WORK: usize = 24_300;
 
 /// An HMAC besides the bytes of its message: copying the state, filling up the last block,
 /// the outer hash, the comparison.
@@ -164,5 +164,88 @@ fn ends(mut begun: BegunMac, pieces: &[&[u8]], claimed: &ClaimedMac) -> bool {
 fn update(begun: &mut BegunMac, pieces: &[&[u8]]) {
     for piece in pieces {
         begun.update(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::Secret;
+    use crate::core::signature::key::SigningKey;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use hmac::{Hmac, KeyInit, Mac};
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn key() -> Key {
+        Key {
+            signing: SigningKey::auth_token(&Secret::new("token".into())).expect("a token"),
+            account: None,
+            label: "token".into(),
+            shared_id: None,
+        }
+    }
+
+    fn sign(message: &[u8]) -> ClaimedMac {
+        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(b"token").expect("any key");
+        mac.update(message);
+        let header = STANDARD.encode(mac.finalize().into_bytes());
+        ClaimedMac::parse(header.as_bytes()).expect("canonical")
+    }
+
+    #[test]
+    fn what_is_taken_is_gone_and_what_is_refused_once_stays_refused() {
+        let mut work = Work::new();
+        assert!(work.take(MOST_WORK - 1) && work.take(1) && !work.is_used_up());
+        assert!(!work.take(1) && work.is_used_up());
+        let mut work = Work::new();
+        assert!(!work.take(MOST_WORK + 1) && !work.take(1) && work.is_used_up());
+        let mut work = Work::new();
+        assert!(!work.take_copies(usize::MAX, 0) && work.is_used_up());
+    }
+
+    #[test]
+    fn a_search_computes_no_more_hmacs_than_its_work_allows_and_then_finds_nothing() {
+        let (key, claimed) = (key(), sign(b"the right one"));
+        for (keys, most) in [(1, MOST_WORK / OF_A_MAC), (4, MOST_WORK / OF_A_MAC / 4)] {
+            let mut search = Search::new(vec![&key; keys], &claimed, Work::new());
+            while !search.work.is_used_up() {
+                assert!(!search.fits(&[b"a wrong one"]));
+            }
+            assert!(
+                search.tried > most / 2 && search.tried <= most,
+                "{}",
+                search.tried
+            );
+            let tried = search.tried;
+            assert!(
+                !search.fits(&[b"the right one"]),
+                "there is no work left for it"
+            );
+            assert_eq!(search.tried, tried);
+        }
+        let mut search = Search::new(vec![&key], &claimed, Work::new());
+        assert!(search.fits(&[b"the ", b"right one"]));
+    }
+
+    #[test]
+    fn a_long_message_takes_as_much_work_as_it_has_bytes() {
+        let (key, claimed) = (key(), sign(b"x"));
+        let long = vec![b'x'; MOST_WORK / 2];
+        let mut search = Search::new(vec![&key], &claimed, Work::new());
+        assert!(!search.fits(&[&long]) && !search.fits(&[&long]));
+        assert_eq!((search.tried, search.work.is_used_up()), (1, true));
+    }
+
+    #[test]
+    fn a_message_goes_on_behind_its_beginning() {
+        let (key, claimed) = (key(), sign(b"one two three"));
+        let mut search = Search::new(vec![&key], &claimed, Work::new());
+        let mut beginning = search.begin(&[b"one", b" "]).expect("work");
+        assert!(search.ends(&beginning, &[b"two", b" three"]));
+        search.go_on(&mut beginning, b"two");
+        assert!(search.ends(&beginning, &[b" three"]));
+        assert!(!search.ends(&beginning, &[b"two three"]));
     }
 }
