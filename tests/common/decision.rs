@@ -32,7 +32,7 @@ pub(crate) fn filter(json: &str) -> Rc<Filter> {
 #[derive(Clone)]
 pub(crate) struct Request {
     headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// Envoy's `source.address`.
     pub(crate) client: String,
 }

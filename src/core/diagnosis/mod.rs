@@ -2,41 +2,55 @@
 //!
 //! A wrong signature is one wrong byte somewhere in a URL that nobody in the mesh
 //! sees and in a body that several hands have touched. So the mistakes that are
-//! known to be made are tried one after another, and the first under which the
-//! signature fits is told. That happens off the path of accepted requests, with a
-//! bounded number of HMACs, and a bounded number of times a second.
+//! known to be made are tried one after another, the likely ones first, and the first
+//! under which the signature fits is told. That happens off the path of accepted requests,
+//! a bounded number of times a second, and ends when a bounded amount of work is done,
+//! whatever the request looks like.
 //!
 //! A hint never changes a verdict. It names what is configured and what was matched;
 //! a URL part in it has been signed with a configured key, so whoever holds the key
 //! has chosen it. It holds no parameter's value, no query, and no secret.
 //!
-//! - [`urls`]: another scheme, host, port, path, query
-//! - [`parameters`]: parameters changed on the way
-//! - [`body`]: a JSON body written anew
+//! - `work`: how much is done, and the messages that are tried
+//! - `keys`: which keys they are tried with
+//! - `urls`: another scheme, host, port or path
+//! - `queries`: another order or escaping of the query, more parameters
+//! - `parameters`: a form changed on the way; `names`: what is known of its parameters
+//! - `spellings`, `charsets`: the same text in other bytes
+//! - `body`: a JSON body written anew, or without its hash
+//! - `remains`: what is said if nothing fits
+//! - `rate`: how often it is done
+//! - `lateness`: the clock
 
-pub mod body;
-pub mod parameters;
-pub mod urls;
+mod body;
+mod charsets;
+mod keys;
+mod lateness;
+mod names;
+mod parameters;
+mod queries;
+mod rate;
+mod remains;
+mod spellings;
+mod urls;
+mod work;
 
-use std::cell::Cell;
+pub use keys::LastVerified;
+pub use lateness::Lateness;
+pub use rate::{Budget, MOST_A_SECOND};
 
-use crate::core::clock::{Moment, Span};
+use crate::core::clock::Moment;
+use crate::core::diagnosis::keys::Suspected;
+use crate::core::diagnosis::parameters::{MOST_PARAMETERS, Parameters};
+use crate::core::diagnosis::queries::{MOST_PERMUTED, Queries};
+use crate::core::diagnosis::urls::Urls;
+use crate::core::diagnosis::work::{Search, Work};
 use crate::core::refusal::Reason;
 use crate::core::request::headers::Headers;
 use crate::core::signature::form::Form;
 use crate::core::signature::key::ClaimedMac;
 use crate::core::signature::keyring::{Key, Keyring};
 use crate::core::signature::url::{PublicUrl, Target};
-use crate::core::signature::verify::ACCOUNT_PARAMETER;
-
-/// The most HMACs that one diagnosis computes.
-pub const MOST_HMACS: u32 = 2000;
-
-/// How many diagnoses a worker makes in a second. The rest of a flood is refused without.
-pub const MOST_A_SECOND: u32 = 2;
-
-/// The most bytes of URL and parameters that a diagnosis hashes again and again.
-const MOST_BYTES: usize = 8192;
 
 /// A refused request whose signature might be explained.
 #[derive(Debug)]
@@ -45,6 +59,8 @@ pub struct Suspect {
     pub reason: Reason,
     /// The signature that it carries.
     pub claimed: ClaimedMac,
+    /// The header that selects a shared key.
+    pub settings: Option<Vec<u8>>,
     /// Path and query as they were to be signed.
     pub target: Vec<u8>,
     /// Whether it is a WebSocket handshake.
@@ -57,13 +73,19 @@ pub struct Suspect {
 pub struct Evidence<'a> {
     /// All keys.
     pub keyring: &'a Keyring,
+    /// Which of them are known to be right.
+    pub verified: &'a LastVerified,
     /// The webhook's URL.
     pub public: &'a PublicUrl,
     /// All headers.
     pub headers: Headers<'a>,
     /// The body as it was received.
     pub body: &'a [u8],
+    /// The time.
+    pub now: Moment,
 }
+
+const TOO_LONG: &str = "URL and parameters are too long for a diagnosis";
 
 impl Suspect {
     /// Whether a refusal for this reason has a cause that can be looked for.
@@ -76,234 +98,188 @@ impl Suspect {
 
     /// What would have made the signature fit, or what can be said if nothing would.
     pub fn explain(&self, evidence: &Evidence<'_>) -> Option<String> {
+        let target = Target::new(&self.target, self.websocket);
+        let method = evidence.headers.pseudo(":method");
         match self.reason {
-            Reason::InvalidSignature => Some(self.explain_signature(evidence)),
+            Reason::InvalidSignature => Some(self.explain_signature(evidence, target)),
             Reason::BodyHashMismatch => {
-                let target = Target::new(&self.target, self.websocket);
-                Some(body::explain(
+                let query = target.query.unwrap_or_default();
+                let mut work = Work::new();
+                Some(body::explain_mismatch(
+                    &mut work,
+                    query,
+                    method,
                     evidence.body,
-                    target.query.unwrap_or_default(),
                 ))
             }
-            Reason::UnsignedBody => Some(self.explain_unsigned_body(evidence)),
+            Reason::UnsignedBody => {
+                let mut work = Work::new();
+                let query = parsed_query(&mut work, target);
+                let keys = Suspected::new(self, evidence, &query);
+                let mut search = Search::new(only_keys(&keys.selected), &self.claimed, work);
+                let urls = candidate_urls(&mut search.work, evidence, target)?;
+                let explained =
+                    body::explain_unsigned(&mut search, &urls, target.query, method, evidence.body);
+                Some(explained)
+            }
             _ => None,
         }
     }
 
-    fn explain_signature(&self, evidence: &Evidence<'_>) -> String {
-        if self.target.len() + evidence.body.len() > MOST_BYTES {
-            return "URL and body are too long for a diagnosis".into();
-        }
-        let mut search = Search {
-            keyring: evidence.keyring,
-            claimed: &self.claimed,
-            left: MOST_HMACS,
-        };
-        let target = Target::new(&self.target, self.websocket);
+    fn explain_signature(&self, evidence: &Evidence<'_>, target: Target<'_>) -> String {
+        let mut work = Work::new();
+        let query = parsed_query(&mut work, target);
+        let keys = Suspected::new(self, evidence, &query);
         let mut signed = Vec::new();
         if let Some(form) = &self.form {
+            if !work.take(5 * form.pairs().count()) {
+                return TOO_LONG.into();
+            }
             form.write_signed(&mut signed);
         }
-        let found = self
-            .explain_key(&mut search, evidence, target, &signed)
-            .or_else(|| urls::explain_one_part(&mut search, evidence, target, &signed))
-            .or_else(|| parameters::explain(&mut search, evidence, target, self.form.as_ref()))
-            .or_else(|| urls::explain_several_parts(&mut search, evidence, target, &signed));
-        found.unwrap_or_else(|| self.nothing_fits(evidence))
+        let Some(urls) = candidate_urls(&mut work, evidence, target) else {
+            return TOO_LONG.into();
+        };
+        let mut unselected = Search::new(only_keys(&keys.unselected), &self.claimed, work);
+        if let Some(hint) = explain_unselected(&mut unselected, &urls, &signed) {
+            return hint;
+        }
+        if let Some(hint) = keys::explain_none(self, evidence) {
+            return hint;
+        }
+        let before = unselected.work;
+        let mut search = Search::new(only_keys(&keys.selected), &self.claimed, before);
+        if let Some(hint) = self.find(&mut search, evidence, &keys, &urls, &signed) {
+            return hint;
+        }
+        if search.tried == 0 {
+            return TOO_LONG.into();
+        }
+        keys::explain_account(self, &query, evidence.keyring).unwrap_or_else(|| {
+            let used_up = search.work.is_used_up();
+            let id = keys::unknown_id(self, evidence.keyring);
+            let form = self.form.as_ref();
+            remains::tell(evidence, target, form, &keys, id.as_deref(), used_up)
+        })
     }
 
-    /// A key that the request did not select.
-    fn explain_key(
+    /// Tries what is known to go wrong, the likeliest first, until something fits.
+    fn find(
         &self,
         search: &mut Search<'_>,
         evidence: &Evidence<'_>,
-        target: Target<'_>,
+        keys: &Suspected<'_>,
+        received: &[Vec<u8>],
         signed: &[u8],
     ) -> Option<String> {
-        for mut message in candidate_urls(evidence, target) {
-            message.extend_from_slice(signed);
-            if let Some(key) = search.key_for(&message) {
-                return Some(format!(
-                    "it is signed with the key {}, which the request does not select: the header \
-                     x-twilio-webhooks-signature-settings is missing, or names another key",
-                    key.label
-                ));
-            }
-        }
-        None
-    }
-
-    fn nothing_fits(&self, evidence: &Evidence<'_>) -> String {
-        let of_this_length = evidence.keyring.of_mac_length(self.claimed.length());
-        if of_this_length.count() == 0 {
-            return match self.claimed.length() {
-                32 => {
-                    "it is a signature by a shared key (HMAC-SHA256), and none is configured \
-                       (shared_keys)"
-                }
-                _ => {
-                    "it is a signature by an auth token (HMAC-SHA1), and none is configured \
-                      (accounts)"
-                }
-            }
-            .into();
-        }
-        let named = self
-            .form
-            .iter()
-            .flat_map(|form| form.values(ACCOUNT_PARAMETER));
-        for named in named {
-            let accounts = || evidence.keyring.accounts();
-            if accounts().next().is_some() && accounts().all(|own| own.as_bytes() != named) {
-                return "the parameters name an account that is not configured (accounts): its \
-                        token is not known here"
-                    .into();
-            }
-        }
-        "no configured key fits, nor any known mistake in URL or parameters: most likely the auth \
-         token is another account's or an old one, or the request is forged"
-            .into()
-    }
-
-    /// A body without `bodySHA256`: is at least the URL signed?
-    fn explain_unsigned_body(&self, evidence: &Evidence<'_>) -> String {
-        let mut search = Search {
-            keyring: evidence.keyring,
-            claimed: &self.claimed,
-            left: MOST_HMACS,
-        };
         let target = Target::new(&self.target, self.websocket);
-        let urls = candidate_urls(evidence, target);
-        for message in &urls {
-            if search.key_for(message).is_some() {
-                return "the URL is signed, the body is not: this Twilio product does not send \
-                        bodySHA256, and its bodies cannot be verified"
-                    .into();
-            }
+        let form = self.form.as_ref();
+        let has_own_query = evidence.public.url().query().is_some();
+        if form.is_some() && has_own_query && received.iter().any(|url| search.fits(&[url, signed]))
+        {
+            return Some(
+                "the URL that arrived is signed, but its query does not hold just the parameters \
+                 of the one in the configured url"
+                    .into(),
+            );
         }
-        if evidence.body.len() <= MOST_BYTES {
-            let form = Form::parse(evidence.body);
-            for mut message in urls {
-                form.write_signed(&mut message);
-                if search.key_for(&message).is_some() {
-                    return "it is signed as a form: something on the way changed its content-type"
-                        .into();
-                }
-            }
-        }
-        "there is no usable bodySHA256 in the query: a proxy may have dropped or changed the query \
-         that Twilio sent"
-            .into()
+        let urls = Urls::new(search, evidence, target)?;
+        let before = urls.origin_and_path();
+        let query = target.query.filter(|query| !query.is_empty());
+        let queries = query.and_then(|query| Queries::new(search, &before, query, signed));
+        let first = received.first().map(Vec::as_slice).unwrap_or_default();
+        let parameters = form.and_then(|form| Parameters::new(search, first, form, signed));
+        let (queries, parameters) = (queries.as_ref(), parameters.as_ref());
+        let first_key = keys.selected.first();
+        let account = first_key.and_then(|(_, key)| key.account.as_deref());
+
+        let sorted = queries.filter(|queries| queries.are_sorted());
+        let unsorted = queries.filter(|queries| !queries.are_sorted());
+        let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
+            true => None,
+            false => urls.explain(search, (rank, guess), signed),
+        };
+
+        // What the request itself speaks for, or what changes all of it in one way.
+        find(search, 1, false)
+            .or_else(|| find(search, 1, true))
+            .or_else(|| queries?.explain_one(search))
+            .or_else(|| find(search, 2, false))
+            .or_else(|| sorted?.explain_sorted(search))
+            .or_else(|| queries?.explain_appended(search))
+            .or_else(|| parameters?.explain_all(search))
+            .or_else(|| parameters?.explain_dropped_empty(search))
+            .or_else(|| explain_url_alone(search, form, first))
+            .or_else(|| parameters?.explain_added(search, false))
+            .or_else(|| find(search, 3, false))
+            // What is usual.
+            .or_else(|| queries?.explain_added(search))
+            .or_else(|| find(search, 2, true))
+            .or_else(|| unsorted?.explain_order(search, 2))
+            .or_else(|| unsorted?.explain_both(search, 2))
+            .or_else(|| parameters?.explain_cut(search, true))
+            .or_else(|| find(search, 3, true))
+            .or_else(|| parameters?.explain_dropped(search, account))
+            .or_else(|| parameters?.explain_cut(search, false))
+            // What is rare.
+            .or_else(|| queries?.explain_rare_escaping(search))
+            .or_else(|| unsorted?.explain_order(search, 4))
+            .or_else(|| unsorted?.explain_both(search, 4))
+            .or_else(|| parameters?.explain_test_client(search, evidence.body))
+            .or_else(|| (4..=5).find_map(|rank| find(search, rank, true)))
+            .or_else(|| queries?.explain_order(search, MOST_PERMUTED))
+            .or_else(|| parameters?.explain_added(search, true))
+            .or_else(|| find(search, 4, false))
     }
 }
 
+/// A test client that signs no parameters.
+fn explain_url_alone(search: &mut Search<'_>, form: Option<&Form>, url: &[u8]) -> Option<String> {
+    form?;
+    let fits = search.fits(&[url]);
+    fits.then(|| "it was signed over the URL alone, without the parameters".into())
+}
+
+/// A key that the request did not select.
+fn explain_unselected(search: &mut Search<'_>, urls: &[Vec<u8>], signed: &[u8]) -> Option<String> {
+    let key = urls.iter().find_map(|url| search.key_for(&[url, signed]))?;
+    Some(format!(
+        "it is signed with the key {}, which the request does not select: the header \
+         x-twilio-webhooks-signature-settings is missing, or names another key",
+        key.label
+    ))
+}
+
+fn only_keys<'a>(keys: &[(usize, &'a Key)]) -> Vec<&'a Key> {
+    keys.iter().map(|(_, key)| *key).collect()
+}
+
+/// The parameters of the query, or none where they are too many to look at.
+fn parsed_query(work: &mut Work, target: Target<'_>) -> Form {
+    let query = target.query.unwrap_or_default();
+    let mut pieces = query.split(|byte| *byte == b'&');
+    let is_small = work.take(query.len()) && pieces.nth(MOST_PARAMETERS).is_none();
+    Form::parse(if is_small { query } else { b"" })
+}
+
 /// Every URL that may have been signed, as it is signed: a list, so that only one place walks
-/// [`PublicUrl::candidates`] for all that is tried here.
+/// [`PublicUrl::candidates`] for all that is tried here. `None` where there is no work left.
 #[inline(never)]
-fn candidate_urls(evidence: &Evidence<'_>, target: Target<'_>) -> Vec<Vec<u8>> {
+fn candidate_urls(
+    work: &mut Work,
+    evidence: &Evidence<'_>,
+    target: Target<'_>,
+) -> Option<Vec<Vec<u8>>> {
     let mut urls = Vec::new();
     for url in evidence.public.candidates(target) {
         let mut text = Vec::new();
         url.write(&mut text);
+        if !work.take_copies(2, text.len()) {
+            return None;
+        }
         urls.push(text);
     }
-    urls
-}
-
-/// Tries messages until one fits or the budget is spent.
-pub(crate) struct Search<'a> {
-    keyring: &'a Keyring,
-    claimed: &'a ClaimedMac,
-    left: u32,
-}
-
-impl<'a> Search<'a> {
-    /// The key under which this message has the claimed MAC.
-    fn key_for(&mut self, message: &[u8]) -> Option<&'a Key> {
-        for key in self.keyring.of_mac_length(self.claimed.length()) {
-            if self.left == 0 {
-                return None;
-            }
-            self.left -= 1;
-            if bool::from(key.signing.mac(message).equals(self.claimed)) {
-                return Some(key);
-            }
-        }
-        None
-    }
-}
-
-/// How many diagnoses this second still has room for.
-#[derive(Default)]
-pub struct Budget {
-    second: Cell<u64>,
-    spent: Cell<u32>,
-}
-
-impl Budget {
-    /// Takes one, if there is one left.
-    pub fn take(&self, now: Moment) -> bool {
-        let second = now.0 / 1000;
-        if self.second.replace(second) != second {
-            self.spent.set(0);
-        }
-        let spent = self.spent.get();
-        self.spent.set(spent.saturating_add(1));
-        spent < MOST_A_SECOND
-    }
-}
-
-/// What stale timestamps have in common. One stale request is a late one; if all
-/// are late by the same, a clock is.
-#[derive(Default)]
-pub struct Lateness {
-    run: Cell<Option<Run>>,
-}
-
-/// Timestamps one after another that were all stale.
-#[derive(Clone, Copy)]
-struct Run {
-    count: u32,
-    least: Span,
-    most: Span,
-}
-
-/// So many in a row are no coincidence.
-const A_RUN: u32 = 3;
-
-impl Lateness {
-    /// A fresh timestamp: the clocks are right.
-    pub fn fresh(&self) {
-        self.run.set(None);
-    }
-
-    /// A stale one, of this age: what can be said of it.
-    pub fn stale(&self, age: Span) -> String {
-        let run = match self.run.get() {
-            Some(run) => Run {
-                count: run.count.saturating_add(1),
-                least: run.least.min(age),
-                most: run.most.max(age),
-            },
-            None => Run {
-                count: 1,
-                least: age,
-                most: age,
-            },
-        };
-        self.run.set(Some(run));
-        let seconds = |span: Span| span.0 / 1000;
-        if run.count < A_RUN {
-            return format!("it is {} s old", seconds(age));
-        }
-        format!(
-            "the last {} requests with a timestamp were all {} to {} s old: this host's clock is \
-             ahead, or they wait in a queue",
-            run.count,
-            seconds(run.least),
-            seconds(run.most)
-        )
-    }
+    Some(urls)
 }
 
 #[cfg(test)]

@@ -1,407 +1,549 @@
-//! Is it the URL? Another scheme, host, port, path or query than is configured.
+//! Is it the URL? Another scheme, host, port or path than is configured, or no query.
+//!
+//! Each part has the ways in which it may have been written, and each way a rank: what the
+//! request itself names ranks before what is merely usual. URLs are tried in the order of
+//! the sum of their ranks, so that one likely mistake comes before two, and two likely
+//! ones before one that hardly ever happens. Of what nothing in the request speaks for, one
+//! is tried at a time, besides the scheme.
 
-use std::collections::BinaryHeap;
+use crate::core::diagnosis::work::Search;
+use crate::core::diagnosis::{Evidence, spellings};
+use crate::core::signature::form::split_at_first_equals;
+use crate::core::signature::url::{BODY_HASH_PARAMETER, ConfiguredUrl, Target};
 
-use crate::core::diagnosis::{Evidence, Search};
-use crate::core::signature::form::{hex_digit, split_at_first_equals};
-use crate::core::signature::url::{ConfiguredUrl, Target};
-
-/// One way to write a part of the URL, and what is wrong if it is the right one.
+/// One way to write a part of the URL.
 struct Variant {
     text: Vec<u8>,
-    /// `None`: as configured.
-    mistake: Option<String>,
+    /// How unlikely it is: 0 is as configured.
+    rank: u8,
+    /// Whether nothing in the request speaks for it.
+    is_guess: bool,
+    mistake: Mistake,
 }
 
-impl Variant {
-    fn right(text: impl Into<Vec<u8>>) -> Variant {
-        Variant {
-            text: text.into(),
-            mistake: None,
+/// What is wrong if a variant is the right one: put into words only then.
+#[derive(Clone, Copy)]
+enum Mistake {
+    None,
+    Scheme,
+    /// Host or port, or both.
+    Authority,
+    Said(&'static str),
+    /// The path is in a header.
+    Header(&'static str),
+}
+
+/// The longest header value that is looked at, in bytes.
+const LONGEST_VALUE: usize = 1024;
+
+/// The longest path that is escaped in other ways.
+const LONGEST_SPELLED: usize = 512;
+
+/// The ways to write a part, those of a lower rank first.
+struct Part(Vec<Variant>);
+
+impl Part {
+    fn new(right: impl Into<Vec<u8>>) -> Part {
+        Part(vec![Variant {
+            text: right.into(),
+            rank: 0,
+            is_guess: false,
+            mistake: Mistake::None,
+        }])
+    }
+
+    /// Adds a way, unless it is there already. Not inlined: it is called dozens of times.
+    fn add(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
+        self.insert(rank, false, text, mistake);
+    }
+
+    /// The same of a guess.
+    fn guess(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
+        self.insert(rank, true, text, mistake);
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, rank: u8, is_guess: bool, text: Vec<u8>, mistake: Mistake) {
+        if self.0.iter().any(|variant| variant.text == text) {
+            return;
         }
+        let after = self.0.iter().take_while(|variant| variant.rank <= rank);
+        let place = after.count();
+        self.0.insert(
+            place,
+            Variant {
+                text,
+                rank,
+                is_guess,
+                mistake,
+            },
+        );
     }
 
-    fn wrong(text: impl Into<Vec<u8>>, mistake: impl Into<String>) -> Variant {
-        Variant {
-            text: text.into(),
-            mistake: Some(mistake.into()),
+    fn say(&mut self, rank: u8, text: Vec<u8>, mistake: &'static str) {
+        self.add(rank, text, Mistake::Said(mistake));
+    }
+
+    /// Those of at most this rank.
+    fn up_to(&self, rank: u8) -> impl Iterator<Item = &Variant> {
+        self.0
+            .iter()
+            .take_while(move |variant| variant.rank <= rank)
+    }
+}
+
+/// The ways to write each part.
+pub(super) struct Urls {
+    own: [Vec<u8>; 2],
+    schemes: Part,
+    authorities: Part,
+    paths: Part,
+    queries: Part,
+}
+
+impl Urls {
+    /// `None` where there is no work left for it.
+    pub(super) fn new(
+        search: &mut Search<'_>,
+        evidence: &Evidence<'_>,
+        target: Target<'_>,
+    ) -> Option<Urls> {
+        let url = evidence.public.url();
+        let path = own_path(evidence, target);
+        let query = target.query.unwrap_or_default();
+        // Some thirty texts.
+        if !search
+            .work
+            .take_copies(60, 8 * path.len() + 4 * query.len())
+        {
+            return None;
         }
-    }
-}
-
-/// Adds a way to write a part, unless it is there already. Not inlined: it is called two
-/// dozen times.
-#[inline(never)]
-fn add_wrong(variants: &mut Vec<Variant>, text: Vec<u8>, mistake: &str) {
-    if !variants.iter().any(|variant| variant.text == text) {
-        variants.push(Variant::wrong(text, mistake));
-    }
-}
-
-/// The ways to write each part: the first of each is the right one.
-struct Parts {
-    schemes: Vec<Variant>,
-    hosts: Vec<Variant>,
-    ports: Vec<Variant>,
-    paths: Vec<Variant>,
-    queries: Vec<Variant>,
-}
-
-/// Tries URLs that differ from the configured one in one part.
-pub(super) fn explain_one_part(
-    search: &mut Search<'_>,
-    evidence: &Evidence<'_>,
-    target: Target<'_>,
-    signed: &[u8],
-) -> Option<String> {
-    let parts = Parts::new(evidence, target);
-    let all = parts.in_order();
-    let right: Option<Vec<&Variant>> = all.iter().map(|variants| variants.first()).collect();
-    let right = right?;
-    all.iter().enumerate().find_map(|(place, variants)| {
-        variants.iter().skip(1).find_map(|variant| {
-            let mut url = right.clone();
-            *url.get_mut(place)? = variant;
-            try_url(search, &url, signed)
+        let named = Named::new(evidence);
+        let mut in_headers = Vec::new();
+        for name in HEADERS_WITH_A_PATH {
+            let Some(target) = target_in(evidence, name) else {
+                continue;
+            };
+            let length = target.path.len() + target.query.unwrap_or_default().len();
+            if !search.work.take_copies(3, 2 * length) {
+                return None;
+            }
+            in_headers.push((name, target));
+        }
+        let own_scheme = own_scheme(url, target);
+        Some(Urls {
+            schemes: schemes(own_scheme, target.websocket),
+            authorities: authorities(&named, url),
+            paths: paths(evidence, path, target, &in_headers),
+            queries: queries(url, target, &in_headers),
+            own: [own_scheme.into(), authority(url.host(), url.port())],
         })
-    })
-}
+    }
 
-/// Tries URLs that differ in several parts: what a wrong URL in the configuration
-/// looks like. Of the query only whether there is one: the rest would be too many.
-pub(super) fn explain_several_parts(
-    search: &mut Search<'_>,
-    evidence: &Evidence<'_>,
-    target: Target<'_>,
-    signed: &[u8],
-) -> Option<String> {
-    let parts = Parts::new(evidence, target);
-    let [schemes, hosts, ports, paths, queries] = parts.in_order();
-    for query in queries.iter().take(2) {
-        for path in paths {
-            for (host, port) in hosts
-                .iter()
-                .flat_map(|host| ports.iter().map(move |port| (host, port)))
-            {
-                for scheme in schemes {
-                    let found = try_url(search, &[scheme, host, port, path, query], signed);
-                    if found.is_some() {
-                        return found;
+    /// Scheme, authority and path as they are configured.
+    pub(super) fn origin_and_path(&self) -> Vec<u8> {
+        let parts = [&self.schemes, &self.authorities, &self.paths];
+        let right = parts.iter().filter_map(|part| part.0.first());
+        right
+            .flat_map(|variant| variant.text.iter().copied())
+            .collect()
+    }
+
+    /// Tries all that are as unlikely as this, those with a guess in them or the others.
+    /// `signed` is what is signed behind the URL.
+    pub(super) fn explain(
+        &self,
+        search: &mut Search<'_>,
+        (rank, with_a_guess): (u8, bool),
+        signed: &[u8],
+    ) -> Option<String> {
+        for query in self.queries.up_to(rank) {
+            for path in self.paths.up_to(rank - query.rank) {
+                if search.work.is_used_up() {
+                    return None;
+                }
+                let left = rank - query.rank - path.rank;
+                for authority in self.authorities.up_to(left) {
+                    let left = left - authority.rank;
+                    for scheme in self.schemes.up_to(left) {
+                        let parts = [scheme, authority, path, query];
+                        let guesses = [authority, path, query];
+                        let guesses = guesses.iter().filter(|part| part.is_guess).count();
+                        if scheme.rank != left || guesses != usize::from(with_a_guess) {
+                            continue;
+                        }
+                        let texts = parts.map(|part| part.text.as_slice());
+                        let [scheme, authority, path, query] = texts;
+                        if search.fits(&[scheme, authority, path, query, signed]) {
+                            return Some(self.told(parts));
+                        }
                     }
                 }
             }
         }
+        None
     }
-    None
-}
 
-/// What is wrong with the configured URL, if this one is right.
-fn try_url(search: &mut Search<'_>, url: &[&Variant], signed: &[u8]) -> Option<String> {
-    let mut message = Vec::with_capacity(256 + signed.len());
-    for part in url {
-        message.extend_from_slice(&part.text);
-    }
-    message.extend_from_slice(signed);
-    search.key_for(&message)?;
-    let mistakes = url.iter().filter_map(|part| part.mistake.as_deref());
-    Some(mistakes.collect::<Vec<_>>().join("; and "))
-}
-
-impl Parts {
-    fn new(evidence: &Evidence<'_>, target: Target<'_>) -> Parts {
-        let url = evidence.public.url();
-        let named = named_hosts(evidence);
-        Parts {
-            schemes: schemes(url, target),
-            hosts: hosts(&named, url),
-            ports: ports(&named, evidence, url),
-            paths: paths(evidence, url, target),
-            queries: queries(target.query),
+    /// All that is wrong.
+    fn told(&self, parts: [&Variant; 4]) -> String {
+        let [own_scheme, own_authority] = &self.own;
+        let mut mistakes = Vec::new();
+        for part in parts {
+            let text = shown(&part.text);
+            match part.mistake {
+                Mistake::None => {}
+                Mistake::Scheme => mistakes.push(format!(
+                    "the scheme that was signed is {}, not {}",
+                    text.trim_end_matches("://"),
+                    shown(own_scheme)
+                )),
+                Mistake::Authority => tell_authority(&text, &shown(own_authority), &mut mistakes),
+                Mistake::Said(mistake) => mistakes.push(mistake.into()),
+                Mistake::Header(name) => mistakes.push(format!(
+                    "the path was rewritten on the way: the one that was signed is in the header \
+                     {name}"
+                )),
+            }
         }
-    }
-
-    fn in_order(&self) -> [&[Variant]; 5] {
-        [
-            &self.schemes,
-            &self.hosts,
-            &self.ports,
-            &self.paths,
-            &self.queries,
-        ]
+        mistakes.join("; and ")
     }
 }
 
-fn schemes(url: &ConfiguredUrl, target: Target<'_>) -> Vec<Variant> {
-    let own = if target.websocket {
+/// Host or port, or both. The signature fits, so that whoever holds the key has chosen them.
+fn tell_authority(signed: &str, own: &str, mistakes: &mut Vec<String>) {
+    let (host, port) = split_host(signed);
+    let (own_host, own_port) = split_host(own);
+    if host != own_host {
+        let without_user = host.rsplit('@').next().unwrap_or_default();
+        mistakes.push(format!(
+            "the host that was signed is {without_user}, not the configured one"
+        ));
+    }
+    if port != own_port {
+        mistakes.push(match port {
+            Some(port) => format!("the URL that was signed has the port {port}"),
+            None => "the URL that was signed has no port".into(),
+        });
+    }
+}
+
+/// The most characters of a part of a URL that a hint shows.
+const MOST_SHOWN: usize = 255;
+
+fn shown(text: &[u8]) -> String {
+    let printable = |byte: &u8| match byte {
+        0x21..=0x7E => char::from(*byte),
+        _ => '?',
+    };
+    text.iter().map(printable).take(MOST_SHOWN).collect()
+}
+
+/// The scheme that is to be signed.
+fn own_scheme<'a>(url: &'a ConfiguredUrl, target: Target<'_>) -> &'a str {
+    if target.websocket {
         "wss"
     } else {
         url.scheme()
-    };
-    let mut variants = vec![Variant::right(format!("{own}://"))];
-    for other in ["https", "http", "wss"] {
-        if other != own {
-            variants.push(Variant::wrong(
-                format!("{other}://"),
-                format!("the scheme that was signed is {other}, not {own}"),
-            ));
-        }
     }
-    variants
 }
 
-/// The hosts that the request itself names.
-fn named_hosts(evidence: &Evidence<'_>) -> Vec<String> {
-    [":authority", "host", "x-forwarded-host", "x-original-host"]
-        .iter()
-        .flat_map(|name| evidence.headers.all(name))
-        .filter_map(|value| std::str::from_utf8(value).ok())
-        .map(str::to_owned)
-        .take(4)
-        .collect()
+fn schemes(own: &str, websocket: bool) -> Part {
+    let mut schemes = Part::new(format!("{own}://"));
+    for other in ["https", "http", "wss", "ws"] {
+        if other == own {
+            continue;
+        }
+        let is_usual = match websocket {
+            true => other != "ws",
+            false => other.starts_with("http"),
+        };
+        let rank = if is_usual { 1 } else { 5 };
+        schemes.add(rank, format!("{other}://").into_bytes(), Mistake::Scheme);
+    }
+    schemes
+}
+
+/// `host:port`, or the host alone.
+fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
+    match port {
+        Some(port) => format!("{host}:{port}").into_bytes(),
+        None => host.as_bytes().to_vec(),
+    }
 }
 
 fn split_host(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        Some((host, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            (host, Some(port))
+        }
         _ => (authority, None),
     }
 }
 
-fn hosts(named: &[String], url: &ConfiguredUrl) -> Vec<Variant> {
-    let own = url.host();
-    let mut names = Vec::new();
-    for named in named {
-        names.push(split_host(named).0.to_owned());
-    }
-    names.push(own.to_ascii_lowercase());
-    match own.strip_prefix("www.") {
-        Some(bare) => names.push(bare.to_owned()),
-        None => names.push(format!("www.{own}")),
-    }
-    if let Some((_, without_user)) = own.rsplit_once('@') {
-        names.push(without_user.to_owned());
-    }
-    let mut variants = vec![Variant::right(own)];
-    for name in names {
-        // The signature fits, so this name was chosen by who holds the key.
-        let shown = name.rsplit('@').next().unwrap_or_default();
-        let mistake = format!("the host that was signed is {shown}, not the configured one");
-        add_wrong(&mut variants, name.into_bytes(), &mistake);
-    }
-    variants
+/// The most hosts that are taken from headers.
+const MOST_HOSTS: usize = 6;
+
+/// The longest name of a host in the DNS, and a port.
+const LONGEST_AUTHORITY: usize = 253 + 6;
+
+/// What the headers say of the host that was asked for.
+struct Named<'a> {
+    /// As they stand there, the nearest to this filter first.
+    authorities: Vec<&'a str>,
+    ports: Vec<&'a str>,
 }
 
-fn ports(named: &[String], evidence: &Evidence<'_>, url: &ConfiguredUrl) -> Vec<Variant> {
-    let own = url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
-    let mut ports: Vec<String> = vec![String::new()];
-    for named in named {
-        ports.extend(split_host(named).1.map(|port| format!(":{port}")));
+impl<'a> Named<'a> {
+    fn new(evidence: &Evidence<'a>) -> Named<'a> {
+        let mut named = Named {
+            authorities: Vec::new(),
+            ports: Vec::new(),
+        };
+        for name in [
+            ":authority",
+            "host",
+            "x-forwarded-host",
+            "x-original-host",
+            "x-host",
+        ] {
+            for element in elements(evidence, name) {
+                named.add(element);
+            }
+        }
+        for element in elements(evidence, "forwarded") {
+            for pair in element.split(';') {
+                if let Some((name, value)) = pair.split_once('=')
+                    && name.trim().eq_ignore_ascii_case("host")
+                {
+                    named.add(value.trim().trim_matches('"'));
+                }
+            }
+        }
+        for port in elements(evidence, "x-forwarded-port") {
+            let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+            if is_port && named.ports.len() < 2 && !named.ports.contains(&port) {
+                named.ports.push(port);
+            }
+        }
+        named
     }
-    for value in evidence.headers.all("x-forwarded-port").take(1) {
-        if !value.is_empty() && value.len() <= 5 && value.iter().all(u8::is_ascii_digit) {
-            ports.push(format!(":{}", String::from_utf8_lossy(value)));
+
+    fn add(&mut self, authority: &'a str) {
+        let is_host_like = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if (1..=LONGEST_AUTHORITY).contains(&authority.len())
+            && self.authorities.len() < MOST_HOSTS
+            && authority.bytes().all(is_host_like)
+            && !self.authorities.contains(&authority)
+        {
+            self.authorities.push(authority);
         }
     }
-    for usual in ["443", "80", "8443", "8080", "5000", "3000", "10000"] {
-        ports.push(format!(":{usual}"));
-    }
-    let mut variants = vec![Variant::right(own)];
-    for port in ports {
-        let mistake = match port.strip_prefix(':') {
-            Some(port) => format!("the URL that was signed has the port {port}"),
-            None => "the URL that was signed has no port".to_owned(),
-        };
-        add_wrong(&mut variants, port.into_bytes(), &mistake);
-    }
-    variants
 }
 
-fn paths(evidence: &Evidence<'_>, url: &ConfiguredUrl, target: Target<'_>) -> Vec<Variant> {
-    let received = target.path.to_vec();
-    let own = if evidence.public.takes_path_from_request() {
-        [url.path().trim_end_matches('/').as_bytes(), &received].concat()
+/// The elements of a header that is a list, as far as it is looked at.
+fn elements<'a>(
+    evidence: &Evidence<'a>,
+    name: &'static str,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    evidence
+        .headers
+        .all(name)
+        .take(2)
+        .filter(|value| value.len() <= LONGEST_VALUE)
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split(',').take(MOST_HOSTS))
+        .map(str::trim)
+}
+
+fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
+    let (own, own_port) = (url.host(), url.port());
+    let mut part = Part::new(authority(own, own_port));
+    let mut add = |rank, host: &str, port: Option<&str>| {
+        part.add(rank, authority(host, port), Mistake::Authority);
+    };
+    // Without an own port this is the right one, and is not added.
+    add(1, own, None);
+    for name in &named.authorities {
+        let (host, port) = split_host(name);
+        add(1, host, port);
+        add(1, host, None);
+        add(1, own, port);
+        add(2, host, own_port);
+        for port in &named.ports {
+            add(2, host, Some(port));
+        }
+    }
+    for port in &named.ports {
+        // Behind most balancers it is this one.
+        let rank = if matches!(*port, "443" | "80") { 3 } else { 1 };
+        add(rank, own, Some(port));
+    }
+    let lower = own.to_ascii_lowercase();
+    add(1, &lower, own_port);
+    if let Some((_, without_user)) = own.rsplit_once('@') {
+        add(1, without_user, own_port);
+    }
+    let mut guess = |rank, host: &str, port: Option<&str>| {
+        part.guess(rank, authority(host, port), Mistake::Authority);
+    };
+    match own.strip_prefix("www.") {
+        Some(bare) => guess(2, bare, own_port),
+        None => guess(2, &format!("www.{own}"), own_port),
+    }
+    // Those that are usual for what is developed, and for what stands behind a proxy.
+    for (rank, port) in [
+        (2, "8443"),
+        (2, "8080"),
+        (2, "5000"),
+        (2, "3000"),
+        (2, "8000"),
+        (4, "10000"),
+        (4, "80"),
+        (4, "443"),
+    ] {
+        guess(rank, own, Some(port));
+    }
+    part
+}
+
+/// The path as it is to be signed.
+fn own_path(evidence: &Evidence<'_>, target: Target<'_>) -> Vec<u8> {
+    let url = evidence.public.url();
+    if evidence.public.takes_path_from_request() {
+        [url.path().trim_end_matches('/').as_bytes(), target.path].concat()
     } else {
         url.path().as_bytes().to_vec()
+    }
+}
+
+/// Where proxies put the path, or the whole URL, before they rewrite it.
+const HEADERS_WITH_A_PATH: [&str; 7] = [
+    "x-envoy-original-path",
+    "x-original-uri",
+    "x-forwarded-uri",
+    "x-replaced-path",
+    "x-forwarded-path",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Path and query of what a header has, which may be a whole URL.
+fn target_in<'a>(evidence: &Evidence<'a>, name: &'static str) -> Option<Target<'a>> {
+    let mut values = evidence.headers.all(name);
+    let value = values.next().filter(|value| value.len() <= LONGEST_VALUE)?;
+    let rest = [&b"https://"[..], b"http://"];
+    let rest = rest.iter().find_map(|scheme| value.strip_prefix(*scheme));
+    let path_and_query = match rest {
+        Some(rest) => rest.get(rest.iter().position(|byte| *byte == b'/')?..)?,
+        None => value,
     };
-    let mut variants = vec![Variant::right(own.clone())];
-    let mut add = |text, mistake| add_wrong(&mut variants, text, mistake);
-    match own.strip_suffix(b"/") {
-        Some(without) => add(
+    Some(Target::new(path_and_query, false))
+}
+
+fn paths(
+    evidence: &Evidence<'_>,
+    own: Vec<u8>,
+    target: Target<'_>,
+    in_headers: &[(&'static str, Target<'_>)],
+) -> Part {
+    const AS_RECEIVED: &str = "the path that was signed is the one that arrived here, not the one \
+                               in the configured url";
+    const PREFIX: &str = "a proxy in front took a prefix off the path that was signed";
+    const ESCAPING: &str = "an escape in the path was undone or added on the way: the path that \
+                            was signed is escaped in another way";
+    const MERGED: &str = "slashes in the path were merged on the way: the path that was signed \
+                          has a double slash";
+    let received = target.path;
+    let mut part = Part::new(own.clone());
+    let (other, mistake) = match own.strip_suffix(b"/") {
+        Some(without) => (
             without.to_vec(),
             "the path that was signed has no slash at its end",
         ),
-        None => add(
+        None => (
             [&own, &b"/"[..]].concat(),
             "the path that was signed has a slash at its end",
         ),
+    };
+    part.guess(1, other, Mistake::Said(mistake));
+    part.say(1, received.to_vec(), AS_RECEIVED);
+    for (name, target) in in_headers {
+        part.add(1, target.path.to_vec(), Mistake::Header(name));
     }
-    const AS_RECEIVED: &str = "the path that was signed is the one that arrived here, not the one \
-                               in the configured url";
-    add(received.clone(), AS_RECEIVED);
-    for name in ["x-envoy-original-path", "x-original-uri", "x-forwarded-uri"] {
-        for value in evidence.headers.all(name).take(1) {
-            let path = Target::new(value, false).path.to_vec();
-            add(
-                path,
-                "the path was rewritten on the way: the one that was signed is in a header of the \
-                 proxy in front",
-            );
-        }
+    let prefixes = evidence.headers.all("x-forwarded-prefix").take(1);
+    for prefix in prefixes.filter(|prefix| prefix.len() <= LONGEST_VALUE) {
+        let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+        part.say(1, [prefix, received].concat(), PREFIX);
+        part.say(1, [prefix, &own].concat(), PREFIX);
     }
-    for prefix in evidence.headers.all("x-forwarded-prefix").take(1) {
-        add(
-            [prefix.strip_suffix(b"/").unwrap_or(prefix), &received].concat(),
-            "a proxy in front took a prefix off the path that was signed",
-        );
+    if own.len() > LONGEST_SPELLED {
+        return part;
     }
-    let collapsed = spelled_simply(&own);
-    add(
-        collapsed,
+    part.say(
+        2,
+        spellings::without_double_slashes(&own),
         "the path that was signed is spelled without double slashes",
     );
-    let lower = own.to_ascii_lowercase();
-    add(lower, "the path that was signed is in lower case");
-    variants
-}
-
-fn spelled_simply(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    for byte in path {
-        if !(*byte == b'/' && out.last() == Some(&b'/')) {
-            out.push(*byte);
-        }
+    for escaped in spellings::of_path(&own) {
+        part.guess(2, escaped, Mistake::Said(ESCAPING));
     }
-    out
-}
-
-/// Up to this many parameters every order of them is tried.
-const MOST_PERMUTED: usize = 5;
-
-fn queries(query: Option<&[u8]>) -> Vec<Variant> {
-    let with_mark = |query: &[u8]| [b"?", query].concat();
-    let Some(query) = query else {
-        return vec![
-            Variant::right(""),
-            Variant::wrong("?", "the URL that was signed ends in a question mark"),
-        ];
-    };
-    let mut variants = vec![
-        Variant::right(with_mark(query)),
-        Variant::wrong("", "the URL that was signed has no query"),
-    ];
-    let mut add = |text: Vec<u8>, mistake| add_wrong(&mut variants, with_mark(&text), mistake);
-    const ESCAPING: &str = "the query that was signed is escaped in another way: put the url with \
-                            its query, as it is at Twilio, into webhooks[].url";
-    const ORDER: &str = "the query that was signed is in another order: put the url with its query, \
-                         as it is at Twilio, into webhooks[].url";
-    add(unescaped(query), ESCAPING);
-    add(escaped(query), ESCAPING);
-    add(replaced(query, b"+", b"%20"), ESCAPING);
-    add(replaced(query, b"%20", b"+"), ESCAPING);
-    add(hex_case(query, u8::to_ascii_lowercase), ESCAPING);
-    add(hex_case(query, u8::to_ascii_uppercase), ESCAPING);
-    let pieces: Vec<&[u8]> = query.split(|byte| *byte == b'&').collect();
-    let is_named = |piece: &&&[u8]| !split_at_first_equals(piece).1.is_empty();
-    let filled: Vec<&[u8]> = pieces.iter().filter(is_named).copied().collect();
-    add(
-        filled.join(&b'&'),
-        "the query that was signed lacks the parameters without a value",
+    for doubled in spellings::with_double_slashes(&own) {
+        part.guess(2, doubled, Mistake::Said(MERGED));
+    }
+    part.guess(
+        3,
+        own.to_ascii_lowercase(),
+        Mistake::Said("the path that was signed is in lower case"),
     );
-    let mut sorted = BinaryHeap::from(pieces.clone()).into_sorted_vec();
-    add(sorted.join(&b'&'), ORDER);
-    sorted.reverse();
-    add(sorted.join(&b'&'), ORDER);
-    if pieces.len() <= MOST_PERMUTED {
-        permute(&pieces, &mut Vec::new(), &mut |order| {
-            add(order.join(&b'&'), ORDER)
-        });
-    }
-    variants
+    part
 }
 
-fn permute<'a>(left: &[&'a [u8]], chosen: &mut Vec<&'a [u8]>, visit: &mut dyn FnMut(&[&[u8]])) {
-    if left.is_empty() {
-        visit(chosen);
-    }
-    for (place, piece) in left.iter().enumerate() {
-        let mut rest = left.to_vec();
-        rest.remove(place);
-        chosen.push(piece);
-        permute(&rest, chosen, visit);
-        chosen.pop();
-    }
-}
-
-/// Escapes of visible characters undone, but for those that would change the parameters.
-fn unescaped(query: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(query.len());
-    let mut rest = query;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if let (b'%', [high, low, after @ ..]) = (*first, rest)
-            && let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low))
-            && let byte = high << 4 | low
-            && byte.is_ascii_graphic()
-            && !b"&=%+#".contains(&byte)
-        {
-            out.push(byte);
-            rest = after;
+/// Whether there is one at all, and what is known of it without a look at its parameters.
+fn queries(
+    url: &ConfiguredUrl,
+    target: Target<'_>,
+    in_headers: &[(&'static str, Target<'_>)],
+) -> Part {
+    const OWN_LOST: &str = "the query of the configured url was signed, and the request came \
+                            without it: something on the way drops the query";
+    const OWN: &str = "the query of the configured url was signed, and the request came with \
+                       another one: something on the way changes the query";
+    const IN_A_HEADER: &str = "the query was changed on the way: the one that was signed is in a \
+                               header of the proxy in front";
+    let with_mark = |query: &[u8]| [b"?", query].concat();
+    let mut part = Part::new(target.query.map(with_mark).unwrap_or_default());
+    if let Some(own) = url.query() {
+        let own = own.as_bytes();
+        let mistake = if target.query.is_some() {
+            OWN
         } else {
-            out.push(*first);
+            OWN_LOST
+        };
+        part.say(1, with_mark(own), mistake);
+        let hash = target.query.and_then(body_hash_piece);
+        if let Some(hash) = hash {
+            part.say(2, with_mark(&[own, hash].join(&b'&')), OWN);
         }
     }
-    out
+    if target.query.is_some() {
+        part.say(1, Vec::new(), "the URL that was signed has no query");
+    }
+    for (_, target) in in_headers {
+        if let Some(query) = target.query {
+            part.say(1, with_mark(query), IN_A_HEADER);
+        }
+    }
+    if target.query.is_none() {
+        const MARK: &str = "the URL that was signed ends in a question mark";
+        part.guess(3, b"?".to_vec(), Mistake::Said(MARK));
+    }
+    part
 }
 
-/// Every character escaped that is not unreserved, delimiters apart.
-fn escaped(query: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(query.len());
-    for byte in query {
-        if byte.is_ascii_alphanumeric() || b"-._~&=%+".contains(byte) {
-            out.push(*byte);
-        } else {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
-        }
-    }
-    out
-}
-
-fn hex_case(query: &[u8], change: fn(&u8) -> u8) -> Vec<u8> {
-    let mut out = Vec::with_capacity(query.len());
-    let mut digits = 0;
-    for byte in query {
-        match byte {
-            b'%' => {
-                digits = 2;
-                out.push(*byte);
-            }
-            byte if digits > 0 => {
-                digits -= 1;
-                out.push(change(byte));
-            }
-            byte => out.push(*byte),
-        }
-    }
-    out
-}
-
-pub(super) fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        match rest.strip_prefix(from) {
-            Some(after) if !from.is_empty() => {
-                out.extend_from_slice(to);
-                rest = after;
-            }
-            _ => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    out
+/// The piece of a query that holds the hash of the body.
+fn body_hash_piece(query: &[u8]) -> Option<&[u8]> {
+    let mut pieces = query.split(|byte| *byte == b'&');
+    pieces.find(|piece| split_at_first_equals(piece).0 == BODY_HASH_PARAMETER)
 }

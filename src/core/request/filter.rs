@@ -5,7 +5,7 @@ use std::mem;
 
 use crate::core::clock::Moment;
 use crate::core::config::settings::{OnDuplicate, Settings, StoreSettings, WebhookSettings};
-use crate::core::diagnosis::{Budget, Evidence, Lateness};
+use crate::core::diagnosis::{Budget, Evidence, LastVerified, Lateness};
 use crate::core::freshness::age;
 use crate::core::redis::shared::SharedRedis;
 use crate::core::redis::unsettled::Settlement;
@@ -28,6 +28,8 @@ pub struct Filter {
     /// Where nonces and counters live that several Envoys share.
     pub(super) redis: Option<SharedRedis>,
     pub(super) lateness: Lateness,
+    /// Which keys are known to be right.
+    pub(super) verified: LastVerified,
     diagnoses: Budget,
 }
 
@@ -75,6 +77,7 @@ impl Filter {
         Filter {
             hash_key: redis.as_ref().map_or(hash_key, hash_key_of),
             webhooks: settings.webhooks.iter().map(tables).collect(),
+            verified: LastVerified::new(settings.keyring.len()),
             settings,
             redis,
             lateness: Lateness::default(),
@@ -222,7 +225,10 @@ impl Filter {
         match reason {
             Reason::MissingSignature => {
                 let agent = headers.all("user-agent").next().unwrap_or_default();
-                let hint = if agent.starts_with(b"TwilioProxy/") {
+                // The second is that of Media Streams and ConversationRelay.
+                let is_twilios =
+                    agent.starts_with(b"TwilioProxy/") || agent.starts_with(b"Twilio.TmeWs/");
+                let hint = if is_twilios {
                     "it looks like Twilio's: a proxy in front may strip X-Twilio-Signature"
                 } else {
                     "either it is not Twilio's, or a proxy in front strips X-Twilio-Signature"
@@ -256,9 +262,11 @@ impl Filter {
         }
         let explained = suspect.explain(&Evidence {
             keyring: &self.settings.keyring,
+            verified: &self.verified,
             public: &settings.public_url,
             headers,
             body,
+            now,
         })?;
         Some(explained.into())
     }

@@ -15,7 +15,7 @@ impl<'a> Headers<'a> {
     }
 
     /// Every value of a header.
-    pub fn all(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn all(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let matches = move |(own, _): &&(&[u8], &[u8])| *own == name.as_bytes();
         self.pairs.iter().filter(matches).map(|(_, value)| *value)
     }

@@ -323,6 +323,7 @@ impl Held {
             Box::new(Suspect {
                 reason,
                 claimed: seen.claimed,
+                settings: seen.settings_header,
                 target: seen.target,
                 websocket: seen.websocket,
                 form,
@@ -409,6 +410,7 @@ impl Held {
         if !is_signed_body {
             return self.refuse(Reason::BodyHashMismatch, around);
         }
+        filter.verified.note(verified.key_place, around.now);
         let mut underway = self.underway;
         let nonce = verified.mac.nonce();
         underway.facts.key = Some(verified.key_place);

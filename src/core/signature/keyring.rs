@@ -105,7 +105,7 @@ impl Keyring {
 }
 
 /// The `<id>` of `key=<id>,algorithm=…`.
-fn selected_id(settings: &[u8]) -> Option<&[u8]> {
+pub(crate) fn selected_id(settings: &[u8]) -> Option<&[u8]> {
     settings
         .split(|byte| *byte == b',')
         .find_map(|part| part.trim_ascii().strip_prefix(b"key="))

@@ -297,4 +297,35 @@ mod tests {
         };
         verify(&keyring, &public, signed).is_ok()
     }
+
+    #[test]
+    fn no_more_hmacs_are_computed_than_the_bound_whatever_is_configured() {
+        // A handshake with a query of its own has eight URLs, and there are 64 keys.
+        let tokens: Vec<String> = (0..64).map(|number| format!("token {number}")).collect();
+        let tokens: Vec<_> = tokens.iter().map(|token| (token.as_str(), None)).collect();
+        let keyring = keyring(&tokens);
+        let public = public("wss://h.com:8443/p");
+        let find = |token: &str, url: &str| {
+            let claimed = sign(token, url);
+            let signed = Signed {
+                target: Target::new(b"/p", true),
+                form: None,
+                claimed: &claimed,
+                settings: None,
+            };
+            verify(&keyring, &public, signed).is_some()
+        };
+        // The first two URLs with all keys are the bound; the third is not tried.
+        let urls: Vec<String> = public
+            .candidates(Target::new(b"/p", true))
+            .map(|url| {
+                let mut text = Vec::new();
+                url.write(&mut text);
+                String::from_utf8(text).expect("ASCII")
+            })
+            .collect();
+        assert!(urls.len() > MOST_HMACS / 64, "{urls:?}");
+        assert!(find("token 0", &urls[0]) && find("token 63", &urls[1]));
+        assert!(!find("token 0", &urls[2]) && !find("token 63", &urls[2]));
+    }
 }

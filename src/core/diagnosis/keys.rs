@@ -1,0 +1,192 @@
+//! Is it the key? Which keys a diagnosis tries, and what is known of them.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+
+use crate::core::clock::{Moment, Span};
+use crate::core::diagnosis::{Evidence, Suspect};
+use crate::core::signature::form::Form;
+use crate::core::signature::keyring::{Key, Keyring, selected_id};
+use crate::core::signature::verify::ACCOUNT_PARAMETER;
+
+/// With how many keys each mistake is tried at the most.
+const MOST_KEYS: usize = 4;
+
+/// For how long a key that has verified a request is taken for the right one.
+const LATELY: Span = Span::seconds(3600);
+
+/// When each key has verified a request for the last time, in this worker.
+pub struct LastVerified(Vec<Cell<Option<Moment>>>);
+
+impl LastVerified {
+    /// None of so many keys has verified anything.
+    pub fn new(keys: usize) -> LastVerified {
+        LastVerified(vec![Cell::new(None); keys])
+    }
+
+    /// The key at this place of the keyring has verified a request.
+    pub fn note(&self, place: usize, now: Moment) {
+        if let Some(last) = self.0.get(place) {
+            last.set(Some(now));
+        }
+    }
+
+    fn of(&self, place: usize) -> Option<Moment> {
+        self.0.get(place).and_then(Cell::get)
+    }
+
+    /// How long ago, if that is not too long.
+    pub(super) fn lately(&self, place: usize, now: Moment) -> Option<Span> {
+        let ago = now.since(self.of(place)?);
+        (ago <= LATELY).then_some(ago)
+    }
+}
+
+/// The keys that come into question, each with its place in the keyring.
+pub(super) struct Suspected<'a> {
+    /// Those that the request selects, the likeliest first, [`MOST_KEYS`] at the most.
+    pub(super) selected: Vec<(usize, &'a Key)>,
+    /// Others whose MACs are as long.
+    pub(super) unselected: Vec<(usize, &'a Key)>,
+}
+
+impl<'a> Suspected<'a> {
+    pub(super) fn new(suspect: &Suspect, evidence: &Evidence<'a>, query: &Form) -> Suspected<'a> {
+        let named: Vec<&[u8]> = named_accounts(suspect.form.as_ref(), query).collect();
+        let length = suspect.claimed.length();
+        let settings = suspect.settings.as_deref();
+        let likely = |keys: Vec<(usize, &'a Key)>| likely(keys, &named, evidence.verified);
+        let selected: Vec<_> = evidence.keyring.candidates(settings, length).collect();
+        let unselected: Vec<_> = (0..evidence.keyring.len())
+            .filter_map(|place| Some((place, evidence.keyring.get(place)?)))
+            .filter(|(place, key)| {
+                key.signing.mac_length() == length
+                    && selected.iter().all(|(other, _)| other != place)
+            })
+            .collect();
+        Suspected {
+            selected: likely(selected),
+            unselected: likely(unselected),
+        }
+    }
+}
+
+/// Keys of the accounts that the parameters name, and of none; all, where there are no such.
+/// Those come first that have verified something lately.
+fn likely<'a>(
+    mut keys: Vec<(usize, &'a Key)>,
+    named: &[&[u8]],
+    verified: &LastVerified,
+) -> Vec<(usize, &'a Key)> {
+    let belongs = |key: &Key| {
+        let account = key.account.as_ref().map(String::as_bytes);
+        account.is_none_or(|account| named.contains(&account))
+    };
+    if !named.is_empty() && keys.iter().any(|(_, key)| belongs(key)) {
+        keys.retain(|(_, key)| belongs(key));
+    }
+    let last = |place: &usize| Reverse(verified.of(*place));
+    let mut chosen = Vec::new();
+    // A handful is looked for, and the sorting of a list would be more code than this.
+    while chosen.len() < MOST_KEYS
+        && let Some(first) = keys.iter().map(|(place, _)| (last(place), *place)).min()
+        && let Some(found) = keys.iter().position(|(place, _)| *place == first.1)
+    {
+        chosen.push(keys.remove(found));
+    }
+    chosen
+}
+
+/// The accounts that form and query name.
+pub(super) fn named_accounts<'f>(
+    form: Option<&'f Form>,
+    query: &'f Form,
+) -> impl Iterator<Item = &'f [u8]> {
+    let form = form.into_iter();
+    form.flat_map(|form| form.values(ACCOUNT_PARAMETER))
+        .chain(query.values(ACCOUNT_PARAMETER))
+}
+
+/// What can be said without trying anything: there is no key that could have signed it.
+pub(super) fn explain_none(suspect: &Suspect, evidence: &Evidence<'_>) -> Option<String> {
+    let keyring = evidence.keyring;
+    let length = suspect.claimed.length();
+    let settings = suspect.settings.as_deref();
+    let algorithm = match length {
+        32 => "by a shared key (HMAC-SHA256)",
+        _ => "by an auth token (HMAC-SHA1)",
+    };
+    if keyring.of_mac_length(length).next().is_none() {
+        let setting = match length {
+            32 => "shared_keys",
+            _ => "accounts",
+        };
+        return Some(format!(
+            "it is a signature {algorithm}, and none is configured ({setting})"
+        ));
+    }
+    if keyring.candidates(settings, length).next().is_some() {
+        return None;
+    }
+    let Some(id) = settings.and_then(selected_id) else {
+        return Some(format!(
+            "it is a signature {algorithm}, and the request does not say by which: the header \
+             x-twilio-webhooks-signature-settings is missing"
+        ));
+    };
+    Some(match is_shared_id(keyring, id) {
+        true => format!(
+            "the request selects the shared key {}, which is configured, and its signature is \
+             one {algorithm}",
+            shown_id(id)
+        ),
+        false => format!(
+            "the request selects the shared key {}, which is not configured (shared_keys)",
+            shown_id(id)
+        ),
+    })
+}
+
+/// For the last resort: which shared key was asked for, where that is none that is configured.
+pub(super) fn unknown_id(suspect: &Suspect, keyring: &Keyring) -> Option<String> {
+    let id = suspect.settings.as_deref().and_then(selected_id)?;
+    (!is_shared_id(keyring, id)).then(|| shown_id(id))
+}
+
+fn is_shared_id(keyring: &Keyring, id: &[u8]) -> bool {
+    let places = 0..keyring.len();
+    let mut ids = places.filter_map(|place| keyring.get(place)?.shared_id.as_ref());
+    ids.any(|known| known.as_bytes() == id)
+}
+
+/// The longest id that is shown.
+const LONGEST_ID: usize = 64;
+
+/// An id as a line may show it: it is whatever the sender says.
+fn shown_id(id: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    match std::str::from_utf8(id) {
+        Ok("") => "with no id".into(),
+        Ok(text) if text.len() <= LONGEST_ID && text.bytes().all(|byte| is_plain(&byte)) => {
+            text.into()
+        }
+        _ => "with an id that is too long or not printable".into(),
+    }
+}
+
+/// What is configured for the account that the request names.
+pub(super) fn explain_account(
+    suspect: &Suspect,
+    query: &Form,
+    keyring: &Keyring,
+) -> Option<String> {
+    let mut named = named_accounts(suspect.form.as_ref(), query);
+    let is_configured = |named: &[u8]| keyring.accounts().any(|own| own.as_bytes() == named);
+    let is_unknown =
+        keyring.accounts().next().is_some() && named.any(|named| !is_configured(named));
+    is_unknown.then(|| {
+        "the parameters name an account that is not configured (accounts): its token is not known \
+         here"
+            .into()
+    })
+}

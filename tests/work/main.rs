@@ -1,0 +1,117 @@
+//! The dearest request that a stranger can send, by path: how many instructions the core
+//! takes for it, against a usual forged one.
+//!
+//! A usual forged request is the message of 755 bytes under a signature that does not fit,
+//! refused without a diagnosis. Each shape of a family of hostile ones is counted twice, in
+//! processes of their own under valgrind: the check alone, and with the diagnosis that it may
+//! get. What holds for all of them:
+//!
+//! - The diagnosis takes no more than nine usual forged requests, whatever it looks at.
+//! - The whole takes no more than ten usual forged requests that are diagnosed themselves.
+//!
+//! A path of its own is a row in [`shapes`]: a name, a filter, and a request.
+
+use std::hint::black_box;
+
+use twilio_webhook_filter::core::request::headers::Headers;
+use twilio_webhook_filter::core::request::state::Surroundings;
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+
+use crate::callgrind::{CASE, instructions};
+use crate::deciding::{NOW, decide};
+use crate::shapes::{Shape, USUAL, shapes};
+use crate::tables::{in_thousands, rows};
+
+#[path = "../common/callgrind.rs"]
+mod callgrind;
+#[allow(dead_code)] // Other tests need more of it.
+#[path = "../common/decision.rs"]
+mod deciding;
+#[allow(dead_code)]
+#[path = "../common/message.rs"]
+mod message;
+mod shapes;
+#[allow(dead_code)]
+#[path = "../common/tables.rs"]
+mod tables;
+
+/// Behind the name of a shape: its diagnosis is counted, too.
+const DIAGNOSED: &str = " diagnosed";
+
+/// What is counted; valgrind knows it by its name.
+#[inline(never)]
+fn only_this_is_counted<T>(work: impl FnOnce() -> T) -> T {
+    black_box(work())
+}
+
+/// This is what runs under valgrind. Without [`CASE`] there is nothing to do.
+#[test]
+fn the_case_that_runs_under_valgrind() {
+    let Some(case) = std::env::var(CASE).ok() else {
+        return;
+    };
+    let (name, diagnosed) = match case.strip_suffix(DIAGNOSED) {
+        Some(name) => (name, true),
+        None => (case.as_str(), false),
+    };
+    let shape = shapes().into_iter().find(|shape| shape.name == name);
+    let shape = shape.unwrap_or_else(|| panic!("no shape {name}"));
+    // Another comes first, to be warm.
+    let warm = shapes::usual();
+    run(&warm, true);
+    let hint = only_this_is_counted(|| run(&shape, diagnosed));
+    eprintln!("{case}: {hint}");
+}
+
+/// The check of a request, and its diagnosis.
+fn run(shape: &Shape, diagnosed: bool) -> String {
+    let store = &MemoryStore::new();
+    let around = Surroundings { store, now: NOW };
+    let request = &shape.request;
+    let headers = request.pairs();
+    let verdict = decide(&shape.filter, &headers, request, 7, around);
+    assert_ne!(verdict.outcome.name(), "accepted", "{}", shape.name);
+    if !diagnosed {
+        return String::new();
+    }
+    let filter = &shape.filter;
+    let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, NOW);
+    hint.unwrap_or_default().into_owned()
+}
+
+#[test]
+#[cfg_attr(
+    any(debug_assertions, not(target_arch = "x86_64")),
+    ignore = "counts are of a release build for x86-64: cargo test --profile symbols --test work"
+)]
+fn no_request_costs_more_than_ten_usual_forged_ones() {
+    let count = |name: &str, diagnosed: &str| {
+        instructions("only_this_is_counted", &format!("{name}{diagnosed}"))
+    };
+    let usual = count(USUAL, "");
+    let usual_diagnosed = count(USUAL, DIAGNOSED);
+    let mut cells = Vec::new();
+    let mut too_dear = Vec::new();
+    for shape in shapes() {
+        let own = count(shape.name, "");
+        let whole = count(shape.name, DIAGNOSED);
+        let diagnosis = whole.saturating_sub(own);
+        if diagnosis > 9 * usual || whole > 10 * usual_diagnosed {
+            too_dear.push(shape.name);
+        }
+        cells.push(vec![
+            shape.name.to_owned(),
+            in_thousands(own),
+            in_thousands(diagnosis),
+            #[expect(clippy::cast_precision_loss)]
+            {
+                format!("{:.1}", whole as f64 / usual as f64)
+            },
+        ]);
+    }
+    println!("{}", rows(&cells));
+    assert!(
+        too_dear.is_empty(),
+        "{too_dear:?}; a usual forged request takes {usual}, {usual_diagnosed} diagnosed"
+    );
+}
