@@ -1,7 +1,7 @@
 //! Values that the tables did not write: they are handled, not trusted.
 #![no_main]
 
-use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
 use twilio_webhook_filter::core::clock::{Moment, Span};
 use twilio_webhook_filter::core::signature::key::Nonce;
@@ -9,7 +9,6 @@ use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
 use twilio_webhook_filter::core::table::memory::MemoryStore;
 use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
 
-#[derive(Arbitrary, Debug)]
 struct Input<'a> {
     /// Whether the value begins as a genuine one does.
     genuine_start: bool,
@@ -21,10 +20,34 @@ struct Input<'a> {
     evict: bool,
 }
 
-const START: Moment = Moment(1_800_000_000_000);
+const START: Moment = Moment(START_IN_SECONDS as u64 * 1_000);
+const START_IN_SECONDS: u32 = 1_800_000_000;
 const WINDOW: Span = Span(60_000);
 
-fuzz_target!(|input: Input<'_>| {
+fuzz_target!(|bytes: &[u8]| {
+    let mut draw = Draw::new(bytes);
+    let mut moment = 0;
+    let mut next = || {
+        // Back and forth, by seconds and by hours.
+        let by = u32::from(draw.byte());
+        moment = match draw.below(4) {
+            0 => START_IN_SECONDS + by,
+            1 => START_IN_SECONDS - by,
+            2 => START_IN_SECONDS + by * 60,
+            _ => by << 24,
+        };
+        moment
+    };
+    let moments = [(); 6].map(|()| next());
+    let input = Input {
+        genuine_start: draw.one_in(2),
+        capacity: draw.byte(),
+        requests: draw.byte(),
+        moments,
+        whom: [(); 6].map(|()| draw.byte() % 8),
+        evict: draw.one_in(2),
+        value: draw.rest(),
+    };
     nonces(&input);
     limiter(&input);
 });

@@ -1,54 +1,133 @@
-//! The request's path: a path that is exempt is no webhook's to an upstream that decodes.
+//! The request's path: what is exempt is no webhook to any upstream, and what nobody could take for one is exempt.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::routes::{PathPattern, spell_plainly};
+use std::cell::RefCell;
 
-/// Decodes escapes once.
-fn decoded(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = path;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let digits = after
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        match (first, digits) {
-            (b'%', Some(digits)) => {
-                out.push(u8::from_str_radix(digits, 16).expect("two digits"));
-                rest = &after[2..];
-            }
-            _ => out.push(*first),
-        }
-    }
-    out
+use apart::draw::Draw;
+use apart::drive::Driven;
+use apart::reference::split_target;
+use apart::upstream::Reading;
+use libfuzzer_sys::fuzz_target;
+use twilio_webhook_filter::core::request::verdict::Outcome;
+use twilio_webhook_filter::core::routes::PathPattern;
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+
+/// One webhook, one family of webhooks, and as much exempt around them as can be.
+const CONFIGURATION: &str = r#"{
+    "accounts": [{"auth_tokens": ["12345"]}],
+    "webhooks": [{"path": "/Api/hook", "url": "https://h.example/Api/hook"}, {"path": "/in/*"}],
+    "public_base_url": "https://h.example",
+    "exempt_paths": ["/*", "/Api/*", "/healthz", "/public/*"],
+    "rate_limits": []
+}"#;
+
+thread_local! {
+    static DRIVEN: RefCell<Driven> = RefCell::new(Driven::new(CONFIGURATION));
 }
 
-fuzz_target!(|path: &[u8]| {
-    let parse = |text| PathPattern::parse(text).expect("a pattern");
-    let (webhook, exempt) = (parse("/a/b"), parse("/*"));
-    let plain = spell_plainly(path);
-    if exempt.matches(path) && !webhook.means(&plain) {
-        for read in [path.to_vec(), decoded(path), decoded(&decoded(path))] {
-            let read = read
-                .split(|byte| matches!(byte, b'?' | b'#' | b';' | 0))
-                .next();
-            let read = read.unwrap_or_default().to_ascii_lowercase();
-            let segments = read.split(|byte| matches!(byte, b'/' | b'\\'));
-            let segments: Vec<&[u8]> = segments.filter(|s| !matches!(*s, b"" | b".")).collect();
-            assert_ne!(
-                segments,
-                [b"a", b"b"],
-                "{:?}",
-                String::from_utf8_lossy(path)
-            );
-        }
-    }
-    if let Ok(text) = std::str::from_utf8(path)
+/// Pieces of paths that lead to a webhook by a detour.
+const PIECES: [&str; 48] = [
+    "/",
+    "//",
+    "/api",
+    "/Api/hook",
+    "api",
+    "hook",
+    "/in/x",
+    "in",
+    "/public",
+    "/public/",
+    "/healthz",
+    "..",
+    "/..",
+    "/../",
+    "/.",
+    "/./",
+    "\\",
+    "%5c",
+    "%5C",
+    "%2f",
+    "%2F",
+    "%252f",
+    "%25252f",
+    "%2e%2e",
+    ".%2e",
+    "%252e%252e",
+    ";",
+    ";a=b",
+    "%3b",
+    "%253B",
+    "%00",
+    "%2500",
+    "%3f",
+    "?",
+    "%23",
+    "#",
+    "%68ook",
+    "%2568ook",
+    "HOOK",
+    "%41pi",
+    "%",
+    "%2",
+    "+",
+    "%20",
+    "x",
+    "%c0%ae",
+    "%ff",
+    "%252525",
+];
+
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    let mut draw = Draw::new(bytes);
+    let pieces: Vec<&str> = (0..draw.below(10)).map(|_| draw.one_of(&PIECES)).collect();
+    check(&[b"/", pieces.concat().as_bytes()].concat());
+    // A webhook's path with something in the middle.
+    let webhook = draw.one_of(&["/Api/hook", "/in/x"]);
+    let (before, behind) = webhook.split_at(draw.below(webhook.len() + 1));
+    check(
+        [before, draw.one_of(&PIECES), behind, draw.one_of(&PIECES)]
+            .concat()
+            .as_bytes(),
+    );
+
+    if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(pattern) = PathPattern::parse(text)
     {
         assert_eq!(pattern.as_configured(), text);
-        assert!(pattern.is_prefix() || pattern.matches(path));
+        assert!(pattern.is_prefix() || pattern.matches(bytes));
     }
 });
+
+fn check(target: &[u8]) {
+    let headers: [(&[u8], &[u8]); 2] = [(b":method", b"POST"), (b":path", target)];
+    let store = MemoryStore::new();
+    let outcome = DRIVEN.with_borrow_mut(|driven| driven.outcome(&store, &headers, b"", false));
+    let is_exempt = matches!(outcome, Outcome::Exempt);
+    let (path, _) = split_target(target);
+    let may_be_a_webhook = Reading::all().find(|reading| leads_to_a_webhook(*reading, path));
+    let shown = target.escape_ascii();
+    match may_be_a_webhook {
+        Some(reading) => assert!(
+            !is_exempt,
+            "{shown} is exempt, and a webhook to {reading:?}"
+        ),
+        None if is_plain(path) => assert!(is_exempt, "{shown} is nobody's, and not exempt"),
+        None => {}
+    }
+}
+
+/// The webhook itself, something behind it, or bytes that are no text.
+fn leads_to_a_webhook(reading: Reading, path: &[u8]) -> bool {
+    let segments = reading.segments(path);
+    let read = [b"/", &segments.join(&b'/')[..]].concat();
+    read.starts_with(b"/api/hook")
+        || segments.first().is_some_and(|first| first == b"in")
+        || std::str::from_utf8(&read).is_err()
+}
+
+/// A path in which there is nothing to be read in two ways.
+fn is_plain(path: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_~".contains(byte);
+    path.starts_with(b"/") && path.iter().all(is_plain)
+}

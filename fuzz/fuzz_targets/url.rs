@@ -1,38 +1,186 @@
-//! The request's target, path and query, against configured URLs with and without a query.
+//! The request's target, path and query, against configured URLs with and without a query: just those URLs are tried
+//! that the reference names, none twice and no more than promised.
 #![no_main]
 
+use std::collections::BTreeSet;
+
+use apart::draw::Draw;
+use apart::reference::{SignedAs, Webhook, messages, pairs, split_target};
 use libfuzzer_sys::fuzz_target;
+use twilio_webhook_filter::core::signature::form::Form;
 use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, MOST_URLS, PublicUrl, Target};
 
-const URLS: [&str; 4] = [
-    "https://h.example/hook",
-    "https://h.example:8443/hook?b='2&a=x+y",
-    "wss://u:p@[::1]:1/?",
-    "http://h.example",
+const PLAIN: Webhook = Webhook {
+    path: "/",
+    origins: &[],
+    handshake_origins: &[],
+    own_query: None,
+    methods: &[],
+    lenient: false,
+    most: 500,
+};
+
+/// Configured URLs, and what is tried for them in front of the path.
+const URLS: [(&str, Webhook); 4] = [
+    (
+        "https://h.example/hook",
+        Webhook {
+            origins: &["https://h.example", "https://h.example:443"],
+            handshake_origins: &[
+                "wss://h.example",
+                "wss://h.example:443",
+                "wss://h.example:80",
+            ],
+            ..PLAIN
+        },
+    ),
+    (
+        "https://h.example:8443/hook?b='2&a=x+y",
+        Webhook {
+            origins: &[
+                "https://h.example:8443",
+                "https://h.example",
+                "https://h.example:443",
+            ],
+            handshake_origins: &[
+                "wss://h.example:8443",
+                "wss://h.example",
+                "wss://h.example:443",
+                "wss://h.example:80",
+            ],
+            own_query: Some("b='2&a=x+y"),
+            ..PLAIN
+        },
+    ),
+    (
+        "wss://u:p@[::1]:1/?",
+        Webhook {
+            origins: &[
+                "wss://u:p@[::1]:1",
+                "wss://u:p@[::1]",
+                "wss://u:p@[::1]:443",
+                "wss://u:p@[::1]:80",
+                "wss://[::1]:1",
+                "wss://[::1]",
+                "wss://[::1]:443",
+                "wss://[::1]:80",
+            ],
+            handshake_origins: &[
+                "wss://u:p@[::1]:1",
+                "wss://u:p@[::1]",
+                "wss://u:p@[::1]:443",
+                "wss://u:p@[::1]:80",
+                "wss://[::1]:1",
+                "wss://[::1]",
+                "wss://[::1]:443",
+                "wss://[::1]:80",
+            ],
+            own_query: Some(""),
+            ..PLAIN
+        },
+    ),
+    (
+        "http://h.example",
+        Webhook {
+            origins: &["http://h.example", "http://h.example:80"],
+            handshake_origins: &[
+                "wss://h.example",
+                "wss://h.example:443",
+                "wss://h.example:80",
+            ],
+            ..PLAIN
+        },
+    ),
 ];
 
-fuzz_target!(|target: &[u8]| {
-    for text in URLS {
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    let mut draw = Draw::new(bytes);
+    let path = draw.one_of(&["/hook", "/", "", "/hook/", "/a"]);
+    let mut pieces = vec!["b=%272", "a=x%20y", "bodySHA256=00"];
+    draw.shuffle(&mut pieces);
+    pieces.truncate(3 - draw.below(3));
+    let more = draw.text(4);
+    let query = match draw.below(4) {
+        0 => Vec::new(),
+        1 => [b"?", &more[..]].concat(),
+        2 => ["?", &pieces.join("&")].concat().into_bytes(),
+        _ => [b"?", pieces.join("&").as_bytes(), b"&", &more].concat(),
+    };
+    check(&[path.as_bytes(), &query].concat());
+
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(url) = ConfiguredUrl::parse(text)
+    {
+        let query = url
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let port = url
+            .port()
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        let whole = format!(
+            "{}://{}{port}{}{query}",
+            url.scheme(),
+            url.host(),
+            url.path()
+        );
+        assert_eq!(
+            Some(&whole[..]),
+            text.split('#').next(),
+            "not a byte is lost"
+        );
+    }
+});
+
+fn check(target: &[u8]) {
+    let (path, query) = split_target(target);
+    for (text, webhook) in &URLS {
         let url = ConfiguredUrl::parse(text).expect("a URL");
-        for public in [PublicUrl::configured(&url), PublicUrl::base(&url)] {
-            for websocket in [false, true] {
-                let mut count = 0;
-                let mut before = Vec::new();
-                for candidate in public.candidates(Target::new(target, websocket)) {
+        let base = Webhook {
+            own_query: None,
+            ..*webhook
+        };
+        // The path is the configured one, or the base's and the request's behind it.
+        let configured = (PublicUrl::configured(&url), webhook, url.path().as_bytes());
+        let path = [url.path().trim_end_matches('/').as_bytes(), path].concat();
+        let below = (PublicUrl::base(&url), &base, &path[..]);
+        for (public, webhook, path) in [configured, below] {
+            for handshake in [false, true] {
+                let mut tried = Vec::new();
+                for candidate in public.candidates(Target::new(target, handshake)) {
                     let mut written = Vec::new();
                     candidate.write(&mut written);
-                    assert!(!before.contains(&written), "an HMAC in vain");
-                    before.push(written);
-                    let _ = candidate.query_parameters();
-                    count += 1;
+                    let parameters = candidate.query_parameters();
+                    tried.push((written, parameters));
                 }
-                assert!((1..=MOST_URLS).contains(&count));
+                assert!((1..=MOST_URLS).contains(&tried.len()));
+                compare(tried, messages(webhook, path, query, handshake, b""));
             }
         }
     }
-    if let Ok(text) = std::str::from_utf8(target)
-        && let Ok(url) = ConfiguredUrl::parse(text)
-    {
-        let _ = PublicUrl::configured(&url);
+}
+
+fn compare(tried: Vec<(Vec<u8>, Form)>, expected: Vec<(Vec<u8>, Vec<u8>, SignedAs)>) {
+    let count = tried.len();
+    let distinct: BTreeSet<&[u8]> = tried.iter().map(|(url, _)| &url[..]).collect();
+    assert_eq!(distinct.len(), count, "an HMAC in vain");
+    for (url, parameters) in &tried {
+        let shown = url.escape_ascii().to_string();
+        let own = expected.iter().find(|(own, ..)| own == url);
+        let (_, query, _) = own.unwrap_or_else(|| panic!("{shown} is no URL that Twilio signs"));
+        let mut read: Vec<_> = pairs(query);
+        read.sort();
+        read.dedup();
+        let is_same = parameters
+            .pairs()
+            .eq(read.iter().map(|(name, value)| (&name[..], &value[..])));
+        assert!(is_same, "the query of {shown}");
     }
-});
+    for (url, _, signed_as) in &expected {
+        let must = *signed_as != SignedAs::Form { is_sure: false };
+        let is_tried = distinct.contains(&url[..]);
+        assert!(is_tried || !must, "{} is not tried", url.escape_ascii());
+    }
+}

@@ -7,6 +7,7 @@ mod configuration;
 mod forms;
 mod paths;
 mod redis;
+mod reference;
 mod signatures;
 mod support;
 mod urls;

@@ -298,6 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn a_mac_with_any_one_of_its_bits_changed_is_another() {
+        let secret = Secret::new("12345".into());
+        let shared = SigningKey::shared_key(&secret).expect("not empty");
+        let keys = [token("12345"), shared];
+        for (key, length) in keys.iter().zip([20, 32]) {
+            let mac = key.mac(b"x");
+            assert_eq!(mac.as_slice().len(), length);
+            assert_eq!(key.mac_length(), length);
+            let claims = |bytes: &[u8]| {
+                let header = STANDARD.encode(bytes);
+                let claimed = ClaimedMac::parse(header.as_bytes()).expect("canonical");
+                bool::from(mac.equals(&claimed))
+            };
+            assert!(claims(mac.as_slice()));
+            for bit in 0..8 * length {
+                let mut changed = mac.as_slice().to_vec();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert!(!claims(&changed), "bit {bit} of {length} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_key_is_no_key() {
         assert!(SigningKey::auth_token(&Secret::new(String::new())).is_none());
         assert!(SigningKey::shared_key(&Secret::new(String::new())).is_none());

@@ -211,6 +211,62 @@ mod tests {
         assert!(verify(&keyring, &public, signed).is_err());
     }
 
+    /// Whether a signature is found that the key at `place` made of one of the URL's forms, with `value` as
+    /// the value of the only parameter.
+    fn is_found(keyring: &Keyring, url: &str, place: usize, value: &str) -> bool {
+        let public = public("https://h.com:8443/p");
+        let body = format!("a={value}");
+        let form = Form::parse(body.as_bytes());
+        let claimed = sign(&place.to_string(), &format!("{url}a{value}"));
+        let signed = Signed {
+            target: Target::new(b"/p", false),
+            form: Some(&form),
+            claimed: &claimed,
+            settings: None,
+        };
+        verify(keyring, &public, signed).is_ok()
+    }
+
+    /// In the order in which they are tried.
+    const FORMS: [&str; 3] = [
+        "https://h.com:8443/p",
+        "https://h.com/p",
+        "https://h.com:443/p",
+    ];
+
+    #[test]
+    fn after_the_most_hmacs_a_right_signature_is_not_looked_for_any_more() {
+        use crate::core::signature::keyring::MOST_KEYS;
+        let tokens: Vec<String> = (0..MOST_KEYS).map(|place| place.to_string()).collect();
+        let tokens: Vec<_> = tokens.iter().map(|token| (&token[..], None)).collect();
+        let keyring = keyring(&tokens);
+        // 64 keys: the last of them with the second form is number 128.
+        assert_eq!(MOST_HMACS, 2 * MOST_KEYS);
+        assert!(is_found(&keyring, FORMS[0], 0, "1"));
+        assert!(is_found(&keyring, FORMS[1], MOST_KEYS - 1, "1"));
+        assert!(!is_found(&keyring, FORMS[2], 0, "1"));
+    }
+
+    #[test]
+    fn a_long_body_is_hashed_for_the_first_four_tries_and_then_as_far_as_the_bytes_go() {
+        let keyring = keyring(&[("0", None), ("1", None)]);
+        // The longest form with the name: the others are at most five bytes shorter.
+        let length = FORMS[0].len() + 1;
+        let value = |message: usize| "x".repeat(message - length);
+        let nth =
+            |place: usize, value: &str| is_found(&keyring, FORMS[place / 2], place % 2, value);
+        // Six times a message of that length is just what may be hashed.
+        let six = value(MOST_HASHED_BYTES / 6);
+        assert!((0..6).all(|place| nth(place, &six)));
+        let more = value(MOST_HASHED_BYTES / 5 + 10);
+        assert!((0..4).all(|place| nth(place, &more)));
+        assert!(!nth(4, &more));
+        // However long: two tokens and two forms.
+        let longest = value(MOST_HASHED_BYTES * 2);
+        assert!((0..4).all(|place| nth(place, &longest)));
+        assert!(!nth(4, &longest) && !nth(5, &longest));
+    }
+
     /// The signatures that Twilio's own libraries publish; see `tests/vectors/README.md`.
     #[test]
     fn all_51_published_signatures_are_judged_as_published() {

@@ -1,0 +1,67 @@
+//! Hands requests to the filter.
+
+use std::rc::Rc;
+
+use twilio_webhook_filter::core::clock::Moment;
+use twilio_webhook_filter::core::config::load::load;
+use twilio_webhook_filter::core::request::client::Client;
+use twilio_webhook_filter::core::request::headers::Headers;
+use twilio_webhook_filter::core::request::rules::HashKey;
+use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
+use twilio_webhook_filter::core::request::verdict::Outcome;
+use twilio_webhook_filter::core::table::memory::MemoryStore;
+
+/// A filter and what it remembers. One for each configuration, since reading that takes longer than many requests.
+#[derive(Clone)]
+pub struct Driven {
+    filter: Rc<Filter>,
+    claims: u64,
+}
+
+/// When everything happens, in milliseconds.
+pub const NOW: u64 = 1_800_000_000_000;
+
+impl Driven {
+    /// By a configuration as an operator writes it.
+    pub fn new(configuration: &str) -> Driven {
+        let nothing = |_: &str| None::<String>;
+        let settings = load(configuration.as_bytes(), &nothing);
+        let settings = settings.unwrap_or_else(|problems| panic!("{problems}"));
+        Driven {
+            filter: Rc::new(Filter::new(settings, HashKey([7; 16]))),
+            claims: 0,
+        }
+    }
+
+    /// What becomes of a request, whose body is there at once. What is refused is explained, too, if that is wanted:
+    /// it takes as long as a hundred requests.
+    pub fn outcome(
+        &mut self,
+        store: &MemoryStore,
+        headers: &[(&[u8], &[u8])],
+        body: &[u8],
+        explain: bool,
+    ) -> Outcome {
+        let around = Surroundings {
+            store,
+            now: Moment(NOW),
+        };
+        self.claims += 1;
+        let client = Client::from_source_address(b"192.0.2.1:1");
+        let next = match self.filter.arrive(Headers::new(headers), client, around) {
+            Next::Held(held) => held.complete(body, self.claims, around),
+            next => next,
+        };
+        let Next::Decided(verdict) = next else {
+            panic!("shared data answers at once")
+        };
+        if explain {
+            // So many a second are explained and no more, so each has a second of its own.
+            let now = Moment(NOW + 1_000 * self.claims);
+            let _ = self
+                .filter
+                .diagnose(&verdict, Headers::new(headers), body, now);
+        }
+        verdict.outcome
+    }
+}
