@@ -99,7 +99,7 @@ fn fits(keyring: &Keyring, public: &PublicUrl, claimed: &ClaimedMac, form: &Form
         claimed,
         settings: None,
     };
-    verify(keyring, public, signed).is_some()
+    verify(keyring, public, signed).is_ok()
 }
 
 fn public() -> PublicUrl {

@@ -369,7 +369,7 @@ mod tests {
                 claimed: &claimed,
                 settings: None,
             };
-            verify(&keyring, &public, signed).is_some()
+            verify(&keyring, &public, signed).is_ok()
         };
         // The first two URLs with all keys are the bound; the third is not tried.
         let urls: Vec<String> = public
