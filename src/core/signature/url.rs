@@ -160,10 +160,15 @@ fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
     if trimmed != text || has(text, |character| character.is_ascii_control()) {
         return Err("a URL without spaces around it and without control characters");
     }
-    if has(text, |character| {
-        is_blank(character) || matches!(character, '\u{80}'..='\u{9F}')
-    }) {
-        return Err("a URL without white space in it (in a path or query a blank is %20)");
+    // In the query a blank stands for itself: Twilio may sign it as it was entered.
+    let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (before, query) = before.split_once('?').unwrap_or((before, ""));
+    if has(before, is_space)
+        || has(fragment, is_space)
+        || has(query, |character| character != ' ' && is_space(character))
+        || trim(query, is_blank) != query
+    {
+        return Err("a URL without white space in it (in a path a blank is %20)");
     }
     if has(text, |character| {
         is_quote(character) && !character.is_ascii()
@@ -177,20 +182,27 @@ fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether another URL follows on a separator. Those in a query belong to it.
+/// White space, and control characters beyond ASCII.
+fn is_space(character: char) -> bool {
+    is_blank(character) || matches!(character, '\u{80}'..='\u{9F}')
+}
+
+/// Whether another URL follows on a separator. In a query only a blank is one.
 fn is_list(folded: &str) -> bool {
-    let is_separator = |character| is_blank(character) || matches!(character, ',' | ';' | '|');
     let mut may_begin = false;
+    let mut in_query = false;
     for (at, character) in folded.char_indices() {
         let rest = folded.get(at..).unwrap_or_default();
+        let begins = || after_scheme(rest).is_some_and(|rest| rest.starts_with("://"));
         match character {
-            '?' | '#' => break,
-            _ if is_separator(character) => may_begin = true,
+            ',' | ';' | '|' if !in_query => may_begin = true,
+            _ if is_blank(character) => may_begin = true,
             _ if is_quote(character) => {}
-            _ if may_begin && after_scheme(rest).is_some_and(|rest| rest.starts_with("://")) => {
-                return true;
+            _ if may_begin && begins() => return true,
+            _ => {
+                may_begin = false;
+                in_query |= matches!(character, '?' | '#');
             }
-            _ => may_begin = false,
         }
     }
     folded.ends_with(',')
@@ -755,6 +767,10 @@ mod tests {
             ("https://a.com/x,https://b.com/y", "not a list"),
             ("https://a.com/x, https://b.com/y", "not a list"),
             ("https://a.com https://b.com", "not a list"),
+            ("https://a.com/x?y=1, https://b.com/y", "not a list"),
+            ("https://a.com/x?y=1 #rc=5", "white space in it"),
+            ("https://a.com/x?y=1\u{A0}2", "white space in it"),
+            ("https://a.com/x#rc= 5", "white space in it"),
             ("https://a.com/x\nhttps://b.com/y", "not a list"),
             ("https://a.com/x;HTTPS://b.com/y", "not a list"),
             ("https://a.com/x,", "not a list"),
@@ -789,6 +805,7 @@ mod tests {
             "https://h.com/o'clock,[1];",
             "https://h.com/a?b='2'",
             "https://h.com/a?b=\"2\"&c=<d>",
+            "https://h.com/a?b=c d",
             "https://u:p$w@h.com/a".replace('$', "%24").as_str(),
             "https://h.com/$a/%7Euser?b=$c",
             "https://b\u{fc}cher.example/a",
