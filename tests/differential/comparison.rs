@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::contract;
+use crate::contract::{self, Spelling};
 use crate::exceptions::{Disagreement, EXCEPTIONS};
 use crate::filter::{Incoming, Native, accepts};
 use crate::libraries::{Answer, Worker};
@@ -31,7 +31,9 @@ struct Run {
     seed: u64,
     places: Vec<Place>,
     cases: Vec<Case>,
-    ours: Vec<&'static str>,
+    /// The filter's verdicts with strict forms, and with lenient ones.
+    strict: Vec<&'static str>,
+    lenient: Vec<&'static str>,
     node: Vec<Answer>,
     python: Vec<Answer>,
 }
@@ -58,25 +60,29 @@ impl Run {
                 Library::Python => by_python,
             });
         }
-        let native = Native::new(&configuration(&places));
-        let (node, python, ours) = std::thread::scope(|scope| {
+        let judge_all = |spelling| -> Vec<&'static str> {
+            let native = Native::new(&configuration(&places, spelling));
+            let verdicts = cases.iter().map(|case| judge(&native, case, &places));
+            verdicts.collect()
+        };
+        let (node, python, strict, lenient) = std::thread::scope(|scope| {
             let node = scope.spawn(|| node.judge(&cases, &places));
             let python = scope.spawn(|| python.judge(&cases, &places));
-            let ours = cases
-                .iter()
-                .map(|case| judge(&native, case, &places))
-                .collect();
+            let strict = judge_all(Spelling::Strict);
+            let lenient = judge_all(Spelling::Lenient);
             (
                 node.join().expect("verdicts"),
                 python.join().expect("verdicts"),
-                ours,
+                strict,
+                lenient,
             )
         });
         Self {
             seed,
             places,
             cases,
-            ours,
+            strict,
+            lenient,
             node,
             python,
         }
@@ -89,24 +95,33 @@ impl Run {
         }
     }
 
-    fn disagreements(&self) -> impl Iterator<Item = (usize, Disagreement<'_>)> {
+    fn ours(&self, spelling: Spelling) -> &[&'static str] {
+        match spelling {
+            Spelling::Strict => &self.strict,
+            Spelling::Lenient => &self.lenient,
+        }
+    }
+
+    fn disagreements(&self, spelling: Spelling) -> impl Iterator<Item = (usize, Disagreement<'_>)> {
         let both = [Library::Node, Library::Python];
         let pairs =
             (0..self.cases.len()).flat_map(move |index| both.map(|library| (index, library)));
         pairs
-            .filter(|(index, library)| {
-                self.answer(*library, *index).accepts != accepts(self.ours[*index])
+            .filter(move |(index, library)| {
+                let ours = self.ours(spelling)[*index];
+                self.answer(*library, *index).accepts != accepts(ours)
             })
-            .map(|(index, library)| (index, self.beside(library, index)))
+            .map(move |(index, library)| (index, self.beside(library, spelling, index)))
     }
 
-    fn beside(&self, library: Library, index: usize) -> Disagreement<'_> {
+    fn beside(&self, library: Library, spelling: Spelling, index: usize) -> Disagreement<'_> {
         Disagreement {
             case: &self.cases[index],
             places: &self.places,
             library,
             respelled: &self.answer(library, index).respelled,
-            ours: self.ours[index],
+            spelling,
+            ours: self.ours(spelling)[index],
         }
     }
 
@@ -118,7 +133,8 @@ impl Run {
             "request {index} of seed {seed}: {method} {target}\n  url {url}\n  configured {place:?}\n  \
              {content_type:?}, settings {settings:?}, signature {signature:?}\n  body \"{body}\"\n  \
              signed by {by:?} with {secret:?} for {signed_url}, {signed_type:?}\n  signed body \"{signed_body}\"\n  \
-             changes {changes:?}\n  Node {node:?}\n  Python {python:?}\n  filter {ours}\n",
+             changes {changes:?}\n  Node {node:?}\n  Python {python:?}\n  \
+             filter: strict {strict}, lenient {lenient}\n",
             seed = self.seed,
             method = case.method,
             target = case.target(&self.places),
@@ -136,7 +152,8 @@ impl Run {
             changes = case.changes,
             node = self.node[index],
             python = self.python[index],
-            ours = self.ours[index],
+            strict = self.strict[index],
+            lenient = self.lenient[index],
         )
     }
 }
@@ -192,34 +209,38 @@ fn the_filter_says_what_the_libraries_say_or_a_named_exception_says_why_not() {
     let mut examples: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut unexplained = Vec::new();
     let mut disagreements = 0;
-    for (index, disagreement) in run.disagreements() {
-        disagreements += 1;
-        match explained(&disagreement) {
-            Some(name) => {
-                *counts.entry(name).or_default() += 1;
-                examples.entry(name).or_default().push(index);
+    for spelling in [Spelling::Strict, Spelling::Lenient] {
+        for (index, disagreement) in run.disagreements(spelling) {
+            disagreements += 1;
+            match explained(&disagreement) {
+                Some(name) => {
+                    *counts.entry(name).or_default() += 1;
+                    examples.entry(name).or_default().push(index);
+                }
+                None => unexplained.push(format!(
+                    "{:?} and the filter, {spelling:?}\n{}",
+                    disagreement.library,
+                    run.describe(index)
+                )),
             }
-            None => unexplained.push(format!(
-                "{:?} and the filter\n{}",
-                disagreement.library,
-                run.describe(index)
-            )),
         }
-    }
-    for (index, case) in run.cases.iter().enumerate() {
-        let ours = accepts(run.ours[index]);
-        if ours != contract::accepts(case, &run.places) {
-            unexplained.push(format!(
-                "the contract and the filter\n{}",
-                run.describe(index)
-            ));
-        }
-        // What a library has signed passes here, even if that library would not accept it itself. A wrong hash of a
-        // body is not the library's doing.
-        let is_about_the_body = matches!(run.ours[index], "unsigned_body" | "body_hash_mismatch");
-        let is_signed = case.changes.is_empty() && !is_about_the_body;
-        if is_signed && !ours && explained(&run.beside(case.by, index)).is_none() {
-            unexplained.push(format!("signed, sent and refused\n{}", run.describe(index)));
+        for (index, case) in run.cases.iter().enumerate() {
+            let verdict = run.ours(spelling)[index];
+            let ours = accepts(verdict);
+            if ours != contract::accepts(case, &run.places, spelling) {
+                unexplained.push(format!(
+                    "the contract and the filter, {spelling:?}\n{}",
+                    run.describe(index)
+                ));
+            }
+            // What a library has signed passes here, even if that library would not accept it itself. A wrong hash of
+            // a body is not the library's doing.
+            let is_about_the_body = matches!(verdict, "unsigned_body" | "body_hash_mismatch");
+            let is_signed = case.changes.is_empty() && !is_about_the_body;
+            let beside = run.beside(case.by, spelling, index);
+            if is_signed && !ours && explained(&beside).is_none() {
+                unexplained.push(format!("signed, sent and refused\n{}", run.describe(index)));
+            }
         }
     }
     let report = report(&run, disagreements, &counts);
@@ -237,12 +258,14 @@ fn the_filter_says_what_the_libraries_say_or_a_named_exception_says_why_not() {
     );
     let dead: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).collect();
     assert!(dead.is_empty(), "exceptions that nothing needs: {dead:?}");
-    let accepted = run.ours.iter().filter(|ours| accepts(ours)).count();
-    let share = accepted * 100 / run.cases.len();
-    assert!(
-        (30..=80).contains(&share),
-        "{share} % accepted: that tests too little of one side"
-    );
+    for ours in [&run.strict, &run.lenient] {
+        let accepted = ours.iter().filter(|ours| accepts(ours)).count();
+        let share = accepted * 100 / run.cases.len();
+        assert!(
+            (30..=80).contains(&share),
+            "{share} % accepted: that tests too little of one side"
+        );
+    }
 
     through_envoy(&run, &examples);
 }
@@ -275,12 +298,14 @@ fn report(run: &Run, disagreements: usize, counts: &BTreeMap<&str, usize>) -> St
         "accepted by Python's library",
         run.python.iter().filter(|answer| answer.accepts).count(),
     );
-    let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
-    for ours in &run.ours {
-        *verdicts.entry(ours).or_default() += 1;
-    }
-    for (verdict, count) in verdicts {
-        line(&format!("filter: {verdict}"), count);
+    for spelling in [Spelling::Strict, Spelling::Lenient] {
+        let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
+        for ours in run.ours(spelling) {
+            *verdicts.entry(ours).or_default() += 1;
+        }
+        for (verdict, count) in verdicts {
+            line(&format!("filter, {}: {verdict}", spelling.name()), count);
+        }
     }
     line("disagreements", disagreements);
     for (name, count) in counts {
@@ -306,7 +331,7 @@ fn through_envoy(run: &Run, examples: &BTreeMap<&str, Vec<usize>>) {
     }
     chosen.sort_unstable();
     chosen.dedup();
-    Setup::with(&configuration(&run.places))
+    Setup::with(&configuration(&run.places, Spelling::Strict))
         .start()
         .run(async |t| {
             t.upstream(Behaviour::Answer(200));
@@ -323,7 +348,7 @@ fn through_envoy(run: &Run, examples: &BTreeMap<&str, Vec<usize>>) {
                 if answer.header("connection") != Some("close") && answer.status == 200 {
                     connection = Some(client);
                 }
-                let expected = run.ours[*index];
+                let expected = run.strict[*index];
                 let said = match answer.status {
                     200 => "accepted".to_owned(),
                     _ => answer.reason(),

@@ -1,27 +1,68 @@
 //! What the contract says of a request, by the plain functions of [`crate::reference`]. The libraries cannot tell
 //! whether the filter is right where it differs from them on purpose; this can.
 
+use std::collections::BTreeSet;
+
 use crate::places::{ACCOUNT, Place, SHARED_KEY};
 use crate::reference::{Parts, Reader, decode, pairs, parameters, sha256_hex, signature};
 use crate::requests::{Case, own_query};
+use crate::strictness::{Rule, broken};
+
+/// Which spellings of a form the filter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    Strict,
+    Lenient,
+}
+
+impl Spelling {
+    /// As the configuration has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Spelling::Strict => "strict",
+            Spelling::Lenient => "lenient",
+        }
+    }
+
+    pub(crate) fn takes(self, form: &[u8]) -> bool {
+        match self {
+            Spelling::Strict => broken(form).is_empty(),
+            Spelling::Lenient => !broken(form).contains(&Rule::TooMany),
+        }
+    }
+}
+
+/// What is signed behind the URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind<'a> {
+    /// There is no body.
+    Nothing,
+    Form(&'a [u8]),
+    /// Nothing, and the URL ends in the hash of the body.
+    HashedBody,
+}
 
 /// Whether the filter has to accept it.
-pub(crate) fn accepts(case: &Case, places: &[Place]) -> bool {
+pub(crate) fn accepts(case: &Case, places: &[Place], spelling: Spelling) -> bool {
     let place = &places[case.place];
-    let Some(form) = covered(case) else {
+    let Some(behind) = covered(case, spelling) else {
         return false;
     };
     let by_shared_key = case
         .settings
         .as_deref()
         .is_some_and(|settings| settings.contains(SHARED_KEY));
-    let signed_parameters = parameters(Reader::Contract, form);
-    let is_signed = urls(case, place).iter().any(|url| {
-        let url = url.url();
-        signature(by_shared_key, case.secret, &url, &signed_parameters) == case.signature
+    let is_signed = candidates(case, place, behind).iter().any(|signed| {
+        let url = signed.url.url();
+        let made = signature(by_shared_key, case.secret, &url, &signed.parameters);
+        made == case.signature && !are_moved(&url, signed.form)
     });
     let query = case.query.as_deref().unwrap_or_default().as_bytes();
-    let mut accounts = pairs(form.unwrap_or_default())
+    let form = match behind {
+        Behind::Form(form) => form,
+        _ => b"",
+    };
+    let mut accounts = pairs(form)
         .chain(pairs(query))
         .filter(|(name, _)| decode(Reader::Contract, name) == b"AccountSid");
     let of_another =
@@ -29,75 +70,196 @@ pub(crate) fn accepts(case: &Case, places: &[Place]) -> bool {
     is_signed && !accounts.any(|(_, value)| of_another(value))
 }
 
-/// The parameters that are signed with the URL, if any; `None` for a body that no signature covers.
-fn covered(case: &Case) -> Option<Option<&[u8]>> {
+/// What covers the body; `None` for one that no signature covers, and for a form that is spelled otherwise.
+fn covered(case: &Case, spelling: Spelling) -> Option<Behind<'_>> {
     let content_type = case.content_type.as_deref().unwrap_or_default();
     let content_type = content_type.to_lowercase().replace(' ', "");
-    let is_empty = case.body.is_empty();
-    if !is_empty
-        && ["", ";charset=utf-8"]
-            .iter()
-            .any(|rest| content_type == format!("{FORM}{rest}"))
+    let hashes: Vec<String> = hashes(case.query.as_deref()).collect();
+    if case.body.is_empty() {
+        // All webhooks here take POST.
+        let of_nothing = [sha256_hex(b""), sha256_hex(b"{}")];
+        let all = hashes.iter().all(|hash| of_nothing.contains(hash));
+        return all.then_some(Behind::Nothing);
+    }
+    if case.method == "GET" {
+        return None;
+    }
+    if ["", ";charset=utf-8"]
+        .iter()
+        .any(|rest| content_type == format!("{FORM}{rest}"))
     {
         // Of `&` and `=` alone nothing is signed.
         let is_signed = !parameters(Reader::Contract, Some(&case.body)).is_empty();
-        return is_signed.then_some(Some(&case.body));
+        return (is_signed && spelling.takes(&case.body)).then_some(Behind::Form(&case.body));
     }
-    let query = case.query.as_deref().unwrap_or_default().as_bytes();
-    let mut hashes =
-        pairs(query).filter(|(name, _)| decode(Reader::Contract, name) == b"bodySHA256");
-    let (Some((_, hash)), None) = (hashes.next(), hashes.next()) else {
-        return (is_empty
-            && pairs(query).all(|(name, _)| decode(Reader::Contract, name) != b"bodySHA256"))
-        .then_some(None);
-    };
-    let hash = decode(Reader::Contract, hash).to_ascii_lowercase();
-    let is_right = hash == sha256_hex(&case.body).as_bytes();
-    (is_right && (is_empty || !content_type.contains(FORM))).then_some(None)
+    let is_right = hashes == [sha256_hex(&case.body)] && !content_type.contains(FORM);
+    is_right.then_some(Behind::HashedBody)
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Every URL that may have been signed.
-pub(crate) fn urls(case: &Case, place: &Place) -> Vec<Parts> {
+/// Every `bodySHA256` of a query, in lower case.
+fn hashes(query: Option<&str>) -> impl Iterator<Item = String> {
+    let text = |escaped| String::from_utf8_lossy(&decode(Reader::Contract, escaped)).into_owned();
+    pairs(query.unwrap_or_default().as_bytes())
+        .filter(|(name, _)| decode(Reader::Contract, name) == b"bodySHA256")
+        .map(move |(_, value)| text(value).to_ascii_lowercase())
+}
+
+/// Whether its last parameter is a `bodySHA256`.
+pub(crate) fn ends_in_hash(query: Option<&str>) -> bool {
+    let last = query.unwrap_or_default().rsplit('&').next();
+    hashes(last).next().is_some()
+}
+
+/// What may have been signed.
+pub(crate) struct Candidate<'a> {
+    pub(crate) url: Parts,
+    /// The form whose parameters are signed behind it.
+    pub(crate) form: Option<&'a [u8]>,
+    pub(crate) parameters: Vec<u8>,
+}
+
+/// All that may have been signed for this request.
+pub(crate) fn signed<'a>(case: &'a Case, place: &Place) -> Vec<Candidate<'a>> {
+    // Strict forms are lenient ones, too.
+    match covered(case, Spelling::Lenient) {
+        Some(behind) => candidates(case, place, behind),
+        None => Vec::new(),
+    }
+}
+
+fn candidates<'a>(case: &'a Case, place: &Place, behind: Behind<'a>) -> Vec<Candidate<'a>> {
     let received = Parts::of(&place.url(case.query.as_deref()));
-    let mut queries = vec![received.clone()];
-    let own = own_query(place, case.query.as_deref());
-    if place.own_query.is_some() && decoded(&own) == decoded(&case.query) {
-        queries.push(Parts {
-            query: own,
+    let form = match behind {
+        Behind::Form(form) => Some(form),
+        _ => None,
+    };
+    let mut urls = Vec::new();
+    let as_received = match behind {
+        Behind::Nothing => true,
+        Behind::Form(_) => has_the_configured_query(case, place),
+        Behind::HashedBody => ends_in_hash(case.query.as_deref()),
+    };
+    if as_received {
+        urls.push(received.clone());
+    }
+    let has_hash = hashes(case.query.as_deref()).next().is_some();
+    let may_have_hash = form.is_none() || !has_hash;
+    if place.own_query.is_some() && has_the_configured_query(case, place) && may_have_hash {
+        urls.push(Parts {
+            query: own_query(place, case.query.as_deref()),
             ..received.clone()
         });
     }
+    let mut all = Vec::new();
+    for url in in_all_forms(&urls, &received, place.websocket) {
+        all.push(Candidate {
+            url,
+            form,
+            parameters: parameters(Reader::Contract, form),
+        });
+    }
+    let query = case.query.as_deref().unwrap_or_default().as_bytes();
+    if place.websocket && !query.is_empty() && Spelling::Strict.takes(query) {
+        let without = Parts {
+            query: None,
+            ..received.clone()
+        };
+        for url in in_all_forms(&[without], &received, false) {
+            all.push(Candidate {
+                url,
+                form: Some(query),
+                parameters: parameters(Reader::Contract, Some(query)),
+            });
+        }
+    }
+    all
+}
+
+/// Each with every port, with and without user and password, and with a slash at its end where that is tried.
+fn in_all_forms(urls: &[Parts], received: &Parts, with_slash: bool) -> Vec<Parts> {
     let mut ports = vec![
         received.port.as_deref(),
         None,
         Some(received.default_port()),
     ];
-    if place.websocket {
+    if received.scheme == "wss" {
         ports.push(Some("80"));
     }
-    let mut urls = Vec::new();
-    for url in queries {
+    let mut all = Vec::new();
+    for url in urls {
         for port in &ports {
-            let url = url.with_port(*port);
-            if place.websocket && !url.path.ends_with('/') {
-                urls.push(Parts {
-                    path: format!("{}/", url.path),
-                    ..url.clone()
-                });
+            for userinfo in [&*received.userinfo, ""] {
+                let url = Parts {
+                    userinfo: userinfo.to_owned(),
+                    ..url.with_port(*port)
+                };
+                if with_slash && !url.path.ends_with('/') {
+                    all.push(Parts {
+                        path: format!("{}/", url.path),
+                        ..url.clone()
+                    });
+                }
+                all.push(url);
             }
-            urls.push(url);
         }
     }
-    urls
+    all
 }
 
-/// Decoded, in any order, equal ones as often as they occur.
-fn decoded(query: &Option<String>) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Whether the query holds just the parameters that the configured URL spells out, if it does, besides a hash.
+pub(crate) fn has_the_configured_query(case: &Case, place: &Place) -> bool {
+    let own = place.own_query.as_deref();
+    own.is_none() || decoded(own) == decoded(case.query.as_deref())
+}
+
+/// Names, and how their values begin. In the signed string such a text is a parameter's, or somebody has moved a
+/// boundary.
+const IDENTIFIERS: [(&str, &str); 6] = [
+    ("AccountSid", "AC"),
+    ("MessageSid", "SM"),
+    ("MessageSid", "MM"),
+    ("SmsSid", "SM"),
+    ("SmsSid", "MM"),
+    ("CallSid", "CA"),
+];
+
+/// Whether more identifiers are in the signed string than there are parameters with them.
+pub(crate) fn are_moved(url: &str, form: Option<&[u8]>) -> bool {
+    let signed = [url.as_bytes(), &parameters(Reader::Contract, form)].concat();
     let text = |escaped| decode(Reader::Contract, escaped);
-    let mut pairs: Vec<_> = pairs(query.as_deref().unwrap_or_default().as_bytes())
+    let distinct: BTreeSet<(Vec<u8>, Vec<u8>)> = pairs(form.unwrap_or_default())
         .map(|(name, value)| (text(name), text(value)))
+        .collect();
+    IDENTIFIERS.iter().any(|(name, start)| {
+        let begins = [name.as_bytes(), start.as_bytes()].concat();
+        let is_identifier = |text: &[u8]| {
+            let digits = text.strip_prefix(start.as_bytes());
+            digits
+                .and_then(|digits| digits.get(..32))
+                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        let in_the_string = (0..signed.len())
+            .filter(|at| signed[*at..].starts_with(&begins))
+            .filter(|at| is_identifier(&signed[at + name.len()..]))
+            .count();
+        let has_it = |(own, value): &&(Vec<u8>, Vec<u8>)| {
+            let longer_by = own.strip_suffix(name.as_bytes());
+            longer_by.is_some_and(|letters| letters.iter().all(u8::is_ascii_alphabetic))
+                && is_identifier(value)
+                && value.len() == 34
+        };
+        in_the_string > distinct.iter().filter(has_it).count()
+    })
+}
+
+/// Decoded and without a hash, in any order, equal ones as often as they occur.
+fn decoded(query: Option<&str>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let text = |escaped| decode(Reader::Contract, escaped);
+    let mut pairs: Vec<_> = pairs(query.unwrap_or_default().as_bytes())
+        .map(|(name, value)| (text(name), text(value)))
+        .filter(|(name, _)| name != b"bodySHA256")
         .collect();
     pairs.sort();
     pairs

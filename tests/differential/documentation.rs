@@ -4,25 +4,10 @@ use serde_json::{Value, json};
 
 use crate::exceptions::EXCEPTIONS;
 use crate::filter::{Incoming, Native, accepts};
+use crate::page::table;
 use crate::reference::{Parts, signature};
 
-const PAGE: &str = include_str!("../../docs/signatures.md");
 const DISAGREEMENTS: &str = include_str!("../vectors/library_disagreements.json");
-
-/// The rows of the table under a heading, each with its cells, without what Markdown adds.
-fn table(heading: &str) -> Vec<Vec<String>> {
-    let (_, section) = PAGE
-        .split_once(&format!("\n## {heading}\n"))
-        .unwrap_or_else(|| panic!("docs/signatures.md has no section {heading:?}"));
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter(|line| line.starts_with('|'));
-    let cells = |line: &str| -> Vec<String> {
-        let cells = line.trim().trim_matches('|').split(" | ");
-        cells.map(|cell| cell.trim().to_owned()).collect()
-    };
-    // Without the head and the line under it.
-    rows.skip(2).map(cells).collect()
-}
 
 #[test]
 fn the_table_of_exceptions_in_the_documentation_is_the_one_in_the_code() {

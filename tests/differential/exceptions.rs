@@ -1,7 +1,7 @@
 //! Where the filter and a library disagree, and why. `docs/signatures.md` has the same table for people; a test
 //! compares the two.
 
-use crate::contract;
+use crate::contract::{self, Spelling};
 use crate::filter::accepts;
 use crate::places::{Place, SHARED_KEY};
 use crate::reference::{
@@ -25,12 +25,49 @@ pub(crate) struct Disagreement<'a> {
     pub(crate) library: Library,
     /// See [`crate::libraries::Answer::respelled`].
     pub(crate) respelled: &'a [String],
+    /// Which spellings of a form the filter takes.
+    pub(crate) spelling: Spelling,
     /// `accepted`, or the reason of the refusal.
     pub(crate) ours: &'static str,
 }
 
 /// All of them, the particular before the general: the first that explains a disagreement is the one that counts.
-pub(crate) const EXCEPTIONS: [Exception; 21] = [
+pub(crate) const EXCEPTIONS: [Exception; 29] = [
+    Exception {
+        name: "strict form",
+        why: "By default a form has one spelling, which all frameworks read alike (see \"Strict forms\"); the \
+              libraries are given parameters that are decoded already.",
+        explains: |d| {
+            let is_taken = d.spelling.takes(&d.case.body);
+            d.spelling == Spelling::Strict && d.ours == "malformed_body" && !is_taken
+        },
+    },
+    Exception {
+        name: "boundary moved",
+        why: "The SID of an account, message or call is in the signed string, with its name before it, and no \
+              parameter has it: somebody has cut the string in another place; the libraries do not look for that.",
+        explains: |d| {
+            let form = d.form();
+            let is_moved = contract::are_moved(&d.url(), form);
+            d.ours == "malformed_body" && d.spelling.takes(&d.case.body) && is_moved
+        },
+    },
+    Exception {
+        name: "body with GET",
+        why: "One upstream reads the body of a GET, the next one does not; the libraries do not look at the method.",
+        explains: |d| {
+            d.ours == "unsigned_body" && d.case.method == "GET" && !d.case.body.is_empty()
+        },
+    },
+    Exception {
+        name: "hash of {}",
+        why: "Twilio hashes a JSON body that is missing as nothing, or as `{}`; the libraries compare with the body \
+              that is there.",
+        explains: |d| {
+            let is_of_that = |hash: Hash| hash.value == sha256_hex(b"{}");
+            d.we_accept() && d.case.body.is_empty() && d.hashes().any(is_of_that)
+        },
+    },
     Exception {
         name: "hash of nothing",
         why: "Where the signed URL holds a hash, no body has to be the one with that hash, or a signed JSON \
@@ -53,6 +90,15 @@ pub(crate) const EXCEPTIONS: [Exception; 21] = [
             d.ours == "unsigned_body"
                 && d.hashes().all(|hash| hash.value.is_empty())
                 && !d.is_form_like()
+        },
+    },
+    Exception {
+        name: "hash that is not the last",
+        why: "Twilio appends `bodySHA256`; further to the front it is text that somebody has put into a parameter. \
+              The libraries take it anywhere.",
+        explains: |d| {
+            let is_last = contract::ends_in_hash(d.case.query.as_deref());
+            d.ours == "unsigned_body" && d.hashes().count() == 1 && !is_last && !d.is_form_like()
         },
     },
     Exception {
@@ -154,6 +200,30 @@ pub(crate) const EXCEPTIONS: [Exception; 21] = [
         why: "Names and values are sorted as bytes; the library for Node sorts UTF-16 units, and so an emoji \
               before U+E000 to U+FFFF.",
         explains: |d| d.library == Library::Node && d.is_misread(),
+    },
+    Exception {
+        name: "query of a handshake",
+        why: "Twilio's SDKs for Agent Connect sign a WebSocket's URL without its query, followed by the query's \
+              parameters as a form's; the libraries do not try that.",
+        explains: |d| {
+            let is_dropped =
+                |signed: &Parts, url: &Parts| signed.query.is_none() && url.query.is_some();
+            d.is_websocket() && d.signed_otherwise(is_dropped)
+        },
+    },
+    Exception {
+        name: "user and password",
+        why: "Twilio drops them before it signs, so the URL is tried without them, too; the libraries keep them.",
+        explains: |d| d.signed_otherwise(|signed, url| signed.userinfo != url.userinfo),
+    },
+    Exception {
+        name: "another query for a form",
+        why: "A form is posted to the configured URL: with a query that has other parameters, some of the form's may \
+              have been moved there; the libraries know only the URL that they are given.",
+        explains: |d| {
+            let is_another = !contract::has_the_configured_query(d.case, d.place());
+            d.ours == "invalid_signature" && d.is_form() && is_another
+        },
     },
     Exception {
         name: "default port for another",
@@ -315,12 +385,11 @@ impl Disagreement<'_> {
     /// Whether the filter accepts it for a URL that is in such a way another than the one received.
     fn signed_otherwise(&self, in_this_way: impl Fn(&Parts, &Parts) -> bool) -> bool {
         let url = self.parts();
-        let parameters = parameters(Reader::Contract, self.form());
-        let urls = contract::urls(self.case, self.place());
-        let mut signed = urls
+        let candidates = contract::signed(self.case, self.place());
+        let mut signed = candidates
             .iter()
-            .filter(|signed| self.is_signed(&signed.url(), &parameters));
-        self.we_accept() && signed.any(|signed| in_this_way(signed, &url))
+            .filter(|signed| self.is_signed(&signed.url.url(), &signed.parameters));
+        self.we_accept() && signed.any(|signed| in_this_way(&signed.url, &url))
     }
 
     fn fits_without_parameters(&self) -> bool {

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 
 const twilio = createRequire(process.argv[2] + "/")("twilio");
 
-// As express.urlencoded({ extended: false }) does it; express's limit of 1000 parameters is left out.
+// As Express 4's urlencoded({ extended: false }) does it; its limit of 1000 parameters is left out.
 const formOf = ({ contentType, body }) => {
   const type = (contentType ?? "").split(";")[0].trim().toLowerCase();
   if (type !== "application/x-www-form-urlencoded") return {};

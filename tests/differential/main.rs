@@ -23,11 +23,16 @@ mod contract;
 mod exceptions;
 mod reference;
 
+#[path = "../parsers/strictness.rs"]
+#[allow(dead_code)]
+mod strictness;
+
 /// The comparison.
 mod comparison;
 
 /// `docs/signatures.md` says what the filter does.
 mod documentation;
+mod page;
 
 /// A real Envoy, as the end-to-end tests start it; they use more of it.
 #[path = "../e2e/support/mod.rs"]

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::Spelling;
 use crate::random::Random;
 use crate::reference::Parts;
 
@@ -131,12 +132,13 @@ fn place(random: &mut Random, index: u64) -> Place {
 }
 
 /// The filter's configuration: nothing but signatures decides.
-pub(crate) fn configuration(places: &[Place]) -> Value {
+pub(crate) fn configuration(places: &[Place], spelling: Spelling) -> Value {
     let webhook = |place: &Place| json!({"path": place.path, "url": place.configured(), "methods": ["GET", "POST"]});
     json!({
         "accounts": [{"account_sid": ACCOUNT, "auth_tokens": [TOKEN]}],
         "shared_keys": [{"id": SHARED_KEY, "secret": SHARED_SECRET}],
         "webhooks": places.iter().map(webhook).collect::<Vec<_>>(),
+        "form": spelling.name(),
         "max_body_bytes": 1_048_576,
         "timestamp": {"params": [], "header": null},
         "replay": "off",

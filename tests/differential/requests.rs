@@ -146,6 +146,12 @@ pub(crate) fn case(seed: u64, index: u64, places: &[Place]) -> Case {
     if case.signed.url != url {
         case.changes.push(respelled);
     }
+    if place.websocket && case.query.is_some() && random.chance(15) {
+        case.signed.url = place.url(None);
+        case.signed.content_type = Some(FORM.to_owned());
+        case.signed.body = case.query.clone().unwrap_or_default().into_bytes();
+        case.changes = vec!["signed with the query as a form"];
+    }
     if random.chance(50) {
         for _ in 0..=usize::from(random.chance(15)) {
             change(random, &mut case, parameters.clone(), places);
@@ -503,6 +509,7 @@ fn hashed(random: &mut Random, query: &mut Option<String>) -> Body {
         (4, 6),
         (2, 7),
         (2, 8),
+        (4, 9),
     ]) {
         1 => format!("bodySHA256={wrong}"),
         2 => format!("bodySHA256={upper}"),
@@ -512,6 +519,7 @@ fn hashed(random: &mut Random, query: &mut Option<String>) -> Body {
         6 => format!("body%53HA256={wrong}"),
         7 => format!("bodysha256={hash}"),
         8 => format!("bodySHA256={}", &hash[..63]),
+        9 => format!("bodySHA256={hash}&z="),
         _ => format!("bodySHA256={hash}"),
     };
     append(query, &pieces);

@@ -4,11 +4,11 @@
 //! into other names and values than Twilio did: text that a customer has typed becomes a
 //! parameter, and what stood there before hides in a value or a name. But the identifiers
 //! of account, message and call are in nearly every request, and in this string they are
-//! easily seen: `AccountSid`, then `AC` and 32 hex digits. Where such a text does not
-//! stand at the end of a name and the start of its value, somebody has cut the string in
-//! another place.
+//! easily seen: `AccountSid`, then `AC` and 32 hex digits. Where such a text is not the end
+//! of a name and all of its value, somebody has cut the string in another place.
 //!
-//! (Names may be longer: `ParentCallSid` and `OriginalRepliedMessageSid` are Twilio's own.)
+//! (Names may be longer, by letters: `ParentCallSid` and `OriginalRepliedMessageSid` are
+//! Twilio's own, `ErrorCode30008MessageSid` is two of them with a value between.)
 
 use crate::core::signature::form::Form;
 
@@ -30,7 +30,7 @@ const DIGITS: usize = 32;
 /// Digits are looked for first, in blocks: of 32 in a row, one block is full.
 pub(crate) fn are_moved(signed: &[u8], form: Option<&Form>) -> bool {
     let mut parameters = form.map(|form| form.places_from_the_end(signed.len()));
-    let mut place = (0, 0);
+    let mut place = [0; 3];
     let (blocks, _) = signed.as_chunks::<BLOCK>();
     let mut blocks = blocks.iter().zip((0..).step_by(BLOCK));
     blocks.any(|(block, from)| {
@@ -41,7 +41,7 @@ pub(crate) fn are_moved(signed: &[u8], form: Option<&Form>) -> bool {
             return false;
         };
         // Both go forward through the string.
-        while place.1 < at {
+        while place[1] < at {
             let Some(next) = parameters.as_mut().and_then(Iterator::next) else {
                 break;
             };
@@ -99,18 +99,26 @@ fn behind_sid(signed: &[u8], first_digit: usize) -> Option<usize> {
 }
 
 /// Whether an identifier begins at `at`, behind its `Sid`, which is not that of the
-/// parameter whose name and value begin at `place`.
-fn is_identifier_elsewhere(signed: &[u8], at: usize, place: (usize, usize)) -> bool {
+/// parameter whose name and value begin, and whose value ends, at `place`.
+fn is_identifier_elsewhere(signed: &[u8], at: usize, place: [usize; 3]) -> bool {
+    let [from, value, end] = place;
     let (before, behind) = signed.split_at_checked(at).unwrap_or_default();
     let Some(start) = behind.first_chunk() else {
         return false;
     };
-    let is_one = |(name, usual, other): &(&[u8], _, _)| {
-        // The name has to be as long as that, or it is not the one that it ends with.
-        let belongs = place.1 == at && at - place.0 >= name.len();
-        !belongs && (start == usual || start == other) && before.ends_with(name)
+    let is_one = |(name, usual, other): &&(&[u8], _, _)| {
+        (start == usual || start == other) && before.ends_with(name)
     };
-    IDENTIFIERS.iter().any(is_one) && has_digits(behind)
+    let Some((name, ..)) = IDENTIFIERS.iter().find(is_one) else {
+        return false;
+    };
+    // The name has to be as long as that, or it is not the one that it ends with; the value
+    // no longer than the identifier, and no shorter, or one of them is cut in two.
+    let longer_by = before.get(from..).and_then(|own| own.strip_suffix(*name));
+    let belongs = value == at
+        && end.saturating_sub(value) == 2 + DIGITS
+        && longer_by.is_some_and(|letters| letters.iter().all(u8::is_ascii_alphabetic));
+    !belongs && has_digits(behind)
 }
 
 fn has_digits(value: &[u8]) -> bool {
@@ -177,6 +185,23 @@ mod tests {
             assert!(is_moved(&format!("{URL}{text}"), "a=1"), "{text}");
             let alone = format!("{URL}{text}");
             assert!(are_moved(alone.as_bytes(), None), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_that_is_cut_short_or_goes_on_shows_that_a_boundary_was_moved() {
+        let digits = &HEX[6..];
+        for body in [
+            // The rest of the account's is another parameter.
+            format!("AccountSid=A&C012345={digits}&ErrorCode=30008&To=x"),
+            // The next parameter has become a part of its value.
+            format!("MessageSid=SM{HEX}MessageStatusdelivered&To=x"),
+            format!("AccountSid=AC{HEX}ApiVersion2010-04-01&Body=x"),
+            // The parameter before it, name and value, has become a part of its name.
+            format!("ErrorCode30008MessageSid=SM{HEX}&To=x"),
+            format!("Body2+tacosMessageSid=SM{HEX}&To=x"),
+        ] {
+            assert!(is_moved(URL, &body), "{body}");
         }
     }
 

@@ -145,19 +145,16 @@ impl Form {
         }
     }
 
-    /// Where each name and each value begins in a string of `length` bytes that ends with
-    /// what is signed of this form.
-    pub(crate) fn places_from_the_end(
-        &self,
-        length: usize,
-    ) -> impl Iterator<Item = (usize, usize)> {
+    /// Where each name and each value begins, and the value ends, in a string of `length`
+    /// bytes that ends with what is signed of this form.
+    pub(crate) fn places_from_the_end(&self, length: usize) -> impl Iterator<Item = [usize; 3]> {
         let own: u32 = self.parameters.iter().map(|one| one.end - one.start).sum();
         let mut at = length.saturating_sub(own as usize);
         self.parameters.iter().map(move |parameter| {
             let name = at;
             let value = name + (parameter.name_end - parameter.start) as usize;
             at = name + (parameter.end - parameter.start) as usize;
-            (name, value)
+            [name, value, at]
         })
     }
 
