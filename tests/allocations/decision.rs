@@ -13,7 +13,7 @@ use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, 
 
 use crate::counting::{allocations, uncounted};
 use crate::deciding::{NOW, Request, decide, filter};
-use crate::message::{TOKEN, URL, message, signature};
+use crate::message::{PATH, TOKEN, URL, message, signature};
 use crate::tables::{number, rows, table};
 
 /// A store whose own memory is not counted: in Envoy it is Envoy's. What it hands out is
@@ -118,6 +118,10 @@ fn cases() -> Vec<Case> {
         case("exempt", message().with(":path", "/healthz")),
         case("unknown_webhook", message().with(":path", "/elsewhere")),
         case("method_not_allowed", message().with(":method", "PUT")),
+        case(
+            "target_too_long",
+            message().with(":path", &format!("{PATH}?{}", "q".repeat(16_384))),
+        ),
         Case {
             configuration: r#"{"rate_limit_capacity": 16,
                 "rate_limits": [{"key": "client_ip", "requests": 1, "window": "60s"}]}"#,

@@ -55,7 +55,7 @@ fn to_verify_takes_one_allocation_more_whatever_the_number_of_keys_and_urls() {
             settings: None,
         };
         assert_eq!(
-            allocations(|| verify(&keyring, &public, signed).is_some()),
+            allocations(|| verify(&keyring, &public, signed).is_ok()),
             1,
             "{keys}"
         );

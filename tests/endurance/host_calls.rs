@@ -70,6 +70,10 @@ fn default_cases() -> Vec<Case> {
         case("exempt", unsigned("GET", "/public/menu")),
         case("unknown_webhook", unsigned("GET", "/elsewhere")),
         case("method_not_allowed", bare("DELETE", WEBHOOK)),
+        case(
+            "target_too_long",
+            bare("POST", &format!("{WEBHOOK}?{}", "q".repeat(16_384))),
+        ),
         case("missing_signature", unsigned("POST", WEBHOOK)),
         case(
             "malformed_signature",

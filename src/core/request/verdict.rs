@@ -173,16 +173,21 @@ impl ShownTarget {
 }
 
 fn escaped(text: &[u8]) -> String {
-    let mut shown = String::new();
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
+    let mut shown = String::with_capacity(text.len().min(ShownTarget::MAX_BYTES));
     for byte in text {
-        let escaped = match byte {
-            b'!'..=b'~' => char::from(*byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        };
-        if shown.len() + escaped.len() > ShownTarget::MAX_BYTES {
+        let is_visible = byte.is_ascii_graphic();
+        let length = if is_visible { 1 } else { 3 };
+        if shown.len() + length > ShownTarget::MAX_BYTES {
             break;
         }
-        shown.push_str(&escaped);
+        if is_visible {
+            shown.push(char::from(*byte));
+        } else {
+            let digits = [byte >> 4, byte & 0xF].map(|nibble| digit(nibble).to_ascii_uppercase());
+            shown.push('%');
+            shown.extend(digits);
+        }
     }
     shown
 }
