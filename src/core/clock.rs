@@ -45,3 +45,39 @@ impl From<Duration> for Moment {
         Moment(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn moments_and_spans_stay_within_what_there_is() {
+        let (early, late) = (Moment(1_000), Moment(u64::MAX));
+        assert_eq!(early.after(Span(500)), Moment(1_500));
+        assert_eq!(late.after(Span(1)), late);
+        assert_eq!(early.before(Span(400)), Moment(600));
+        assert_eq!(early.before(Span(1_001)), Moment(0));
+        assert_eq!(Moment(1_700).since(early), Span(700));
+        assert_eq!(early.since(late), Span(0));
+        assert_eq!(Span::seconds(2), Span(2_000));
+        assert_eq!(Span::seconds(u64::MAX), Span(u64::MAX));
+    }
+
+    #[test]
+    fn whole_seconds_are_rounded_up() {
+        for (millis, seconds) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2), (59_999, 60)] {
+            assert_eq!(Span(millis).whole_seconds_up(), seconds, "{millis}");
+        }
+    }
+
+    #[test]
+    fn the_time_since_the_epoch_is_a_moment_in_milliseconds() {
+        assert_eq!(
+            Moment::from(Duration::from_micros(1_234_567)),
+            Moment(1_234)
+        );
+        assert_eq!(Moment::from(Duration::MAX), Moment(u64::MAX));
+    }
+}

@@ -109,6 +109,33 @@ mod tests {
     }
 
     #[test]
+    fn a_date_of_64_characters_is_read_and_one_of_65_is_not() {
+        let date = |length: usize| format!("2020-03-31T20:15:00.{}Z", "0".repeat(length - 21));
+        assert_eq!(parse(date(64).as_bytes()), Some(Moment(THEN)));
+        assert_eq!(parse(date(65).as_bytes()), None);
+    }
+
+    #[test]
+    fn a_number_is_seconds_up_to_11_digits_and_milliseconds_up_to_14() {
+        for (text, expected) in [
+            ("99999999999", Some(99_999_999_999_000)),
+            ("100000000000", Some(100_000_000_000)),
+            ("99999999999999", Some(99_999_999_999_999)),
+            ("100000000000000", None),
+        ] {
+            assert_eq!(parse(text.as_bytes()), expected.map(Moment), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_timestamp_is_the_time_since_then() {
+        let now = Moment(THEN + 61_500);
+        assert_eq!(age(b"1585685700", now), Some(Span(61_500)));
+        assert_eq!(age(b"1585686700", now), Some(Span(0)));
+        assert_eq!(age(b"yesterday", now), None);
+    }
+
+    #[test]
     fn both_boundaries_are_inclusive() {
         let freshness = Freshness {
             max_age: Span::seconds(300),

@@ -302,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn in_what_a_path_differs_is_said_only_where_that_is_little() {
+        let difference = |pattern: &str, path: &str| {
+            let pattern = PathPattern::parse(pattern).expect(pattern);
+            pattern.difference(path.as_bytes(), &spell_plainly(path.as_bytes()))
+        };
+        for (pattern, path, expected) in [
+            ("/hooks/*", "/HOOKS/x", Some("in its spelling")),
+            ("/hooks/*", "/other", None),
+            ("/*", "//x", None),
+            ("/a/", "/a", Some("by the slash that is missing at its end")),
+            ("/a", "/a/", Some("by a slash at its end")),
+            ("/", "/x", None),
+            ("/", "/x/", None),
+            ("/a", "/", None),
+            ("/a", "//", None),
+            ("/a/b", "/b", Some("by a prefix that the request lacks")),
+            (
+                "/b",
+                "/a/b",
+                Some("by a prefix that the request has in front of it"),
+            ),
+            ("/a", "/a/b", Some("by what the request has behind it")),
+            ("/a", "/b", None),
+        ] {
+            assert_eq!(difference(pattern, path), expected, "{path} for {pattern}");
+        }
+    }
+
+    #[test]
     fn what_is_no_path_is_refused() {
         for text in [
             "",

@@ -1,5 +1,7 @@
 use super::*;
 
+/// What one changed operator would break.
+mod edges;
 /// What an attacker found, and what holds since.
 mod findings;
 
