@@ -43,7 +43,7 @@ use crate::core::clock::Moment;
 use crate::core::diagnosis::keys::Suspected;
 use crate::core::diagnosis::parameters::{MOST_PARAMETERS, Parameters};
 use crate::core::diagnosis::queries::{MOST_PERMUTED, Queries};
-use crate::core::diagnosis::urls::Urls;
+use crate::core::diagnosis::urls::{Guess, Urls};
 use crate::core::diagnosis::work::{Search, Work};
 use crate::core::refusal::Reason;
 use crate::core::request::headers::Headers;
@@ -130,16 +130,20 @@ impl Suspect {
         let mut work = Work::new();
         let query = parsed_query(&mut work, target);
         let keys = Suspected::new(self, evidence, &query);
+        let count = self.form.as_ref().map_or(0, |form| form.pairs().count());
+        if !work.take(5 * count) {
+            return TOO_LONG.into();
+        }
         let mut signed = Vec::new();
         if let Some(form) = &self.form {
-            if !work.take(5 * form.pairs().count()) {
-                return TOO_LONG.into();
-            }
             form.write_signed(&mut signed);
         }
         let Some(urls) = candidate_urls(&mut work, evidence, target) else {
             return TOO_LONG.into();
         };
+        let message = urls.first().map_or(0, Vec::len) + signed.len();
+        let body = self.form.as_ref().map_or(0, |_| evidence.body.len());
+        work.take_own(urls.len(), message, body, count);
         let mut unselected = Search::new(only_keys(&keys.unselected), &self.claimed, work);
         if let Some(hint) = explain_unselected(&mut unselected, &urls, &signed) {
             return hint;
@@ -201,24 +205,26 @@ impl Suspect {
         };
 
         // What the request itself speaks for, or what changes all of it in one way.
-        find(search, 1, false)
-            .or_else(|| find(search, 1, true))
+        find(search, 1, Guess::None)
+            .or_else(|| find(search, 1, Guess::PathOrQuery))
             .or_else(|| queries?.explain_one(search))
-            .or_else(|| find(search, 2, false))
+            .or_else(|| find(search, 2, Guess::None))
             .or_else(|| sorted?.explain_sorted(search))
             .or_else(|| queries?.explain_appended(search))
             .or_else(|| parameters?.explain_all(search))
             .or_else(|| parameters?.explain_dropped_empty(search))
             .or_else(|| explain_url_alone(search, form, first))
             .or_else(|| parameters?.explain_added(search, false))
-            .or_else(|| find(search, 3, false))
+            .or_else(|| find(search, 3, Guess::None))
             // What is usual.
+            .or_else(|| find(search, 2, Guess::PathOrQuery))
             .or_else(|| queries?.explain_added(search))
-            .or_else(|| find(search, 2, true))
+            .or_else(|| parameters?.explain_cut(search, true))
+            .or_else(|| find(search, 3, Guess::PathOrQuery))
+            .or_else(|| find(search, 3, Guess::Authority))
             .or_else(|| unsorted?.explain_order(search, 2))
             .or_else(|| unsorted?.explain_both(search, 2))
-            .or_else(|| parameters?.explain_cut(search, true))
-            .or_else(|| find(search, 3, true))
+            .or_else(|| find(search, 4, Guess::Authority))
             .or_else(|| parameters?.explain_dropped(search, account))
             .or_else(|| parameters?.explain_cut(search, false))
             // What is rare.
@@ -226,10 +232,12 @@ impl Suspect {
             .or_else(|| unsorted?.explain_order(search, 4))
             .or_else(|| unsorted?.explain_both(search, 4))
             .or_else(|| parameters?.explain_test_client(search, evidence.body))
-            .or_else(|| (4..=5).find_map(|rank| find(search, rank, true)))
+            .or_else(|| find(search, 4, Guess::PathOrQuery))
+            .or_else(|| (5..=6).find_map(|rank| find(search, rank, Guess::Authority)))
             .or_else(|| queries?.explain_order(search, MOST_PERMUTED))
             .or_else(|| parameters?.explain_added(search, true))
-            .or_else(|| find(search, 4, false))
+            .or_else(|| find(search, 4, Guess::None))
+            .or_else(|| find(search, 5, Guess::PathOrQuery))
     }
 }
 

@@ -49,6 +49,7 @@ mod traits {
     pub(super) const UNKNOWN_NAME: u8 = 32;
     /// Any white space.
     pub(super) const SPACE: u8 = 64;
+    pub(super) const PLUS: u8 = 128;
 }
 
 /// What a look at one parameter takes, and what one that looks for its name.
@@ -73,6 +74,7 @@ impl<'a> Parameters<'a> {
                 | match byte {
                     b' ' => traits::BLANK | traits::SPACE,
                     b'%' => traits::PERCENT,
+                    b'+' => traits::PLUS,
                     b'\n' => traits::LINE_END | traits::SPACE,
                     b'\t' | b'\r' => traits::SPACE,
                     0x80.. => traits::HIGH,
@@ -97,16 +99,20 @@ impl<'a> Parameters<'a> {
 
     /// What is known to happen on the way, and to happen to all of them.
     pub(super) fn explain_all(&self, search: &mut Search<'_>) -> Option<String> {
-        let changes: [(Change, &str); 12] = [
+        let changes: [(Change, &str); 11] = [
             (
                 of_value(traits::BLANK, with_plus_of_a_number),
                 "the body was encoded anew on the way: the + of a number was not escaped and \
                  became a space",
             ),
             (
-                of_value(traits::BLANK, |value| {
-                    with(value, b' ', |value| replaced(value, b" ", b"+"))
-                }),
+                Change {
+                    // One that is still there would be lost, too.
+                    excludes: traits::PLUS,
+                    ..of_value(traits::BLANK, |value| {
+                        with(value, b' ', |value| replaced(value, b" ", b"+"))
+                    })
+                },
                 "the body was encoded anew on the way: a + in a value was not escaped and became \
                  a space",
             ),
@@ -119,10 +125,14 @@ impl<'a> Parameters<'a> {
                 "the names of the parameters were changed on the way, to lower case for instance",
             ),
             (
-                of_value(traits::PERCENT, |value| {
-                    let is_encoded = value.iter().any(|byte| b"%+".contains(byte));
-                    is_encoded.then(|| decode(value))
-                }),
+                Change {
+                    // Those would be escaped.
+                    excludes: traits::BLANK | traits::HIGH,
+                    ..of_value(traits::PERCENT, |value| {
+                        let is_encoded = value.iter().any(|byte| b"%+".contains(byte));
+                        is_encoded.then(|| decode(value))
+                    })
+                },
                 "the body was encoded a second time on the way",
             ),
             (
@@ -158,13 +168,6 @@ impl<'a> Parameters<'a> {
                  Windows-1252",
             ),
             (
-                Change {
-                    keeps: |value| !value.is_empty(),
-                    ..of_value(traits::EMPTY_VALUE, |_| None)
-                },
-                "it was signed without the parameters whose values are empty",
-            ),
-            (
                 of_value(traits::SPACE, |value| {
                     let trimmed = value.trim_ascii();
                     (trimmed.len() < value.len()).then(|| trimmed.to_vec())
@@ -187,7 +190,8 @@ impl<'a> Parameters<'a> {
     #[inline(never)]
     fn changed(&self, search: &mut Search<'_>, change: &Change) -> Option<Vec<Pair<'a>>> {
         let look = self.pairs.len() * change.look + self.signed.len() / 2;
-        if self.traits & change.needs == 0 || !search.work.take(look) {
+        let applies = self.traits & change.needs != 0 && self.traits & change.excludes == 0;
+        if !applies || !search.work.take(look) {
             return None;
         }
         let mut any = false;
@@ -385,6 +389,15 @@ impl<'a> Parameters<'a> {
         {
             return None;
         }
+        let filled = Change {
+            keeps: |value| !value.is_empty(),
+            ..of_value(traits::EMPTY_VALUE, |_| None)
+        };
+        if let Some(filled) = self.changed(search, &filled)
+            && search.ends(&self.before, &[&signed(filled)])
+        {
+            return Some("it was signed without the parameters whose values are empty".into());
+        }
         let sent: Vec<Sent<'_>> = self.form.pairs_as_sent().collect();
         let by_text = sorted_by(&sent, |(name, value)| [*name, value].concat());
         let by_folded_name = sorted_by(&sent, |(name, _)| name.to_ascii_lowercase());
@@ -424,6 +437,8 @@ fn length(pair: &Sent<'_>) -> usize {
 struct Change {
     /// The traits of which one is needed for it to change anything.
     needs: u8,
+    /// Those of which none may be there.
+    excludes: u8,
     /// What it takes to see whether it changes a parameter.
     look: usize,
     name: fn(&[u8]) -> Option<Cow<'static, [u8]>>,
@@ -435,6 +450,7 @@ struct Change {
 fn of_value(needs: u8, value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
     Change {
         needs,
+        excludes: 0,
         look: OF_A_LOOK,
         name: |_| None,
         value,

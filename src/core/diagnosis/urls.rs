@@ -92,6 +92,14 @@ impl Part {
     }
 }
 
+/// What is tried though nothing in the request speaks for it.
+#[derive(Clone, Copy)]
+pub(super) enum Guess {
+    None,
+    PathOrQuery,
+    Authority,
+}
+
 /// The ways to write each part.
 pub(super) struct Urls {
     own: [Vec<u8>; 2],
@@ -149,12 +157,12 @@ impl Urls {
             .collect()
     }
 
-    /// Tries all that are as unlikely as this, those with a guess in them or the others.
-    /// `signed` is what is signed behind the URL.
+    /// Tries all that are as unlikely as this, and with this guess in them. `signed` is what
+    /// is signed behind the URL.
     pub(super) fn explain(
         &self,
         search: &mut Search<'_>,
-        (rank, with_a_guess): (u8, bool),
+        (rank, guess): (u8, Guess),
         signed: &[u8],
     ) -> Option<String> {
         for query in self.queries.up_to(rank) {
@@ -167,9 +175,19 @@ impl Urls {
                     let left = left - authority.rank;
                     for scheme in self.schemes.up_to(left) {
                         let parts = [scheme, authority, path, query];
-                        let guesses = [authority, path, query];
-                        let guesses = guesses.iter().filter(|part| part.is_guess).count();
-                        if scheme.rank != left || guesses != usize::from(with_a_guess) {
+                        let of_path_or_query = (path.is_guess, query.is_guess);
+                        let is_of_kind = match guess {
+                            Guess::None => {
+                                !authority.is_guess && of_path_or_query == (false, false)
+                            }
+                            Guess::Authority => {
+                                authority.is_guess && of_path_or_query == (false, false)
+                            }
+                            Guess::PathOrQuery => {
+                                !authority.is_guess && (path.is_guess != query.is_guess)
+                            }
+                        };
+                        if scheme.rank != left || !is_of_kind {
                             continue;
                         }
                         let texts = parts.map(|part| part.text.as_slice());
@@ -389,19 +407,19 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
         part.guess(rank, authority(host, port), Mistake::Authority);
     };
     match own.strip_prefix("www.") {
-        Some(bare) => guess(2, bare, own_port),
-        None => guess(2, &format!("www.{own}"), own_port),
+        Some(bare) => guess(3, bare, own_port),
+        None => guess(3, &format!("www.{own}"), own_port),
     }
     // Those that are usual for what is developed, and for what stands behind a proxy.
     for (rank, port) in [
-        (2, "8443"),
-        (2, "8080"),
-        (2, "5000"),
-        (2, "3000"),
-        (2, "8000"),
-        (4, "10000"),
-        (4, "80"),
-        (4, "443"),
+        (3, "8443"),
+        (3, "8080"),
+        (3, "5000"),
+        (3, "3000"),
+        (3, "8000"),
+        (5, "10000"),
+        (5, "80"),
+        (5, "443"),
     ] {
         guess(rank, own, Some(port));
     }
@@ -487,10 +505,16 @@ fn paths(
         "the path that was signed is spelled without double slashes",
     );
     for escaped in spellings::of_path(&own) {
-        part.guess(2, escaped, Mistake::Said(ESCAPING));
+        part.say(2, escaped, ESCAPING);
     }
+    // A path that is configured is known to be right as it is.
+    let rank = if evidence.public.takes_path_from_request() {
+        2
+    } else {
+        4
+    };
     for doubled in spellings::with_double_slashes(&own) {
-        part.guess(2, doubled, Mistake::Said(MERGED));
+        part.guess(rank, doubled, Mistake::Said(MERGED));
     }
     part.guess(
         3,

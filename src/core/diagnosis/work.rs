@@ -8,7 +8,10 @@ use crate::core::signature::keyring::Key;
 /// With SHA-1 a byte takes some twenty instructions, so that this is some nine times what it
 /// takes to refuse a usual forged request, which hashes two messages of 700 bytes and sorts
 /// 20 parameters. A test counts the instructions for the worst requests that are known.
-pub(crate) const MOST_WORK: usize = 24_300;
+pub(crate) const MOST_WORK: usize = 23_000;
+
+/// What it takes to refuse that usual request, in the same measure.
+const OF_A_USUAL_REQUEST: usize = 2_900;
 
 /// An HMAC besides the bytes of its message: copying the state, filling up the last block,
 /// the outer hash, the comparison.
@@ -37,6 +40,15 @@ impl Work {
             left: MOST_WORK,
             refused: false,
         }
+    }
+
+    /// What refusing the request took beyond a usual one counts, up to half of all: its
+    /// message was hashed once for each URL, and its form was parsed.
+    pub(crate) fn take_own(&mut self, urls: usize, message: usize, body: usize, count: usize) {
+        let hashed = urls.saturating_mul(message.saturating_add(OF_A_MAC));
+        let own = hashed.saturating_add(body).saturating_add(14 * count);
+        let beyond = own.saturating_sub(OF_A_USUAL_REQUEST);
+        self.left = self.left.saturating_sub(beyond.min(MOST_WORK / 2));
     }
 
     /// Takes some of it, if there is as much left. What is refused once is not given later,
@@ -203,6 +215,18 @@ mod tests {
         assert!(!work.take(MOST_WORK + 1) && !work.take(1) && work.is_used_up());
         let mut work = Work::new();
         assert!(!work.take_copies(usize::MAX, 0) && work.is_used_up());
+    }
+
+    #[test]
+    fn what_the_request_itself_took_counts_up_to_half() {
+        let mut work = Work::new();
+        work.take_own(2, 750, 755, 20);
+        assert_eq!(work.left, MOST_WORK);
+        work.take_own(2, 1750, 755, 20);
+        assert!((MOST_WORK - 2100..MOST_WORK - 1900).contains(&work.left));
+        let mut work = Work::new();
+        work.take_own(2, 65_000, 65_000, 1);
+        assert_eq!(work.left, MOST_WORK / 2);
     }
 
     #[test]
