@@ -44,7 +44,7 @@ use crate::core::diagnosis::keys::Suspected;
 use crate::core::diagnosis::parameters::{MOST_PARAMETERS, Parameters};
 use crate::core::diagnosis::queries::{MOST_PERMUTED, Queries};
 use crate::core::diagnosis::urls::{Guess, Urls};
-use crate::core::diagnosis::work::{Search, Work};
+use crate::core::diagnosis::work::{OF_A_MAC, Search, Work};
 use crate::core::refusal::Reason;
 use crate::core::request::headers::Headers;
 use crate::core::signature::form::Form;
@@ -141,9 +141,12 @@ impl Suspect {
         let Some(urls) = candidate_urls(&mut work, evidence, target) else {
             return TOO_LONG.into();
         };
-        let message = urls.first().map_or(0, Vec::len) + signed.len();
+        let hashed = urls
+            .iter()
+            .map(|url| url.len() + signed.len() + OF_A_MAC)
+            .sum();
         let body = self.form.as_ref().map_or(0, |_| evidence.body.len());
-        work.take_own(urls.len(), message, body, count);
+        work.take_own(hashed, self.claimed.length(), body, count);
         let mut unselected = Search::new(only_keys(&keys.unselected), &self.claimed, work);
         if let Some(hint) = explain_unselected(&mut unselected, &urls, &signed) {
             return hint;
@@ -188,6 +191,15 @@ impl Suspect {
             );
         }
         let urls = Urls::new(search, evidence, target)?;
+        let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
+            true => None,
+            false => urls.explain(search, (rank, guess), signed),
+        };
+        // Before anything else, so that it is tried for long messages, too.
+        let likeliest = find(search, 1, Guess::None);
+        if likeliest.is_some() {
+            return likeliest;
+        }
         let before = urls.origin_and_path();
         let query = target.query.filter(|query| !query.is_empty());
         let queries = query.and_then(|query| Queries::new(search, &before, query, signed));
@@ -199,14 +211,9 @@ impl Suspect {
 
         let sorted = queries.filter(|queries| queries.are_sorted());
         let unsorted = queries.filter(|queries| !queries.are_sorted());
-        let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
-            true => None,
-            false => urls.explain(search, (rank, guess), signed),
-        };
 
         // What the request itself speaks for, or what changes all of it in one way.
-        find(search, 1, Guess::None)
-            .or_else(|| find(search, 1, Guess::PathOrQuery))
+        find(search, 1, Guess::PathOrQuery)
             .or_else(|| queries?.explain_one(search))
             .or_else(|| find(search, 2, Guess::None))
             .or_else(|| sorted?.explain_sorted(search))
@@ -221,9 +228,8 @@ impl Suspect {
             .or_else(|| queries?.explain_added(search))
             .or_else(|| parameters?.explain_cut(search, true))
             .or_else(|| find(search, 3, Guess::PathOrQuery))
+            .or_else(|| queries?.explain_pair(search))
             .or_else(|| find(search, 3, Guess::Authority))
-            .or_else(|| unsorted?.explain_order(search, 2))
-            .or_else(|| unsorted?.explain_both(search, 2))
             .or_else(|| find(search, 4, Guess::Authority))
             .or_else(|| parameters?.explain_dropped(search, account))
             .or_else(|| parameters?.explain_cut(search, false))

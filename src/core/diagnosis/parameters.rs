@@ -125,14 +125,10 @@ impl<'a> Parameters<'a> {
                 "the names of the parameters were changed on the way, to lower case for instance",
             ),
             (
-                Change {
-                    // Those would be escaped.
-                    excludes: traits::BLANK | traits::HIGH,
-                    ..of_value(traits::PERCENT, |value| {
-                        let is_encoded = value.iter().any(|byte| b"%+".contains(byte));
-                        is_encoded.then(|| decode(value))
-                    })
-                },
+                of_value(traits::PERCENT, |value| {
+                    let is_encoded = value.iter().any(|byte| b"%+".contains(byte));
+                    is_encoded.then(|| decode(value))
+                }),
                 "the body was encoded a second time on the way",
             ),
             (
@@ -244,6 +240,7 @@ impl<'a> Parameters<'a> {
         None
     }
 
+    #[inline(never)]
     fn value_of(&self, name: &str) -> Option<&'a [u8]> {
         let name = name.as_bytes();
         let place = self.pairs.partition_point(|(own, _)| *own < name);
@@ -255,6 +252,7 @@ impl<'a> Parameters<'a> {
         self.value_of(name).is_some()
     }
 
+    #[inline(never)]
     fn missing(&self, names: &[&'static str]) -> Vec<&'static str> {
         let names = names.iter().copied();
         names.filter(|name| !self.has(name)).collect()
@@ -313,6 +311,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// One parameter that was added: those whose names are not Twilio's, or those that are.
+    #[inline(never)]
     pub(super) fn explain_added(&self, search: &mut Search<'_>, known: bool) -> Option<String> {
         if !known && self.traits & traits::UNKNOWN_NAME == 0 {
             return None;
@@ -331,6 +330,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// White space that was cut off one value: the usual of what people write, or any.
+    #[inline(never)]
     pub(super) fn explain_cut(&self, search: &mut Search<'_>, usual: bool) -> Option<String> {
         const CUT: [(&[u8], &[u8]); 6] = [
             (b"", b" "),
@@ -357,6 +357,7 @@ impl<'a> Parameters<'a> {
 
     /// The place of the first of them for which something holds. That is told what is signed
     /// before it and behind it.
+    #[inline(never)]
     fn one(&self, search: &mut Search<'_>, holds: &mut OfOne<'_>) -> Option<usize> {
         let mut before = self.before.clone();
         let mut behind = self.signed;
@@ -464,6 +465,7 @@ fn with(value: &[u8], byte: u8, change: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec
 }
 
 /// As Twilio signs: sorted by name, then value; nothing twice.
+#[inline(never)]
 fn signed(pairs: Vec<Pair<'_>>) -> Vec<u8> {
     // Most changes leave them sorted. Heaps sort here: more slowly than `sort` does, and in
     // a tenth of its code.
@@ -492,6 +494,7 @@ fn sorted_by<'a>(pairs: &[Sent<'a>], key: fn(&Sent<'a>) -> Vec<u8>) -> Vec<Sent<
         .collect()
 }
 
+#[inline(never)]
 fn joined(pairs: &[Sent<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in pairs {

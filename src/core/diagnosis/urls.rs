@@ -53,11 +53,13 @@ impl Part {
     }
 
     /// Adds a way, unless it is there already. Not inlined: it is called dozens of times.
+    #[inline(never)]
     fn add(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
         self.insert(rank, false, text, mistake);
     }
 
     /// The same of a guess.
+    #[inline(never)]
     fn guess(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
         self.insert(rank, true, text, mistake);
     }
@@ -80,6 +82,7 @@ impl Part {
         );
     }
 
+    #[inline(never)]
     fn say(&mut self, rank: u8, text: Vec<u8>, mistake: &'static str) {
         self.add(rank, text, Mistake::Said(mistake));
     }
@@ -159,6 +162,7 @@ impl Urls {
 
     /// Tries all that are as unlikely as this, and with this guess in them. `signed` is what
     /// is signed behind the URL.
+    #[inline(never)]
     pub(super) fn explain(
         &self,
         search: &mut Search<'_>,
@@ -248,6 +252,7 @@ fn tell_authority(signed: &str, own: &str, mistakes: &mut Vec<String>) {
 /// The most characters of a part of a URL that a hint shows.
 const MOST_SHOWN: usize = 255;
 
+#[inline(never)]
 fn shown(text: &[u8]) -> String {
     let printable = |byte: &u8| match byte {
         0x21..=0x7E => char::from(*byte),
@@ -282,6 +287,7 @@ fn schemes(own: &str, websocket: bool) -> Part {
 }
 
 /// `host:port`, or the host alone.
+#[inline(never)]
 fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
     match port {
         Some(port) => format!("{host}:{port}").into_bytes(),
@@ -289,6 +295,7 @@ fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
     }
 }
 
+#[inline(never)]
 fn split_host(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port))
