@@ -266,6 +266,7 @@ const WRITINGS: [(Writing, &str); 12] = [
 ];
 
 /// JSON with other white space between its tokens, and the same tokens.
+#[inline(never)]
 fn written_anew(json: &[u8], after_comma: &str, after_colon: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let mut in_text = false;
@@ -297,6 +298,7 @@ fn written_anew(json: &[u8], after_comma: &str, after_colon: &str) -> Vec<u8> {
 }
 
 /// With `\u00e9` and its like as UTF-8.
+#[inline(never)]
 fn unescaped(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let mut rest = json;
@@ -330,6 +332,7 @@ fn unescaped(json: &[u8]) -> Vec<u8> {
 }
 
 /// The other way round.
+#[inline(never)]
 fn escaped(json: &[u8]) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(json) else {
         return json.to_vec();

@@ -43,8 +43,8 @@ use crate::core::clock::Moment;
 use crate::core::diagnosis::keys::Suspected;
 use crate::core::diagnosis::parameters::{MOST_PARAMETERS, Parameters};
 use crate::core::diagnosis::queries::{MOST_PERMUTED, Queries};
-use crate::core::diagnosis::urls::Urls;
-use crate::core::diagnosis::work::{Search, Work};
+use crate::core::diagnosis::urls::{Guess, Urls};
+use crate::core::diagnosis::work::{OF_A_MAC, Search, Work};
 use crate::core::refusal::Reason;
 use crate::core::request::headers::Headers;
 use crate::core::signature::form::Form;
@@ -130,16 +130,23 @@ impl Suspect {
         let mut work = Work::new();
         let query = parsed_query(&mut work, target);
         let keys = Suspected::new(self, evidence, &query);
+        let count = self.form.as_ref().map_or(0, |form| form.pairs().count());
+        if !work.take(5 * count) {
+            return TOO_LONG.into();
+        }
         let mut signed = Vec::new();
         if let Some(form) = &self.form {
-            if !work.take(5 * form.pairs().count()) {
-                return TOO_LONG.into();
-            }
             form.write_signed(&mut signed);
         }
         let Some(urls) = candidate_urls(&mut work, evidence, target) else {
             return TOO_LONG.into();
         };
+        let hashed = urls
+            .iter()
+            .map(|url| url.len() + signed.len() + OF_A_MAC)
+            .sum();
+        let body = self.form.as_ref().map_or(0, |_| evidence.body.len());
+        work.take_own(hashed, self.claimed.length(), body, count);
         let mut unselected = Search::new(only_keys(&keys.unselected), &self.claimed, work);
         if let Some(hint) = explain_unselected(&mut unselected, &urls, &signed) {
             return hint;
@@ -184,6 +191,15 @@ impl Suspect {
             );
         }
         let urls = Urls::new(search, evidence, target)?;
+        let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
+            true => None,
+            false => urls.explain(search, (rank, guess), signed),
+        };
+        // Before anything else, so that it is tried for long messages, too.
+        let likeliest = find(search, 1, Guess::None);
+        if likeliest.is_some() {
+            return likeliest;
+        }
         let before = urls.origin_and_path();
         let query = target.query.filter(|query| !query.is_empty());
         let queries = query.and_then(|query| Queries::new(search, &before, query, signed));
@@ -195,30 +211,26 @@ impl Suspect {
 
         let sorted = queries.filter(|queries| queries.are_sorted());
         let unsorted = queries.filter(|queries| !queries.are_sorted());
-        let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
-            true => None,
-            false => urls.explain(search, (rank, guess), signed),
-        };
 
         // What the request itself speaks for, or what changes all of it in one way.
-        find(search, 1, false)
-            .or_else(|| find(search, 1, true))
+        find(search, 1, Guess::PathOrQuery)
             .or_else(|| queries?.explain_one(search))
-            .or_else(|| find(search, 2, false))
+            .or_else(|| find(search, 2, Guess::None))
             .or_else(|| sorted?.explain_sorted(search))
             .or_else(|| queries?.explain_appended(search))
             .or_else(|| parameters?.explain_all(search))
             .or_else(|| parameters?.explain_dropped_empty(search))
             .or_else(|| explain_url_alone(search, form, first))
             .or_else(|| parameters?.explain_added(search, false))
-            .or_else(|| find(search, 3, false))
+            .or_else(|| find(search, 3, Guess::None))
             // What is usual.
+            .or_else(|| find(search, 2, Guess::PathOrQuery))
             .or_else(|| queries?.explain_added(search))
-            .or_else(|| find(search, 2, true))
-            .or_else(|| unsorted?.explain_order(search, 2))
-            .or_else(|| unsorted?.explain_both(search, 2))
             .or_else(|| parameters?.explain_cut(search, true))
-            .or_else(|| find(search, 3, true))
+            .or_else(|| find(search, 3, Guess::PathOrQuery))
+            .or_else(|| queries?.explain_pair(search))
+            .or_else(|| find(search, 3, Guess::Authority))
+            .or_else(|| find(search, 4, Guess::Authority))
             .or_else(|| parameters?.explain_dropped(search, account))
             .or_else(|| parameters?.explain_cut(search, false))
             // What is rare.
@@ -226,10 +238,12 @@ impl Suspect {
             .or_else(|| unsorted?.explain_order(search, 4))
             .or_else(|| unsorted?.explain_both(search, 4))
             .or_else(|| parameters?.explain_test_client(search, evidence.body))
-            .or_else(|| (4..=5).find_map(|rank| find(search, rank, true)))
+            .or_else(|| find(search, 4, Guess::PathOrQuery))
+            .or_else(|| (5..=6).find_map(|rank| find(search, rank, Guess::Authority)))
             .or_else(|| queries?.explain_order(search, MOST_PERMUTED))
             .or_else(|| parameters?.explain_added(search, true))
-            .or_else(|| find(search, 4, false))
+            .or_else(|| find(search, 4, Guess::None))
+            .or_else(|| find(search, 5, Guess::PathOrQuery))
     }
 }
 

@@ -49,6 +49,7 @@ mod traits {
     pub(super) const UNKNOWN_NAME: u8 = 32;
     /// Any white space.
     pub(super) const SPACE: u8 = 64;
+    pub(super) const PLUS: u8 = 128;
 }
 
 /// What a look at one parameter takes, and what one that looks for its name.
@@ -73,6 +74,7 @@ impl<'a> Parameters<'a> {
                 | match byte {
                     b' ' => traits::BLANK | traits::SPACE,
                     b'%' => traits::PERCENT,
+                    b'+' => traits::PLUS,
                     b'\n' => traits::LINE_END | traits::SPACE,
                     b'\t' | b'\r' => traits::SPACE,
                     0x80.. => traits::HIGH,
@@ -97,16 +99,20 @@ impl<'a> Parameters<'a> {
 
     /// What is known to happen on the way, and to happen to all of them.
     pub(super) fn explain_all(&self, search: &mut Search<'_>) -> Option<String> {
-        let changes: [(Change, &str); 12] = [
+        let changes: [(Change, &str); 11] = [
             (
                 of_value(traits::BLANK, with_plus_of_a_number),
                 "the body was encoded anew on the way: the + of a number was not escaped and \
                  became a space",
             ),
             (
-                of_value(traits::BLANK, |value| {
-                    with(value, b' ', |value| replaced(value, b" ", b"+"))
-                }),
+                Change {
+                    // One that is still there would be lost, too.
+                    excludes: traits::PLUS,
+                    ..of_value(traits::BLANK, |value| {
+                        with(value, b' ', |value| replaced(value, b" ", b"+"))
+                    })
+                },
                 "the body was encoded anew on the way: a + in a value was not escaped and became \
                  a space",
             ),
@@ -158,13 +164,6 @@ impl<'a> Parameters<'a> {
                  Windows-1252",
             ),
             (
-                Change {
-                    keeps: |value| !value.is_empty(),
-                    ..of_value(traits::EMPTY_VALUE, |_| None)
-                },
-                "it was signed without the parameters whose values are empty",
-            ),
-            (
                 of_value(traits::SPACE, |value| {
                     let trimmed = value.trim_ascii();
                     (trimmed.len() < value.len()).then(|| trimmed.to_vec())
@@ -187,7 +186,8 @@ impl<'a> Parameters<'a> {
     #[inline(never)]
     fn changed(&self, search: &mut Search<'_>, change: &Change) -> Option<Vec<Pair<'a>>> {
         let look = self.pairs.len() * change.look + self.signed.len() / 2;
-        if self.traits & change.needs == 0 || !search.work.take(look) {
+        let applies = self.traits & change.needs != 0 && self.traits & change.excludes == 0;
+        if !applies || !search.work.take(look) {
             return None;
         }
         let mut any = false;
@@ -240,6 +240,7 @@ impl<'a> Parameters<'a> {
         None
     }
 
+    #[inline(never)]
     fn value_of(&self, name: &str) -> Option<&'a [u8]> {
         let name = name.as_bytes();
         let place = self.pairs.partition_point(|(own, _)| *own < name);
@@ -251,6 +252,7 @@ impl<'a> Parameters<'a> {
         self.value_of(name).is_some()
     }
 
+    #[inline(never)]
     fn missing(&self, names: &[&'static str]) -> Vec<&'static str> {
         let names = names.iter().copied();
         names.filter(|name| !self.has(name)).collect()
@@ -309,6 +311,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// One parameter that was added: those whose names are not Twilio's, or those that are.
+    #[inline(never)]
     pub(super) fn explain_added(&self, search: &mut Search<'_>, known: bool) -> Option<String> {
         if !known && self.traits & traits::UNKNOWN_NAME == 0 {
             return None;
@@ -327,6 +330,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// White space that was cut off one value: the usual of what people write, or any.
+    #[inline(never)]
     pub(super) fn explain_cut(&self, search: &mut Search<'_>, usual: bool) -> Option<String> {
         const CUT: [(&[u8], &[u8]); 6] = [
             (b"", b" "),
@@ -353,6 +357,7 @@ impl<'a> Parameters<'a> {
 
     /// The place of the first of them for which something holds. That is told what is signed
     /// before it and behind it.
+    #[inline(never)]
     fn one(&self, search: &mut Search<'_>, holds: &mut OfOne<'_>) -> Option<usize> {
         let mut before = self.before.clone();
         let mut behind = self.signed;
@@ -384,6 +389,15 @@ impl<'a> Parameters<'a> {
             .take_copies(6 * self.pairs.len(), 8 * self.signed.len())
         {
             return None;
+        }
+        let filled = Change {
+            keeps: |value| !value.is_empty(),
+            ..of_value(traits::EMPTY_VALUE, |_| None)
+        };
+        if let Some(filled) = self.changed(search, &filled)
+            && search.ends(&self.before, &[&signed(filled)])
+        {
+            return Some("it was signed without the parameters whose values are empty".into());
         }
         let sent: Vec<Sent<'_>> = self.form.pairs_as_sent().collect();
         let by_text = sorted_by(&sent, |(name, value)| [*name, value].concat());
@@ -424,6 +438,8 @@ fn length(pair: &Sent<'_>) -> usize {
 struct Change {
     /// The traits of which one is needed for it to change anything.
     needs: u8,
+    /// Those of which none may be there.
+    excludes: u8,
     /// What it takes to see whether it changes a parameter.
     look: usize,
     name: fn(&[u8]) -> Option<Cow<'static, [u8]>>,
@@ -435,6 +451,7 @@ struct Change {
 fn of_value(needs: u8, value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
     Change {
         needs,
+        excludes: 0,
         look: OF_A_LOOK,
         name: |_| None,
         value,
@@ -448,6 +465,7 @@ fn with(value: &[u8], byte: u8, change: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec
 }
 
 /// As Twilio signs: sorted by name, then value; nothing twice.
+#[inline(never)]
 fn signed(pairs: Vec<Pair<'_>>) -> Vec<u8> {
     // Most changes leave them sorted. Heaps sort here: more slowly than `sort` does, and in
     // a tenth of its code.
@@ -476,6 +494,7 @@ fn sorted_by<'a>(pairs: &[Sent<'a>], key: fn(&Sent<'a>) -> Vec<u8>) -> Vec<Sent<
         .collect()
 }
 
+#[inline(never)]
 fn joined(pairs: &[Sent<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in pairs {

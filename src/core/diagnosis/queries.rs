@@ -48,7 +48,7 @@ impl<'a> Queries<'a> {
         let pieces = query.split(|byte| *byte == b'&');
         let is_short = query.len() <= LONGEST && pieces.clone().nth(MOST_PIECES).is_none();
         // Some sixteen spellings, each made in two steps.
-        if !is_short || !search.work.take_copies(40, 120 * query.len()) {
+        if !is_short || !search.work.take_copies(50, 160 * query.len()) {
             return None;
         }
         Some(Queries {
@@ -60,9 +60,10 @@ impl<'a> Queries<'a> {
         })
     }
 
+    #[inline(never)]
     fn fits(&self, search: &mut Search<'_>, query: &[u8]) -> bool {
         // It was put together for this.
-        let work = 8 * self.pieces.len() + query.len() / 4 + 30;
+        let work = 10 * self.pieces.len() + query.len() / 3 + 30;
         search.work.take(work) && search.ends(&self.before, &[query, self.signed])
     }
 
@@ -102,6 +103,7 @@ impl<'a> Queries<'a> {
     }
 
     /// So many parameters were added behind those that were signed.
+    #[inline(never)]
     fn explain_behind(&self, search: &mut Search<'_>, added: usize) -> Option<String> {
         let count = self.pieces.len();
         let kept = self.pieces.get(..count.checked_sub(added)?)?;
@@ -131,9 +133,9 @@ impl<'a> Queries<'a> {
     }
 
     /// Whether the parameters arrive sorted, as hardly anybody writes more than two: then
-    /// something has sorted them.
+    /// something may have sorted them.
     pub(super) fn are_sorted(&self) -> bool {
-        self.pieces.len() > 2 && self.pieces.is_sorted()
+        self.pieces.len() > 1 && self.pieces.is_sorted()
     }
 
     /// Every order of parameters that arrive sorted. Where they are not escaped as a form is,
@@ -142,12 +144,14 @@ impl<'a> Queries<'a> {
         let respelled = self.spellings.first();
         let respelled = respelled.filter(|_| !self.is_spelled_as_a_form);
         let respelled = respelled.map(std::slice::from_ref).unwrap_or_default();
+        let are_many = self.pieces.len() > 2;
         self.explain_orders_of(search, respelled, 4)
             .or_else(|| self.explain_order(search, 4))
-            .or_else(|| self.explain_both(search, 4))
+            .or_else(|| are_many.then(|| self.explain_both(search, 4))?)
     }
 
     /// Every order, of so many parameters at the most.
+    #[inline(never)]
     pub(super) fn explain_order(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
         let found = self.pieces.len() <= most
             && permute(&self.pieces, &mut Vec::new(), &mut |order| {
@@ -160,6 +164,11 @@ impl<'a> Queries<'a> {
     /// of many.
     pub(super) fn explain_both(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
         self.explain_orders_of(search, &self.spellings, most)
+    }
+
+    /// Order and escaping together, of two parameters, which are cheap to try.
+    pub(super) fn explain_pair(&self, search: &mut Search<'_>) -> Option<String> {
+        (self.pieces.len() == 2).then(|| self.explain_both(search, 2))?
     }
 
     fn explain_orders_of(
@@ -191,6 +200,7 @@ impl<'a> Queries<'a> {
 
 /// Orders that software makes: sorted, backwards, and the hash of the body not at the end,
 /// where Twilio puts it.
+#[inline(never)]
 fn orders<'a>(pieces: &[&'a [u8]]) -> Vec<Vec<&'a [u8]>> {
     // Heaps sort here: more slowly than `sort` does, and in a tenth of its code.
     let sorted = BinaryHeap::from(pieces.to_vec()).into_sorted_vec();

@@ -27,7 +27,7 @@ pub(super) fn tell(
         names_of(&keys.selected),
     );
     if used_up {
-        hint.push_str(", and not every known mistake, since it is long");
+        hint.push_str(", and of the known mistakes the likelier ones: all would take too long");
     }
     let query = match target.query {
         Some(query) if !query.is_empty() => {

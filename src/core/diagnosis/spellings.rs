@@ -101,15 +101,18 @@ pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
 
 /// Escapes of visible characters undone, but for those that would change what the text says.
 fn unescaped(text: &[u8], but: &[u8]) -> Vec<u8> {
-    unescape(text, |byte| byte.is_ascii_graphic() && !but.contains(&byte))
+    unescape(text, &|byte| {
+        byte.is_ascii_graphic() && !but.contains(&byte)
+    })
 }
 
 /// Only those undone that JavaScript's `encodeURIComponent` leaves alone.
 fn marks_unescaped(text: &[u8]) -> Vec<u8> {
-    unescape(text, |byte| b"!'()*~".contains(&byte))
+    unescape(text, &|byte| b"!'()*~".contains(&byte))
 }
 
-fn unescape(text: &[u8], is_undone: impl Fn(u8) -> bool) -> Vec<u8> {
+#[inline(never)]
+fn unescape(text: &[u8], is_undone: &dyn Fn(u8) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -129,6 +132,7 @@ fn unescape(text: &[u8], is_undone: impl Fn(u8) -> bool) -> Vec<u8> {
 }
 
 /// Every character escaped that is not unreserved, but for these.
+#[inline(never)]
 fn escaped(text: &[u8], but: &[u8]) -> Vec<u8> {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
@@ -143,6 +147,7 @@ fn escaped(text: &[u8], but: &[u8]) -> Vec<u8> {
     out
 }
 
+#[inline(never)]
 fn hex_case(text: &[u8], change: fn(&u8) -> u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut digits = 0;
@@ -163,6 +168,7 @@ fn hex_case(text: &[u8], change: fn(&u8) -> u8) -> Vec<u8> {
 }
 
 /// Every occurrence replaced.
+#[inline(never)]
 pub(super) fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

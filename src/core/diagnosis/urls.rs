@@ -53,11 +53,13 @@ impl Part {
     }
 
     /// Adds a way, unless it is there already. Not inlined: it is called dozens of times.
+    #[inline(never)]
     fn add(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
         self.insert(rank, false, text, mistake);
     }
 
     /// The same of a guess.
+    #[inline(never)]
     fn guess(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
         self.insert(rank, true, text, mistake);
     }
@@ -80,6 +82,7 @@ impl Part {
         );
     }
 
+    #[inline(never)]
     fn say(&mut self, rank: u8, text: Vec<u8>, mistake: &'static str) {
         self.add(rank, text, Mistake::Said(mistake));
     }
@@ -90,6 +93,14 @@ impl Part {
             .iter()
             .take_while(move |variant| variant.rank <= rank)
     }
+}
+
+/// What is tried though nothing in the request speaks for it.
+#[derive(Clone, Copy)]
+pub(super) enum Guess {
+    None,
+    PathOrQuery,
+    Authority,
 }
 
 /// The ways to write each part.
@@ -149,12 +160,13 @@ impl Urls {
             .collect()
     }
 
-    /// Tries all that are as unlikely as this, those with a guess in them or the others.
-    /// `signed` is what is signed behind the URL.
+    /// Tries all that are as unlikely as this, and with this guess in them. `signed` is what
+    /// is signed behind the URL.
+    #[inline(never)]
     pub(super) fn explain(
         &self,
         search: &mut Search<'_>,
-        (rank, with_a_guess): (u8, bool),
+        (rank, guess): (u8, Guess),
         signed: &[u8],
     ) -> Option<String> {
         for query in self.queries.up_to(rank) {
@@ -167,9 +179,19 @@ impl Urls {
                     let left = left - authority.rank;
                     for scheme in self.schemes.up_to(left) {
                         let parts = [scheme, authority, path, query];
-                        let guesses = [authority, path, query];
-                        let guesses = guesses.iter().filter(|part| part.is_guess).count();
-                        if scheme.rank != left || guesses != usize::from(with_a_guess) {
+                        let of_path_or_query = (path.is_guess, query.is_guess);
+                        let is_of_kind = match guess {
+                            Guess::None => {
+                                !authority.is_guess && of_path_or_query == (false, false)
+                            }
+                            Guess::Authority => {
+                                authority.is_guess && of_path_or_query == (false, false)
+                            }
+                            Guess::PathOrQuery => {
+                                !authority.is_guess && (path.is_guess != query.is_guess)
+                            }
+                        };
+                        if scheme.rank != left || !is_of_kind {
                             continue;
                         }
                         let texts = parts.map(|part| part.text.as_slice());
@@ -230,6 +252,7 @@ fn tell_authority(signed: &str, own: &str, mistakes: &mut Vec<String>) {
 /// The most characters of a part of a URL that a hint shows.
 const MOST_SHOWN: usize = 255;
 
+#[inline(never)]
 fn shown(text: &[u8]) -> String {
     let printable = |byte: &u8| match byte {
         0x21..=0x7E => char::from(*byte),
@@ -264,6 +287,7 @@ fn schemes(own: &str, websocket: bool) -> Part {
 }
 
 /// `host:port`, or the host alone.
+#[inline(never)]
 fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
     match port {
         Some(port) => format!("{host}:{port}").into_bytes(),
@@ -271,6 +295,7 @@ fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
     }
 }
 
+#[inline(never)]
 fn split_host(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port))
@@ -389,19 +414,19 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
         part.guess(rank, authority(host, port), Mistake::Authority);
     };
     match own.strip_prefix("www.") {
-        Some(bare) => guess(2, bare, own_port),
-        None => guess(2, &format!("www.{own}"), own_port),
+        Some(bare) => guess(3, bare, own_port),
+        None => guess(3, &format!("www.{own}"), own_port),
     }
     // Those that are usual for what is developed, and for what stands behind a proxy.
     for (rank, port) in [
-        (2, "8443"),
-        (2, "8080"),
-        (2, "5000"),
-        (2, "3000"),
-        (2, "8000"),
-        (4, "10000"),
-        (4, "80"),
-        (4, "443"),
+        (3, "8443"),
+        (3, "8080"),
+        (3, "5000"),
+        (3, "3000"),
+        (3, "8000"),
+        (5, "10000"),
+        (5, "80"),
+        (5, "443"),
     ] {
         guess(rank, own, Some(port));
     }
@@ -487,10 +512,16 @@ fn paths(
         "the path that was signed is spelled without double slashes",
     );
     for escaped in spellings::of_path(&own) {
-        part.guess(2, escaped, Mistake::Said(ESCAPING));
+        part.say(2, escaped, ESCAPING);
     }
+    // A path that is configured is known to be right as it is.
+    let rank = if evidence.public.takes_path_from_request() {
+        2
+    } else {
+        4
+    };
     for doubled in spellings::with_double_slashes(&own) {
-        part.guess(2, doubled, Mistake::Said(MERGED));
+        part.guess(rank, doubled, Mistake::Said(MERGED));
     }
     part.guess(
         3,

@@ -8,11 +8,18 @@ use crate::core::signature::keyring::Key;
 /// With SHA-1 a byte takes some twenty instructions, so that this is some nine times what it
 /// takes to refuse a usual forged request, which hashes two messages of 700 bytes and sorts
 /// 20 parameters. A test counts the instructions for the worst requests that are known.
-pub(crate) const MOST_WORK: usize = 24_300;
+pub(crate) const MOST_WORK: usize = 22_200;
+
+/// What it takes to refuse that usual request, in the same measure.
+const OF_A_USUAL_REQUEST: usize = 2_900;
+
+/// How much of what a dear request took itself counts: a long message is to be tried with the
+/// likeliest mistakes all the same.
+const MOST_OF_ITS_OWN: usize = MOST_WORK * 2 / 5;
 
 /// An HMAC besides the bytes of its message: copying the state, filling up the last block,
 /// the outer hash, the comparison.
-const OF_A_MAC: usize = 170;
+pub(super) const OF_A_MAC: usize = 170;
 
 /// A piece of a message, however short.
 const OF_A_PIECE: usize = 4;
@@ -39,9 +46,22 @@ impl Work {
         }
     }
 
+    /// What refusing the request took beyond a usual one counts, up to [`MOST_OF_ITS_OWN`]: so many
+    /// bytes were hashed, as messages of a MAC of this length, and a form was parsed.
+    pub(crate) fn take_own(&mut self, hashed: usize, mac: usize, body: usize, count: usize) {
+        let hashed = match mac {
+            32 => hashed.saturating_mul(HALVES_OF_A_SHA256_BYTE) / 2,
+            _ => hashed,
+        };
+        let own = hashed.saturating_add(body).saturating_add(14 * count);
+        let beyond = own.saturating_sub(OF_A_USUAL_REQUEST);
+        self.left = self.left.saturating_sub(beyond.min(MOST_OF_ITS_OWN));
+    }
+
     /// Takes some of it, if there is as much left. What is refused once is not given later,
     /// so that a search ends where its next step is too dear.
     #[must_use]
+    #[inline(never)]
     pub(crate) fn take(&mut self, work: usize) -> bool {
         self.refused |= work > self.left;
         if !self.refused {
@@ -52,6 +72,7 @@ impl Work {
 
     /// For so many new copies of so many bytes in all.
     #[must_use]
+    #[inline(never)]
     pub(crate) fn take_copies(&mut self, copies: usize, bytes: usize) -> bool {
         self.take(copies.saturating_mul(OF_A_COPY).saturating_add(bytes / 4))
     }
@@ -104,6 +125,7 @@ impl<'a> Search<'a> {
     }
 
     /// The key that has signed them.
+    #[inline(never)]
     pub(super) fn key_for(&mut self, pieces: &[&[u8]]) -> Option<&'a Key> {
         if !self.take(pieces, OF_A_MAC) {
             return None;
@@ -114,6 +136,7 @@ impl<'a> Search<'a> {
     }
 
     /// What the next messages begin with. `None` where there is no work left for it.
+    #[inline(never)]
     pub(super) fn begin(&mut self, pieces: &[&[u8]]) -> Option<Beginning> {
         if !self.take(pieces, OF_A_COPY) {
             return None;
@@ -127,6 +150,7 @@ impl<'a> Search<'a> {
     }
 
     /// They go on like this.
+    #[inline(never)]
     pub(super) fn go_on(&mut self, beginning: &mut Beginning, piece: &[u8]) {
         if self.take(&[piece], 0) {
             for begun in &mut beginning.0 {
@@ -136,6 +160,7 @@ impl<'a> Search<'a> {
     }
 
     /// Whether these pieces behind the beginning are what was signed.
+    #[inline(never)]
     pub(super) fn ends(&mut self, beginning: &Beginning, pieces: &[&[u8]]) -> bool {
         if !self.take(pieces, OF_A_MAC) {
             return false;
@@ -146,6 +171,7 @@ impl<'a> Search<'a> {
     }
 
     /// For pieces hashed with every key.
+    #[inline(never)]
     fn take(&mut self, pieces: &[&[u8]], besides: usize) -> bool {
         let bytes: usize = pieces.iter().map(|piece| piece.len() + OF_A_PIECE).sum();
         let one_key = match self.claimed.length() {
@@ -156,6 +182,7 @@ impl<'a> Search<'a> {
     }
 }
 
+#[inline(never)]
 fn ends(mut begun: BegunMac, pieces: &[&[u8]], claimed: &ClaimedMac) -> bool {
     update(&mut begun, pieces);
     bool::from(begun.finish().equals(claimed))
@@ -203,6 +230,21 @@ mod tests {
         assert!(!work.take(MOST_WORK + 1) && !work.take(1) && work.is_used_up());
         let mut work = Work::new();
         assert!(!work.take_copies(usize::MAX, 0) && work.is_used_up());
+    }
+
+    #[test]
+    fn what_the_request_itself_took_counts_up_to_a_bound() {
+        let mut work = Work::new();
+        work.take_own(1_800, 20, 755, 20);
+        assert_eq!(work.left, MOST_WORK);
+        work.take_own(3_800, 20, 755, 20);
+        assert!((MOST_WORK - 2100..MOST_WORK - 1900).contains(&work.left));
+        let mut work = Work::new();
+        work.take_own(1_800, 32, 755, 20);
+        assert!(work.left < MOST_WORK - 2500);
+        let mut work = Work::new();
+        work.take_own(130_000, 20, 65_000, 1);
+        assert_eq!(work.left, MOST_WORK - MOST_OF_ITS_OWN);
     }
 
     #[test]
