@@ -25,5 +25,8 @@ mod run;
 /// A test for each kind of case.
 mod kinds;
 
+/// Senders that leave, which must not be taken for a mistake in Envoy's configuration.
+mod leaving;
+
 /// Calls and mass messages, with the configurations that the documentation shows for them.
 mod voice;
