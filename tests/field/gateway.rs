@@ -1,0 +1,147 @@
+//! The Envoy that all cases share: each has a listener of its own in it, with a filter of its own.
+//!
+//! The listeners come from a file, as those of a control plane do: one that is refused leaves the others alone. The
+//! plugin is called what its case is called, so that Envoy's log tells whose line it is. All filters share a VM,
+//! and what is accepted before in it, but for cases that repeat what others may send.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cases::{self, Case};
+use crate::support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config};
+use crate::support::tap::{Behaviour, Tap};
+use crate::support::upstream;
+
+/// How many workers it has.
+pub(crate) const WORKERS: u32 = 4;
+
+/// How long Envoy waits for a request that it holds for ever, so that a test need not wait as long as in production.
+const HELD: &str = "1s";
+
+/// See the module.
+pub(crate) struct Gateway {
+    pub(crate) envoy: Envoy,
+    pub(crate) cases: Vec<Case>,
+    /// The upstream of WebSockets.
+    echo: Tap,
+    _directory: TempDir,
+}
+
+/// Started with the first test that needs it.
+pub(crate) fn gateway() -> &'static Gateway {
+    static GATEWAY: LazyLock<Gateway> = LazyLock::new(Gateway::start);
+    &GATEWAY
+}
+
+impl Gateway {
+    fn start() -> Gateway {
+        let cases = cases::all();
+        let echo = Tap::start(upstream::address());
+        echo.behave(Behaviour::Echo);
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("listeners.json");
+        let (all, sockets) = (cases.clone(), echo.address);
+        let setup = Setup::shipped().workers(WORKERS).edit(move |config| {
+            let shipped = listener(config).clone();
+            let listeners = all.iter().map(|case| for_case(shipped.clone(), case));
+            let listeners: Vec<_> = listeners.collect();
+            std::fs::write(&file, json!({"resources": listeners}).to_string()).expect("a file");
+            config["static_resources"]["listeners"] = json!([]);
+            add_cluster(config, sockets);
+            // Envoy wants to be called something by whoever updates it.
+            config["node"] = json!({"id": "webhooks", "cluster": "webhooks"});
+            config["dynamic_resources"] = json!({"lds_config": {
+                "path_config_source": {"path": file},
+                "resource_api_version": "V3",
+            }});
+        });
+        let envoy = setup.start();
+        envoy.tap.behave(Behaviour::Answer(200));
+        Gateway {
+            envoy,
+            cases,
+            echo,
+            _directory: directory,
+        }
+    }
+
+    /// Where a case's requests go; `None`: its configuration was refused.
+    pub(crate) fn address(&self, case: &Case) -> Option<SocketAddr> {
+        self.envoy.listeners.get(&case.id).copied()
+    }
+
+    /// Whether a request with this in it has reached an upstream, whole or in part.
+    pub(crate) fn upstream_has_seen(&self, mark: &str) -> bool {
+        let taps = [&self.envoy.tap, &self.echo];
+        taps.iter().any(|tap| tap.describe_since(0).contains(mark))
+    }
+
+    /// The lines of a case's plugin in Envoy's log.
+    pub(crate) fn log(&self, case: &Case) -> Vec<String> {
+        let name = format!("wasm log {} ", case.id);
+        let log = self.envoy.full_log();
+        let lines = log.lines().filter(|line| line.contains(&name));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Waits until there is what `found` finds.
+    pub(crate) fn wait_for<T>(&self, time: Duration, found: impl Fn() -> Option<T>) -> Option<T> {
+        let start = std::time::Instant::now();
+        loop {
+            let found = found();
+            if found.is_some() || start.elapsed() > time {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The shipped listener as a case has it.
+fn for_case(mut listener: Value, case: &Case) -> Value {
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    listener["name"] = json!(case.id);
+    let manager = connection_manager(&mut listener);
+    // WebSockets have an upstream that takes them.
+    let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
+    routes[0]["route"]["cluster"] = json!("sockets");
+    if case.envoy.allow_stop == Some(false) {
+        manager["request_timeout"] = json!(HELD);
+    }
+    let plugin = plugin_config(&mut listener);
+    // In front of each line that the filter writes.
+    plugin["name"] = json!(case.id);
+    plugin["root_id"] = json!(case.id);
+    plugin["configuration"] = match &case.envoy.configuration {
+        Some(configuration) => configuration.clone(),
+        None => json!({
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": case.plugin(),
+        }),
+    };
+    if let Some(allowed) = case.envoy.allow_stop {
+        plugin["allow_on_headers_stop_iteration"] = json!(allowed);
+    }
+    // A VM has one environment, and one memory.
+    if case.alone || !case.env.is_empty() {
+        plugin["vm_config"]["vm_id"] = json!(case.id);
+    }
+    plugin["vm_config"]["environment_variables"] = json!({"key_values": case.env});
+    listener
+}
+
+fn add_cluster(config: &mut Value, sockets: SocketAddr) {
+    let clusters = &mut config["static_resources"]["clusters"];
+    let mut cluster = clusters[0].clone();
+    cluster["name"] = json!("sockets");
+    cluster["load_assignment"] = json!({
+        "cluster_name": "sockets",
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {
+            "address": sockets.ip().to_string(), "port_value": sockets.port()}}}}]}],
+    });
+    clusters.as_array_mut().expect("a list").push(cluster);
+}
