@@ -135,6 +135,15 @@ const SIGNERS: [Signer; 4] = [
     },
 ];
 
+/// What Twilio puts into nearly every request.
+const IDENTIFIERS: [(&str, &str); 5] = [
+    ("AccountSid", ACCOUNTS[0]),
+    ("MessageSid", "SM0123456789abcdef0123456789ABCDEF"),
+    ("SmsSid", "SM0123456789abcdef0123456789ABCDEF"),
+    ("SmsMessageSid", "SM0123456789abcdef0123456789ABCDEF"),
+    ("CallSid", "CA0123456789abcdef0123456789ABCDEF"),
+];
+
 /// Headers that mean something to the filter.
 const NAMES: [&str; 10] = [
     "content-type",
@@ -209,6 +218,19 @@ fn genuine(webhook: &Webhook, draw: &mut Draw<'_>) -> Sent {
             let when = NOW as i64 / 1_000 - [0, 299, 300, 301, -30, -31][draw.below(6)];
             parameters.push((b"Timestamp".to_vec(), when.to_string().into_bytes()));
         }
+        2 | 3 => {
+            // Where it belongs, or written into another parameter.
+            let (name, sid) = draw.one_of(&IDENTIFIERS);
+            let pair = match draw.below(3) {
+                0 => (
+                    draw.text(1),
+                    [&draw.text(1)[..], name.as_bytes(), sid.as_bytes()].concat(),
+                ),
+                1 => ([name, sid].concat().into_bytes(), draw.text(1)),
+                _ => (name.into(), sid.into()),
+            };
+            parameters.push(pair);
+        }
         _ => {}
     }
     let (declared, body) = match draw.below(8) {
@@ -259,6 +281,13 @@ fn genuine(webhook: &Webhook, draw: &mut Draw<'_>) -> Sent {
                 .map(|query| [&query[..], b"&"].concat())
                 .unwrap_or_default();
             *query = Some([&before[..], b"bodySHA256=", hash.as_bytes()].concat());
+        }
+        if draw.one_in(8) {
+            // Not the last parameter.
+            let behind = draw.one_of(&["&", "&z=", "&z=1"]);
+            for query in [&mut query, &mut signed_query].into_iter().flatten() {
+                query.extend(behind.bytes());
+            }
         }
         if webhook.own_query.is_none() {
             signed_query = None;

@@ -134,18 +134,22 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
+thread_local! {
+    static PARSED: [ConfiguredUrl; 4] = URLS.map(|(text, _)| ConfiguredUrl::parse(text).expect("a URL"));
+}
+
 fn check(target: &[u8]) {
     let (path, query) = split_target(target);
-    for (text, webhook) in &URLS {
-        let url = ConfiguredUrl::parse(text).expect("a URL");
+    let parsed = PARSED.with(Clone::clone);
+    for (url, (_, webhook)) in parsed.iter().zip(&URLS) {
         let base = Webhook {
             own_query: None,
             ..*webhook
         };
         // The path is the configured one, or the base's and the request's behind it.
-        let configured = (PublicUrl::configured(&url), webhook, url.path().as_bytes());
+        let configured = (PublicUrl::configured(url), webhook, url.path().as_bytes());
         let path = [url.path().trim_end_matches('/').as_bytes(), path].concat();
-        let below = (PublicUrl::base(&url), &base, &path[..]);
+        let below = (PublicUrl::base(url), &base, &path[..]);
         for (public, webhook, path) in [configured, below] {
             for handshake in [false, true] {
                 let mut tried = Vec::new();

@@ -164,6 +164,36 @@ mod tests {
     }
 
     #[test]
+    fn an_identifier_is_found_wherever_it_stands_and_only_with_all_of_its_digits() {
+        // Digits are looked for in blocks of 16: each way in which they can lie in those.
+        for padding in 0..32 {
+            let padding = "x".repeat(padding);
+            for identifier in ["MessageSidSM", "AccountSidAC", "CallSidCA"] {
+                for behind in ["", "0", "abc", &HEX[..20], "Zz"] {
+                    let body = format!("Body={padding}{identifier}{HEX}{behind}");
+                    assert!(is_moved(URL, &body), "{body}");
+                }
+                let short = format!("Body={padding}{identifier}{}", &HEX[..31]);
+                assert!(!is_moved(URL, &short), "{short}");
+                assert!(!is_moved(URL, &format!("{short}g")), "{short}");
+            }
+        }
+    }
+
+    #[test]
+    fn digits_of_either_case_are_digits_and_nothing_else_is() {
+        for digit in 0..=255_u8 {
+            for place in [0, 1, 7, 8, 15, 16, 31] {
+                let mut signed = format!("{URL}BodyMessageSidSM{HEX}").into_bytes();
+                let from = signed.len() - 32;
+                signed[from + place] = digit;
+                let expected = digit.is_ascii_hexdigit();
+                assert_eq!(are_moved(&signed, None), expected, "{digit} at {place}");
+            }
+        }
+    }
+
+    #[test]
     fn an_identifier_inside_a_value_a_name_or_the_url_shows_that_a_boundary_was_moved() {
         for identifier in [
             "AccountSidAC",

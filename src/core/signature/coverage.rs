@@ -378,6 +378,36 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_known_by_its_name_however_that_is_escaped() {
+        let escaped = |name: &str| {
+            name.bytes()
+                .map(|b| format!("%{b:02x}"))
+                .collect::<String>()
+        };
+        for name in [
+            "bodySHA256",
+            "%62odySHA256",
+            "bodySHA25%36",
+            &escaped("bodySHA256"),
+        ] {
+            assert!(is_body_hash(name.as_bytes()), "{name}");
+            assert!(is_body_hash(format!("{name}=1").as_bytes()), "{name}");
+        }
+        for name in [
+            "bodySHA25",
+            "bodySHA2567",
+            "bodySHA25%37",
+            "bodySHA25+6",
+            "body%2553HA256",
+            &escaped("bodySHA25"),
+            &escaped("bodySHA2567"),
+            "",
+        ] {
+            assert!(!is_body_hash(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
     fn only_the_last_parameter_is_the_hash() {
         for query in ["bodySHA256=1", "a=1&bodySHA256=1", "a=1&body%53HA256=1"] {
             assert!(ends_in_hash(query.as_bytes()), "{query}");
