@@ -343,8 +343,8 @@ impl<'a> Parameters<'a> {
         self.one(search, &mut |search, before, (name, value), behind| {
             let by_people = names::is_written_by_people(name);
             let cuts = match (usual, by_people) {
-                (true, true) => CUT.get(..3),
-                (false, true) => CUT.get(3..),
+                (true, true) => CUT.get(..4),
+                (false, true) => CUT.get(4..),
                 (false, false) if names::is_text(name, value) => CUT.get(..3),
                 _ => None,
             };

@@ -136,7 +136,7 @@ impl Urls {
                 continue;
             };
             let length = target.path.len() + target.query.unwrap_or_default().len();
-            if !search.work.take_copies(3, 2 * length) {
+            if !search.work.take_copies(4, 3 * length) {
                 return None;
             }
             in_headers.push((name, target));
