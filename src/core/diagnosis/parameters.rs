@@ -99,7 +99,7 @@ impl<'a> Parameters<'a> {
 
     /// What is known to happen on the way, and to happen to all of them.
     pub(super) fn explain_all(&self, search: &mut Search<'_>) -> Option<String> {
-        let changes: [(Change, &str); 11] = [
+        let changes: [(Change, &str); 12] = [
             (
                 of_value(traits::BLANK, with_plus_of_a_number),
                 "the body was encoded anew on the way: the + of a number was not escaped and \
@@ -169,6 +169,16 @@ impl<'a> Parameters<'a> {
                     (trimmed.len() < value.len()).then(|| trimmed.to_vec())
                 }),
                 "it was signed with white space around the values removed",
+            ),
+            (
+                Change {
+                    name: |name| {
+                        with(name, b'_', |name| replaced(name, b"_", b".")).map(Cow::Owned)
+                    },
+                    ..of_value(traits::UNKNOWN_NAME, |_| None)
+                },
+                "the names of the parameters were changed on the way: a dot became an underscore, \
+                 as PHP makes it",
             ),
         ];
         for (change, mistake) in changes {

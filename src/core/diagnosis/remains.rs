@@ -54,6 +54,9 @@ pub(super) fn tell(
             key.label,
             ago.0 / 1000
         ),
+        None if keys.selected.iter().all(|(_, key)| key.shared_id.is_some()) => {
+            "; the secret is another one than Twilio has for that id; or it is forged".into()
+        }
         None => "; the token is another account's or an old one; or it is forged".into(),
     });
     hint
@@ -122,8 +125,12 @@ fn counted(count: usize) -> String {
 }
 
 fn names_of(keys: &[(usize, &Key)]) -> String {
-    let labels = keys.iter().map(|(_, key)| key.label.as_str());
-    let shown: Vec<&str> = labels.take(MOST_KEYS_SHOWN).collect();
+    let name = |(_, key): &(usize, &Key)| match &key.shared_id {
+        // By the id the request asks for it.
+        Some(id) => format!("{} (id {id})", key.label),
+        None => key.label.clone(),
+    };
+    let shown: Vec<String> = keys.iter().take(MOST_KEYS_SHOWN).map(name).collect();
     let more = keys.len().saturating_sub(shown.len());
     let word = if keys.len() == 1 {
         "the key"

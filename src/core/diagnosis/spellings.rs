@@ -50,6 +50,8 @@ pub(super) fn of_path(path: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Spellings::new(path);
     all.add(unescaped(path, b"/%?#+"));
     all.add(unescaped(path, b"/%?#"));
+    // Letters that are not ASCII, signed as they were typed.
+    all.add(unescape(path, &|byte| !byte.is_ascii()));
     all.add(escaped(path, b"/%+"));
     all.add(escaped(path, b"/%"));
     all.add(replaced(path, b"+", b"%2B"));

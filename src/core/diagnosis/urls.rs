@@ -346,6 +346,14 @@ impl<'a> Named<'a> {
                 }
             }
         }
+        for name in HEADERS_WITH_A_PATH {
+            for element in elements(evidence, name) {
+                let rest = element.split_once("://");
+                if let Some((authority, _)) = rest.and_then(|(_, rest)| rest.split_once('/')) {
+                    named.add(authority);
+                }
+            }
+        }
         for port in elements(evidence, "x-forwarded-port") {
             let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
             if is_port && named.ports.len() < 2 && !named.ports.contains(&port) {
