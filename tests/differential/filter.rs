@@ -37,18 +37,13 @@ pub(crate) struct Native {
 
 impl Native {
     pub(crate) fn new(configuration: &Value) -> Self {
-        Self::load(configuration).unwrap_or_else(|problems| panic!("{configuration:#}: {problems}"))
-    }
-
-    /// The filter, or why its configuration is refused.
-    pub(crate) fn load(configuration: &Value) -> Result<Self, String> {
         let nothing = |_: &str| None;
         let settings = load(configuration.to_string().as_bytes(), &nothing)
-            .map_err(|problems| problems.to_string())?;
-        Ok(Self {
+            .unwrap_or_else(|problems| panic!("{configuration:#}: {problems}"));
+        Self {
             filter: Rc::new(Filter::new(settings, HashKey([7; 16]))),
             store: MemoryStore::new(),
-        })
+        }
     }
 
     /// `accepted`, or the reason of the refusal.
