@@ -236,7 +236,7 @@ mod tests {
             let path = "\u{e9}".repeat(length);
             let shown = ShownTarget::new(b"", path.as_bytes()).path;
             assert!(shown.len() <= ShownTarget::MAX_BYTES);
-            assert!(shown.len() % 3 == 0, "no escape is cut: {shown}");
+            assert!(shown.len().is_multiple_of(3), "no escape is cut: {shown}");
         }
     }
 }
