@@ -24,21 +24,32 @@ const IDENTIFIERS: [(&[u8], [u8; 2], [u8; 2]); 4] = [
 /// How many hex digits follow.
 const DIGITS: usize = 32;
 
-/// Whether an identifier stands in the signed string where no parameter has it. `form` has
-/// the parameters with which the string ends.
+/// What the identifiers in a signed string say of where it was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Boundaries {
+    /// Each is the end of a name and all of its value.
+    InPlace,
+    /// Each begins a value whose name ends with it, and something else is there, too. A
+    /// wrong signature is then as likely as a boundary that was moved.
+    Doubtful,
+    /// There is one that no parameter has.
+    Moved,
+}
+
+/// Looks at the identifiers of a signed string. `form` has the parameters with which it ends.
 ///
 /// Digits are looked for first, in blocks: of 32 in a row, one block is full.
-pub(crate) fn are_moved(signed: &[u8], form: Option<&Form>) -> bool {
+pub(crate) fn boundaries(signed: &[u8], form: Option<&Form>) -> Boundaries {
+    let mut found = Boundaries::InPlace;
     let mut parameters = form.map(|form| form.places_from_the_end(signed.len()));
     let mut place = [0; 3];
     let (blocks, _) = signed.as_chunks::<BLOCK>();
-    let mut blocks = blocks.iter().zip((0..).step_by(BLOCK));
-    blocks.any(|(block, from)| {
+    for (block, from) in blocks.iter().zip((0..).step_by(BLOCK)) {
         if !are_hex(block) {
-            return false;
+            continue;
         }
         let Some(at) = behind_sid(signed, first_digit(signed, from)) else {
-            return false;
+            continue;
         };
         // Both go forward through the string.
         while place[1] < at {
@@ -47,8 +58,13 @@ pub(crate) fn are_moved(signed: &[u8], form: Option<&Form>) -> bool {
             };
             place = next;
         }
-        is_identifier_elsewhere(signed, at, place)
-    })
+        match identifier(signed, at, place) {
+            Boundaries::InPlace => {}
+            Boundaries::Doubtful => found = Boundaries::Doubtful,
+            Boundaries::Moved => return Boundaries::Moved,
+        }
+    }
+    found
 }
 
 /// Half as many as there are digits.
@@ -98,27 +114,37 @@ fn behind_sid(signed: &[u8], first_digit: usize) -> Option<usize> {
     at.or_else(|| Some(first_digit + 1).filter(ends_at))
 }
 
-/// Whether an identifier begins at `at`, behind its `Sid`, which is not that of the
-/// parameter whose name and value begin, and whose value ends, at `place`.
-fn is_identifier_elsewhere(signed: &[u8], at: usize, place: [usize; 3]) -> bool {
+/// Whether an identifier that begins at `at`, behind its `Sid`, is that of the parameter
+/// whose name and value begin, and whose value ends, at `place`.
+fn identifier(signed: &[u8], at: usize, place: [usize; 3]) -> Boundaries {
     let [from, value, end] = place;
     let (before, behind) = signed.split_at_checked(at).unwrap_or_default();
     let Some(start) = behind.first_chunk() else {
-        return false;
+        return Boundaries::InPlace;
     };
     let is_one = |(name, usual, other): &&(&[u8], _, _)| {
         (start == usual || start == other) && before.ends_with(name)
     };
     let Some((name, ..)) = IDENTIFIERS.iter().find(is_one) else {
-        return false;
+        return Boundaries::InPlace;
     };
-    // The name has to be as long as that, or it is not the one that it ends with; the value
-    // no longer than the identifier, and no shorter, or one of them is cut in two.
-    let longer_by = before.get(from..).and_then(|own| own.strip_suffix(*name));
-    let belongs = value == at
-        && end.saturating_sub(value) == 2 + DIGITS
-        && longer_by.is_some_and(|letters| letters.iter().all(u8::is_ascii_alphabetic));
-    !belongs && has_digits(behind)
+    // The name has to be as long as that, or it is not the one that it ends with.
+    let own = before.get(from..).filter(|_| value == at);
+    let longer_by = own.and_then(|own| own.strip_suffix(*name));
+    let Some(letters) = longer_by else {
+        return if has_digits(behind) {
+            Boundaries::Moved
+        } else {
+            Boundaries::InPlace
+        };
+    };
+    // The value no longer than the identifier, and no shorter, or one of them is cut in two.
+    let is_all = end.saturating_sub(value) == 2 + DIGITS;
+    if is_all && letters.iter().all(u8::is_ascii_alphabetic) || !has_digits(behind) {
+        Boundaries::InPlace
+    } else {
+        Boundaries::Doubtful
+    }
 }
 
 fn has_digits(value: &[u8]) -> bool {
@@ -139,7 +165,11 @@ mod tests {
         let form = Form::parse(body.as_bytes());
         let mut signed = url.as_bytes().to_vec();
         form.write_signed(&mut signed);
-        are_moved(&signed, Some(&form))
+        boundaries(&signed, Some(&form)) != Boundaries::InPlace
+    }
+
+    fn are_moved(signed: &[u8], form: Option<&Form>) -> bool {
+        boundaries(signed, form) == Boundaries::Moved
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The search for a key and a URL under which the request's signature is right.
 
-use crate::core::signature::boundaries::are_moved;
+use crate::core::signature::boundaries::{Boundaries, boundaries};
 use crate::core::signature::form::Form;
 use crate::core::signature::key::{ClaimedMac, ComputedMac};
 use crate::core::signature::keyring::{Key, Keyring};
@@ -55,8 +55,8 @@ pub struct Verified<'a> {
 /// Looks for the key and the URL form that fit.
 ///
 /// # Errors
-/// [`Unverified::MovedBoundary`] before any key is tried, or if the form that fits is not
-/// the first; else [`Unverified::NothingFits`].
+/// [`Unverified::MovedBoundary`] before any key is tried, or, where that is in doubt, only if
+/// the signature fits; else [`Unverified::NothingFits`].
 ///
 /// Keys of the account that the parameters name come first, so that with many
 /// accounts the usual request still takes one HMAC. They do not come alone: a
@@ -76,7 +76,7 @@ pub fn verify<'a>(
         move |key: &Key| key.account.as_ref().map(String::as_bytes) == named && named.is_some();
     let mut tried = 0;
     let mut hashed: usize = 0;
-    let mut has_looked = false;
+    let mut cut = None;
     let mut message = Vec::with_capacity(TYPICAL_MESSAGE);
     for named_account in [true, false] {
         for url in public.candidates(signed.target) {
@@ -90,10 +90,10 @@ pub fn verify<'a>(
                     if let Some(form) = signed.form {
                         form.write_signed(&mut message);
                     }
-                    if !has_looked && are_moved(&message, signed.form) {
+                    let cut = cut.get_or_insert_with(|| boundaries(&message, signed.form));
+                    if *cut == Boundaries::Moved {
                         return Err(Unverified::MovedBoundary);
                     }
-                    has_looked = true;
                 }
                 hashed = hashed.saturating_add(message.len());
                 if tried >= MOST_HMACS || tried >= ALWAYS_TRIED && hashed > MOST_HASHED_BYTES {
@@ -103,7 +103,12 @@ pub fn verify<'a>(
                 let mac = key.signing.mac(&message);
                 if bool::from(mac.equals(signed.claimed)) {
                     let own = url.ends_in_form().then(|| url.query_parameters());
-                    if tried > 1 && are_moved(&message, own.as_ref().or(signed.form)) {
+                    // In another form of the URL, they may be in other places.
+                    let cut = match cut {
+                        Some(cut) if tried == 1 => cut,
+                        _ => boundaries(&message, own.as_ref().or(signed.form)),
+                    };
+                    if cut != Boundaries::InPlace {
                         return Err(Unverified::MovedBoundary);
                     }
                     return Ok(Verified {

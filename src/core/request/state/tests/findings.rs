@@ -62,6 +62,18 @@ fn finding_2b_a_message_inside_of_a_message_is_malformed() {
 }
 
 #[test]
+fn finding_2b_an_identifier_that_is_longer_under_a_wrong_signature_is_just_that() {
+    let body = format!("AccountSid={SID}&Body=x&MessageSid=SM{HEX}");
+    let longer = format!("{body}x");
+    let world = at(URL);
+    assert_eq!(
+        world.verdict(&form(&body).body(&longer)),
+        "invalid_signature"
+    );
+    assert_eq!(world.verdict(&form(&longer)), "malformed_body");
+}
+
+#[test]
 fn finding_7_only_spellings_that_every_framework_reads_alike_are_taken() {
     let strict = at(URL);
     let lenient = world(r#"{"rate_limits": [], "form": "lenient"}"#);
