@@ -450,15 +450,15 @@ fn diagnose(
     body: &[u8],
     known: &mut Known<'_>,
 ) -> Option<Cow<'static, str>> {
-    let now = known.now();
+    let around = known.around(worker);
     if let Some(headers) = known.headers {
-        return worker.filter.diagnose(verdict, headers, body, now);
+        return worker.filter.diagnose(verdict, headers, body, around);
     }
     let serialised = host::headers(Map::Request).ok()?;
     let pairs = host::pairs(&serialised)?;
     worker
         .filter
-        .diagnose(verdict, Headers::new(&pairs), body, now)
+        .diagnose(verdict, Headers::new(&pairs), body, around)
 }
 
 fn mark_as_verified(accepted: &Accepted, facts: &Facts) -> Result<(), HostError> {

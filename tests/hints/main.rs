@@ -69,11 +69,12 @@ fn hint(mistakes: &[Mistake], random: &mut Random) -> (String, Vec<&'static str>
         let headers = request.pairs();
         let store = &MemoryStore::new();
         let now = NOW.after(Span::seconds(1));
-        let verdict = decide(&filter, &headers, &request, 7, Surroundings { store, now });
+        let around = Surroundings { store, now };
+        let verdict = decide(&filter, &headers, &request, 7, around);
         if verdict.outcome.name() == "accepted" {
             continue;
         }
-        let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, now);
+        let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, around);
         let hint = hint.unwrap_or_else(|| panic!("no hint: {} {case:?}", verdict.outcome.name()));
         return (hint.into_owned(), words.concat());
     }

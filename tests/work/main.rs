@@ -85,7 +85,7 @@ fn run(shape: &Shape, diagnosed: bool) -> String {
         return String::new();
     }
     let filter = &shape.filter;
-    let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, NOW);
+    let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, around);
     hint.unwrap_or_default().into_owned()
 }
 

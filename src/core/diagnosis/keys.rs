@@ -8,6 +8,7 @@ use crate::core::diagnosis::{Evidence, Suspect};
 use crate::core::signature::form::Form;
 use crate::core::signature::keyring::{Key, Keyring, selected_id};
 use crate::core::signature::verify::ACCOUNT_PARAMETER;
+use crate::core::table::store::{SharedStore, Step, update};
 
 /// With how many keys each mistake is tried at the most.
 const MOST_KEYS: usize = 4;
@@ -15,24 +16,62 @@ const MOST_KEYS: usize = 4;
 /// For how long a key that has verified a request is taken for the right one.
 const LATELY: Span = Span::seconds(3600);
 
-/// When each key has verified a request for the last time, in this worker.
-pub struct LastVerified(Vec<Cell<Option<Moment>>>);
+/// How often a worker tells the others that a key has verified something.
+const BETWEEN_NOTES: Span = Span::seconds(600);
+
+/// When each key has verified a request for the last time, in whichever worker.
+pub struct LastVerified(Vec<Verified>);
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    last: Option<Moment>,
+    /// When the other workers were told.
+    noted: Option<Moment>,
+}
+
+type Verified = Cell<Times>;
 
 impl LastVerified {
     /// None of so many keys has verified anything.
     pub fn new(keys: usize) -> LastVerified {
-        LastVerified(vec![Cell::new(None); keys])
+        LastVerified(vec![Cell::default(); keys])
     }
 
     /// The key at this place of the keyring has verified a request.
-    pub fn note(&self, place: usize, now: Moment) {
-        if let Some(last) = self.0.get(place) {
-            last.set(Some(now));
+    pub fn note(&self, place: usize, key: &Key, store: &impl SharedStore, now: Moment) {
+        let Some(own) = self.0.get(place) else { return };
+        let Times { noted, .. } = own.get();
+        let is_noted = noted.is_some_and(|at| at <= now && now.since(at) < BETWEEN_NOTES);
+        let noted = if is_noted { noted } else { Some(now) };
+        own.set(Times {
+            last: Some(now),
+            noted,
+        });
+        if !is_noted {
+            // Where that fails, the others know less, and nothing else happens.
+            let _ = update(store, &name(key), |_| {
+                Step::Write(now.0.to_le_bytes().into(), ())
+            });
+        }
+    }
+
+    /// Asks what other workers have noted.
+    pub(crate) fn learn(&self, keyring: &Keyring, store: &impl SharedStore) {
+        for (place, own) in self.0.iter().enumerate() {
+            let key = keyring.get(place);
+            let entry = key.and_then(|key| store.get(&name(key)).ok().flatten());
+            let noted = entry.and_then(|entry| entry.value.try_into().ok());
+            let noted = noted.map(|bytes| Moment(u64::from_le_bytes(bytes)));
+            let times = own.get();
+            own.set(Times {
+                last: times.last.max(noted),
+                ..times
+            });
         }
     }
 
     fn of(&self, place: usize) -> Option<Moment> {
-        self.0.get(place).and_then(Cell::get)
+        self.0.get(place).and_then(|times| times.get().last)
     }
 
     /// How long ago, if that is not too long.
@@ -40,6 +79,11 @@ impl LastVerified {
         let ago = now.since(self.of(place)?);
         (ago <= LATELY).then_some(ago)
     }
+}
+
+/// What other workers know a key by.
+fn name(key: &Key) -> String {
+    format!("twf1:verified:{}", key.label)
 }
 
 /// The keys that come into question, each with its place in the keyring.
@@ -189,4 +233,48 @@ pub(super) fn explain_account(
          here"
             .into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::Secret;
+    use crate::core::signature::key::SigningKey;
+    use crate::core::table::memory::MemoryStore;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn what_one_worker_has_verified_every_other_knows_and_tells_seldom() {
+        let key = |label: &str| Key {
+            signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
+            account: None,
+            label: label.into(),
+            shared_id: None,
+        };
+        let keyring = Keyring::new(vec![key("A"), key("B")]);
+        let store = MemoryStore::new();
+        let (here, there) = (LastVerified::new(2), LastVerified::new(2));
+        let at = |seconds| Moment(1_000_000).after(Span::seconds(seconds));
+        let note = |seconds| {
+            let key = keyring.get(1).expect("the second");
+            here.note(1, key, &store, at(seconds));
+        };
+        (0..600).for_each(note);
+        assert_eq!(store.writes(), 1);
+        there.learn(&keyring, &store);
+        assert_eq!(there.lately(1, at(599)), Some(Span::seconds(599)));
+        assert_eq!(there.lately(0, at(599)), None);
+        here.learn(&keyring, &store);
+        assert_eq!(
+            here.lately(1, at(599)),
+            Some(Span(0)),
+            "it knows better itself"
+        );
+        note(600);
+        assert_eq!(store.writes(), 2);
+        // Put back, the clock says nothing of when the others were told.
+        note(10);
+        assert_eq!(store.writes(), 3);
+    }
 }

@@ -248,18 +248,20 @@ impl Filter {
 
     /// What would have made the signature of a refused request fit. Bounded in work,
     /// and in how often a second it is done at all: then the answer is `None`.
-    pub fn diagnose(
+    pub fn diagnose<S: SharedStore>(
         &self,
         verdict: &Verdict,
         headers: Headers<'_>,
         body: &[u8],
-        now: Moment,
+        around: Surroundings<'_, S>,
     ) -> Option<Cow<'static, str>> {
+        let Surroundings { store, now } = around;
         let suspect = verdict.suspect.as_ref()?;
         let (settings, _) = self.webhook(verdict.facts.webhook?).ok()?;
         if !self.diagnoses.take(now) {
             return None;
         }
+        self.verified.learn(&self.settings.keyring, store);
         let explained = suspect.explain(&Evidence {
             keyring: &self.settings.keyring,
             verified: &self.verified,

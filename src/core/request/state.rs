@@ -410,7 +410,8 @@ impl Held {
         if !is_signed_body {
             return self.refuse(Reason::BodyHashMismatch, around);
         }
-        filter.verified.note(verified.key_place, around.now);
+        let last = &filter.verified;
+        last.note(verified.key_place, verified.key, around.store, around.now);
         let mut underway = self.underway;
         let nonce = verified.mac.nonce();
         underway.facts.key = Some(verified.key_place);

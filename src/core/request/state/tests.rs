@@ -141,9 +141,9 @@ impl World {
         };
         if verdict.suspect.is_some() {
             let headers = Headers::new(&pairs);
-            verdict.facts.hint =
-                self.filter
-                    .diagnose(&verdict, headers, &request.body, request.now);
+            verdict.facts.hint = self
+                .filter
+                .diagnose(&verdict, headers, &request.body, around);
         }
         verdict
     }
