@@ -83,7 +83,7 @@ fn finding_7_the_answer_says_what_is_wrong_with_a_form_and_shows_none_of_it() {
                 .expect("a text")
                 .to_owned();
             assert!(said.contains(words), "{said}");
-            assert!(said.ends_with(&format!("at byte {offset}")), "{said}");
+            assert!(said.ends_with(&format!("at byte {offset}.")), "{said}");
             assert!(!said.contains("secret"), "{said}");
         }
         t.assert_nothing_received().await;

@@ -286,11 +286,12 @@ impl Held {
         malformed: MalformedForm,
         around: Surroundings<'_, S>,
     ) -> Next {
-        let detail = malformed.to_string();
+        let hint = malformed.to_string();
+        let sentence = format!("The {}.", hint.strip_prefix("the ").unwrap_or(&hint));
         let refused = Refused {
-            hint: Some(detail.clone().into()),
+            hint: Some(hint.into()),
             ..Refused::from(Refusal {
-                detail: Some(detail.into()),
+                detail: Some(sentence.into()),
                 ..Refusal::from(Reason::MalformedBody)
             })
         };

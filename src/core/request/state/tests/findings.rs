@@ -98,11 +98,8 @@ fn finding_7_only_spellings_that_every_framework_reads_alike_are_taken() {
         };
         let hint = verdict.facts.hint.as_deref().unwrap_or_default();
         assert!(hint.contains(what), "{spelling}: {hint}");
-        assert_eq!(
-            refusal.detail.as_deref(),
-            Some(hint),
-            "the answer says it, too"
-        );
+        let said = refusal.detail.as_deref().unwrap_or_default();
+        assert!(said.contains(what) && said.ends_with('.'), "{said}");
         assert!(!hint.contains("zz") && !hint.contains("Name"), "{hint}");
         // The same request, which the signature reads as it was signed.
         let read = lenient.verdict(&respelled);
