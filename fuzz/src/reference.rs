@@ -122,12 +122,15 @@ pub fn is_strict(form: &[u8], most: usize) -> bool {
 /// Whether a message holds an identifier of Twilio's that none of its parameters put there: surely, if it holds more
 /// than there are parameters whose name is, or ends in, the one before it.
 pub fn has_moved_boundaries(message: &[u8], pairs: &[Pair]) -> Must {
-    const IDENTIFIERS: [(&str, &str); 5] = [
-        ("AccountSid", "AC"),
-        ("MessageSid", "SM"),
-        ("SmsSid", "SM"),
-        ("SmsMessageSid", "SM"),
-        ("CallSid", "CA"),
+    // Those of the contract, and what else they may begin with, which it does not name.
+    const IDENTIFIERS: [(&str, &str, bool); 7] = [
+        ("AccountSid", "AC", true),
+        ("MessageSid", "SM", true),
+        ("SmsSid", "SM", true),
+        ("SmsMessageSid", "SM", true),
+        ("CallSid", "CA", true),
+        ("MessageSid", "MM", false),
+        ("SmsSid", "MM", false),
     ];
     let distinct: BTreeSet<&Pair> = pairs.iter().collect();
     let is_sid = |text: &[u8], prefix: &str| {
@@ -136,19 +139,21 @@ pub fn has_moved_boundaries(message: &[u8], pairs: &[Pair]) -> Must {
             .and_then(|rest| rest.get(..32));
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    let verdict = |(name, prefix): &(&str, &str)| {
+    let verdict = |(name, prefix, is_named): &(&str, &str, bool)| {
         let after = |at: usize| message[at..].strip_prefix(name.as_bytes());
         let stands_at = |at: usize| after(at).is_some_and(|rest| is_sid(rest, prefix));
         let written = (0..message.len()).filter(|at| stands_at(*at)).count();
         let named = distinct
             .iter()
             .filter(|(own, _)| own.ends_with(name.as_bytes()));
-        let in_place = named
-            .clone()
-            .filter(|(_, value)| is_sid(value, prefix))
-            .count();
+        let is_in_place = |(own, value): &&&Pair| {
+            let before = own.strip_suffix(name.as_bytes()).unwrap_or_default();
+            let is_a_name = before.iter().all(u8::is_ascii_alphabetic);
+            is_a_name && is_sid(value, prefix) && value.len() == 34
+        };
+        let in_place = named.clone().filter(is_in_place).count();
         match written {
-            written if written > named.count() => Must::BeRefused,
+            written if *is_named && written > named.count() => Must::BeRefused,
             written if written > in_place => Must::NotFail,
             _ => Must::Pass,
         }

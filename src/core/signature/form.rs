@@ -497,6 +497,29 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_told_sorted_or_in_the_order_of_arrival_each_once() {
+        let form = Form::parse(b"b=2&a=1&c&b=1&a=1&=x");
+        let text = |(name, value): (&[u8], &[u8])| {
+            let text = [name, b"=", value].concat();
+            String::from_utf8(text).expect("ASCII")
+        };
+        let sorted: Vec<_> = form.pairs().map(text).collect();
+        assert_eq!(sorted, ["=x", "a=1", "b=1", "b=2", "c="]);
+        let as_sent: Vec<_> = form.pairs_as_sent().map(text).collect();
+        assert_eq!(as_sent.len(), 5);
+        // Of equal pairs either may be kept.
+        let places =
+            ["b=2", "c=", "b=1", "=x"].map(|pair| as_sent.iter().position(|own| own == pair));
+        assert!(places.is_sorted() && places[0].is_some(), "{as_sent:?}");
+    }
+
+    #[test]
+    fn no_parameter_shows_in_debug_output() {
+        let shown = format!("{:?}", Form::parse(b"Body=tacos&From=%2B15550100"));
+        assert_eq!(shown, "Form(2 parameters)");
+    }
+
+    #[test]
     fn values_are_found_by_name() {
         let form = Form::parse(b"b=2&a=1&b=1&bb=3&b=2");
         assert_eq!(form.values(b"b").collect::<Vec<_>>(), [b"1", b"2"]);

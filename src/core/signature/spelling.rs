@@ -148,6 +148,24 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
+    fn forbidden_bytes_are_found_in_any_number_and_do_not_cancel_out() {
+        for (first, second) in [
+            (b' ', b' '),
+            (b';', b';'),
+            (0xFF, 0xFF),
+            (0x7F, b' '),
+            (0, 0x80),
+        ] {
+            for between in 1..=24 {
+                let mut body = vec![b'a'; 32];
+                body[3] = first;
+                body[3 + between] = second;
+                assert!(has_forbidden_byte(&body), "{body:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_forbidden_byte_is_found_wherever_it_stands() {
         for byte in 0..=255_u8 {
             let is_forbidden = !byte.is_ascii_graphic() || byte == b';';

@@ -727,6 +727,54 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_taken_apart_byte_for_byte() {
+        for (text, host, port) in [
+            ("https://h.com/p", "h.com", None),
+            ("HTTPS://H.com:8443/p", "H.com", Some("8443")),
+            ("https://u:@h.com/p", "u:@h.com", None),
+            ("https://u:p@h.com:1/p", "u:p@h.com", Some("1")),
+            ("https://@h.com/p", "@h.com", None),
+            ("https://[::ffff:192.0.2.1]/p", "[::ffff:192.0.2.1]", None),
+            ("https://[::1]:443/p", "[::1]", Some("443")),
+            ("https://u:p@[::1]/p", "u:p@[::1]", None),
+        ] {
+            let url = url(text);
+            let parts = (url.scheme(), url.path(), url.query());
+            assert_eq!(parts, (&text[..5], "/p", None), "{text}");
+            assert_eq!(url.port(), port, "{text}");
+            let whole = format!("{}://{host}", url.scheme());
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let public = PublicUrl::configured(&url);
+            assert_eq!(public.url(), &url);
+            assert!(!public.takes_path_from_request());
+            assert!(PublicUrl::base(&url).takes_path_from_request());
+            assert!(candidates(&public, "/p", false).contains(&format!("{whole}{port}/p")));
+        }
+        for text in [
+            "https://[h]/p",
+            "https://[]/p",
+            "https://[::1/p",
+            "https://[::1]x/p",
+            "https://1]/p",
+        ] {
+            assert!(ConfiguredUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_in_a_list_are_a_list_with_quotes_around_each_too() {
+        for text in [
+            "https://a.com/p,https://b.com/p",
+            "https://a.com/p\",\"https://b.com/p",
+            "https://a.com/p','wss://b.com/p",
+            "https://a.com/p ; 'http://b.com/p'",
+        ] {
+            let refused = ConfiguredUrl::parse(text).expect_err(text);
+            assert!(refused.contains("not a list"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
     fn what_is_no_url_is_refused_in_words_that_say_what_it_is() {
         for (text, words) in [
             ("", "an absolute URL"),

@@ -272,6 +272,86 @@ mod tests {
         assert!((ALWAYS_TRIED..6).all(|place| !nth(place, &longest)));
     }
 
+    #[test]
+    fn with_many_accounts_the_keys_of_the_one_that_is_named_are_tried_first() {
+        use crate::core::signature::keyring::MOST_KEYS;
+        let names: Vec<(String, String)> = (0..MOST_KEYS)
+            .map(|place| (place.to_string(), format!("AC{place}")))
+            .collect();
+        let tokens: Vec<_> = names
+            .iter()
+            .map(|(token, account)| (&token[..], Some(&account[..])))
+            .collect();
+        let keyring = keyring(&tokens);
+        let public = public("https://h.com:8443/p");
+        let form = Form::parse(b"AccountSid=AC63");
+        // With the last of the URL's forms: all 64 keys would have to be tried three times.
+        let claimed = sign("63", &format!("{}AccountSidAC63", FORMS[2]));
+        let signed = Signed {
+            target: Target::new(b"/p", false),
+            form: Some(&form),
+            claimed: &claimed,
+            settings: None,
+        };
+        let verified = verify(&keyring, &public, signed).expect("the third try");
+        assert_eq!(verified.key.account.as_deref(), Some("AC63"));
+    }
+
+    #[test]
+    fn just_as_many_bytes_are_hashed_as_promised() {
+        let tokens: Vec<String> = (0..9).map(|place| place.to_string()).collect();
+        let tokens: Vec<_> = tokens.iter().map(|token| (&token[..], None)).collect();
+        let keyring = keyring(&tokens);
+        let value = "x".repeat(MOST_HASHED_BYTES / 8 - FORMS[0].len() - 1);
+        assert!(is_found(&keyring, FORMS[0], 7, &value));
+        assert!(!is_found(&keyring, FORMS[0], 8, &value));
+        assert!(!is_found(&keyring, FORMS[0], 7, &format!("{value}x")));
+    }
+
+    /// What comes of a handshake for this query whose signature is over that text behind `wss://h.com`.
+    fn handshake(query: &str, signed: &str) -> Option<Unverified> {
+        let keyring = keyring(&[("a", None)]);
+        let public = public("https://h.com/ws");
+        let claimed = sign("a", &format!("wss://h.com{signed}"));
+        let target = format!("/ws?{query}");
+        let signed = Signed {
+            target: Target::new(target.as_bytes(), true),
+            form: None,
+            claimed: &claimed,
+            settings: None,
+        };
+        verify(&keyring, &public, signed).err()
+    }
+
+    #[test]
+    fn boundaries_are_looked_at_in_the_form_that_verified() {
+        const SID: &str = "CA0123456789abcdef0123456789abcdef";
+        // As a form the query has the identifier where it belongs, or has it only as a form.
+        let own = format!("CallSid={SID}");
+        assert_eq!(handshake(&own, &format!("/ws?{own}")), None);
+        assert_eq!(handshake(&own, &format!("/wsCallSid{SID}")), None);
+        let cut = format!("Call=Sid{SID}");
+        assert_eq!(handshake(&cut, &format!("/ws?{cut}")), None);
+        let moved = Some(Unverified::MovedBoundary);
+        assert_eq!(handshake(&cut, &format!("/wsCallSid{SID}")), moved);
+
+        // And what is posted has it, whatever URL was signed.
+        let keyring = keyring(&[("a", None)]);
+        let public = public("https://h.com:8443/p");
+        let body = format!("a=1&{own}");
+        let form = Form::parse(body.as_bytes());
+        for url in FORMS {
+            let claimed = sign("a", &format!("{url}CallSid{SID}a1"));
+            let signed = Signed {
+                target: Target::new(b"/p", false),
+                form: Some(&form),
+                claimed: &claimed,
+                settings: None,
+            };
+            assert!(verify(&keyring, &public, signed).is_ok(), "{url}");
+        }
+    }
+
     /// The signatures that Twilio's own libraries publish; see `tests/vectors/README.md`.
     #[test]
     fn all_51_published_signatures_are_judged_as_published() {

@@ -122,6 +122,16 @@ mod tests {
     };
 
     #[test]
+    fn the_directory_of_a_name_is_at_a_key_of_its_own() {
+        assert_ne!(Buckets::directory_key("a"), Buckets::directory_key("b"));
+        for name in ["a", "b"] {
+            let buckets = Buckets::new(name, 1000, SHAPE);
+            let keys = [0, u64::MAX / 2, u64::MAX].map(|hash| buckets.key(hash));
+            assert!(!keys.contains(&Buckets::directory_key(name)));
+        }
+    }
+
+    #[test]
     fn a_small_table_is_one_bucket_of_just_its_capacity() {
         let buckets = Buckets::new("n", 3, SHAPE);
         assert_eq!((buckets.count(), buckets.slots()), (1, 3));

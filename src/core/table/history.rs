@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn events_are_counted_from_the_newest() {
         let history = history(&[(30, 1), (20, 2), (10, 1)]);
-        assert_eq!(history.events(), 4);
+        assert_eq!((history.events(), history.len()), (4, 3));
+        assert!(!history.is_empty() && History::default().is_empty());
         let nth: Vec<_> = (1..=5).map(|count| history.nth_newest(count)).collect();
         let at = |moment| Some(Moment(moment));
         assert_eq!(nth, [at(30), at(20), at(20), at(10), None]);

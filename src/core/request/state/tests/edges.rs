@@ -186,3 +186,18 @@ fn a_filter_that_joins_refuses_what_one_with_another_capacity_has_accepted() {
     let (after, _) = filter(1_000, 2);
     assert_eq!(verdict(&after, 2), "duplicate");
 }
+
+#[test]
+fn two_limits_of_one_kind_count_apart() {
+    let world = World::new(
+        r#"{"rate_limits": [{"key": "client_ip", "requests": 2, "window": "1s"},
+                            {"key": "client_ip", "requests": 3, "window": "60s"}]}"#,
+    );
+    let sent = |number: u32, seconds: u64| {
+        let request = form(&format!("a={number}"));
+        world.verdict(&request.at(after(seconds)))
+    };
+    let first = [sent(1, 0), sent(2, 0), sent(3, 0)];
+    assert_eq!(first, ["accepted", "accepted", "rate_limited"]);
+    assert_eq!([sent(3, 2), sent(4, 2)], ["accepted", "rate_limited"]);
+}
