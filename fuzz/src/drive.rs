@@ -57,10 +57,12 @@ impl Driven {
         };
         if explain {
             // So many a second are explained and no more, so each has a second of its own.
-            let now = Moment(NOW + 1_000 * self.claims);
-            let _ = self
-                .filter
-                .diagnose(&verdict, Headers::new(headers), body, now);
+            let around = Surroundings {
+                now: Moment(NOW + 1_000 * self.claims),
+                ..around
+            };
+            let headers = Headers::new(headers);
+            let _ = self.filter.diagnose(&verdict, headers, body, around);
         }
         verdict.outcome
     }
