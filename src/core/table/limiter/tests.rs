@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::table::memory::MemoryStore;
+use crate::core::table::store::SharedStore;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -197,4 +198,170 @@ fn a_damaged_bucket_lets_nothing_through_for_one_window() {
         assert!(!passes(&limiter, &store, 1, at(60_000)), "{damage:?}");
         assert!(passes(&limiter, &store, 1, at(60_001)), "{damage:?}");
     }
+}
+
+fn peek(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> Option<Span> {
+    limiter.peek(store, spread(whom), now).expect("peeked")
+}
+
+/// How often a key passes at one moment.
+fn passes_in_a_row(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> usize {
+    let mut tries = 0..100;
+    tries
+        .by_ref()
+        .take_while(|_| passes(limiter, store, whom, now))
+        .count()
+}
+
+#[test]
+fn a_limiter_says_where_and_how_finely_it_counts() {
+    let (exact, coarse) = (limiter(64, 60, 1_000), limiter(65, 60, 1_000));
+    assert_eq!(exact.resolution(), Span(1));
+    assert_eq!(coarse.resolution(), Span(1_000));
+    assert_eq!((exact.slots(), limiter(1, 60, 5).slots()), (12, 5));
+    let store = MemoryStore::new();
+    assert!(passes(&exact, &store, 1, START));
+    assert_eq!(store.key_names(), [exact.bucket_key(spread(1))]);
+    assert_eq!((store.keys(), store.writes()), (1, 1));
+    assert_eq!(store.bytes(), 6 * 8, "two words, and four of an entry");
+}
+
+#[test]
+fn while_there_is_room_no_key_counts_for_another() {
+    let (limiter, store) = (limiter(2, 60, 12), MemoryStore::new());
+    for whom in 1..=12 {
+        assert_eq!(
+            passes_in_a_row(&limiter, &store, whom, at(whom)),
+            2,
+            "{whom}"
+        );
+    }
+    for whom in 1..=12 {
+        assert!(!passes(&limiter, &store, whom, at(20)), "{whom}");
+        assert_eq!(
+            peek(&limiter, &store, whom, at(20)),
+            Some(Span(60_000 - 20 + whom))
+        );
+    }
+}
+
+#[test]
+fn who_comes_back_keeps_the_counts_of_all_others() {
+    // The entry that is written anew is the first, in the middle, the last.
+    for again in 1..=3 {
+        let (limiter, store) = (limiter(3, 60, 12), MemoryStore::new());
+        for whom in 1..=3 {
+            assert!(passes(&limiter, &store, whom, START));
+        }
+        assert!(passes(&limiter, &store, again, at(1)));
+        for whom in 1..=3 {
+            let left = if whom == again { 1 } else { 2 };
+            assert_eq!(
+                passes_in_a_row(&limiter, &store, whom, at(2)),
+                left,
+                "{whom}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_full_bucket_evicts_who_has_done_least_and_newcomers_inherit_no_more_than_that() {
+    let (limiter, store) = (limiter(4, 60, 12), MemoryStore::new());
+    // The first has done most, and that before all others.
+    assert_eq!(
+        (0..3)
+            .filter(|_| passes(&limiter, &store, 1, START))
+            .count(),
+        3
+    );
+    for whom in 2..=12 {
+        assert!(passes(&limiter, &store, whom, at(whom)));
+    }
+    // Nothing was evicted before it: it has all its requests.
+    assert_eq!(passes_in_a_row(&limiter, &store, 13, at(20)), 4);
+    // For the one before, one of a single request was: a newcomer may be that one.
+    assert_eq!(passes_in_a_row(&limiter, &store, 14, at(21)), 3);
+    // Whoever has a slot has what it had, whatever was evicted since.
+    assert_eq!(passes_in_a_row(&limiter, &store, 1, at(22)), 1);
+    assert_eq!(passes_in_a_row(&limiter, &store, 12, at(23)), 3);
+    // What was inherited counts for a window after it was done, and not longer.
+    assert!(!passes(&limiter, &store, 14, at(60_001)));
+    assert!(passes(&limiter, &store, 14, at(60_010)));
+}
+
+#[test]
+fn a_clock_that_is_a_little_ahead_frees_nobody_early() {
+    let (limiter, store) = (limiter(1, 60, 12), MemoryStore::new());
+    assert!(passes(&limiter, &store, 1, at(5)));
+    assert_eq!(
+        take(&limiter, &store, 1, at(0)),
+        Taken::Refused(Span(60_005))
+    );
+    assert!(!passes(&limiter, &store, 1, at(60_004)));
+    assert!(passes(&limiter, &store, 1, at(60_005)));
+}
+
+#[test]
+fn a_clock_is_believed_up_to_a_window_ahead() {
+    for (ahead, wait) in [(60_000, 120_000), (60_001, 60_000)] {
+        let (limiter, store) = (limiter(1, 60, 12), MemoryStore::new());
+        assert!(passes(&limiter, &store, 1, at(ahead)));
+        assert_eq!(
+            peek(&limiter, &store, 1, START),
+            Some(Span(wait)),
+            "{ahead}"
+        );
+    }
+}
+
+#[test]
+fn what_a_clock_far_ahead_has_counted_is_corrected_once_and_the_wait_ends() {
+    // For a key with a slot, and for one that knows only what was evicted.
+    for whom in [1, 13] {
+        let (limiter, store) = (limiter(1, 60, 12), MemoryStore::new());
+        let count = if whom == 1 { 1 } else { 13 };
+        for other in 1..=count {
+            assert!(passes(&limiter, &store, other, at(3_600_000 + other)));
+        }
+        let whom = if whom == 1 { 1 } else { 14 };
+        assert_eq!(
+            take(&limiter, &store, whom, START),
+            Taken::Refused(Span(60_000))
+        );
+        assert_eq!(
+            take(&limiter, &store, whom, at(30_000)),
+            Taken::Refused(Span(30_000))
+        );
+        assert!(passes(&limiter, &store, whom, at(60_000)));
+    }
+}
+
+#[test]
+fn a_value_that_is_not_the_tables_own_to_the_byte_lets_nothing_through() {
+    let (limiter, store) = (limiter(2, 60, 12), MemoryStore::new());
+    assert!(passes(&limiter, &store, 1, START));
+    let key = limiter.bucket_key(spread(1));
+    let genuine = store.get(&key).expect("stored").expect("stored").value;
+    let mut other_magic = genuine.clone();
+    other_magic[0] ^= 1;
+    for value in [
+        other_magic,
+        [&genuine[..], b"abc"].concat(),
+        genuine[..40].to_vec(),
+    ] {
+        assert!(store.host_set(&key, &value, 0));
+        assert!(!passes(&limiter, &store, 1, at(1)));
+        assert_eq!(
+            store
+                .get(&key)
+                .expect("stored")
+                .expect("stored")
+                .value
+                .len(),
+            3 * 8
+        );
+    }
+    assert!(store.host_set(&key, &genuine, 0));
+    assert!(passes(&limiter, &store, 1, at(1)));
 }

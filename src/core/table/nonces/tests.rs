@@ -735,3 +735,292 @@ fn the_directory_is_bounded() {
         assert!(table.layouts.len() <= 8 && table.layouts.iter().any(Layout::is_own));
     }
 }
+
+/// A millisecond after the last at which a claim blocks that nobody has settled.
+fn lapsed() -> Moment {
+    START.after(IN_FLIGHT).after(Span(1))
+}
+
+/// The first claim has lapsed, and what a second one has come to is up to the test.
+fn with_a_lapsed_claim() -> (Fixture, Claim, Claim) {
+    let fixture = Fixture::with_window(Span::seconds(5));
+    let first = fixture.claim(1, START);
+    let second = fixture.claim(1, lapsed());
+    (fixture, first, second)
+}
+
+#[test]
+fn an_answer_after_its_claim_has_lapsed_and_another_was_released_keeps_the_nonce() {
+    let (fixture, first, second) = with_a_lapsed_claim();
+    let Fixture { table, store } = &fixture;
+    // It has been left by its senders once, which is remembered.
+    table.release(store, &second, lapsed()).expect("released");
+    assert!(!fixture.knows(1, lapsed()));
+    table.keep(store, &first, lapsed()).expect("kept");
+    for seconds in [0, 5, 60, 86_000] {
+        let now = lapsed().after(Span::seconds(seconds));
+        assert!(
+            matches!(fixture.try_claim(1, now), Claimed::Duplicate(_)),
+            "{seconds}"
+        );
+    }
+    let forgotten = lapsed().after(Span::seconds(86_400)).after(Span(1));
+    assert!(matches!(fixture.try_claim(1, forgotten), Claimed::Yes(..)));
+}
+
+#[test]
+fn a_failure_after_its_claim_has_lapsed_keeps_nothing() {
+    type End = fn(&NonceTable, &MemoryStore, &Claim, Moment) -> Result<Change, StoreError>;
+    let ends: [End; 2] = [NonceTable::release, NonceTable::abandon];
+    for end in ends {
+        let (fixture, first, second) = with_a_lapsed_claim();
+        let Fixture { table, store } = &fixture;
+        table.release(store, &second, lapsed()).expect("released");
+        end(table, store, &first, lapsed()).expect("ended");
+        assert!(matches!(fixture.try_claim(1, lapsed()), Claimed::Yes(..)));
+    }
+}
+
+#[test]
+fn an_answer_after_its_claim_has_lapsed_leaves_another_claim_alone() {
+    let (fixture, first, second) = with_a_lapsed_claim();
+    let Fixture { table, store } = &fixture;
+    let change = table.keep(store, &first, lapsed()).expect("kept");
+    assert_eq!(change, Change::default());
+    table.release(store, &second, lapsed()).expect("released");
+    assert!(matches!(fixture.try_claim(1, lapsed()), Claimed::Yes(..)));
+}
+
+/// One nonce and no more, with a window shorter than an answer may take.
+fn with_room_for_one(window: u64) -> Fixture {
+    let rules = NonceRules {
+        window: Span::seconds(window),
+        ..table(1, OnFull::Reject).rules
+    };
+    Fixture {
+        store: MemoryStore::new(),
+        table: NonceTable::new(rules),
+    }
+}
+
+#[test]
+fn what_was_answered_late_must_be_remembered_for_a_window_from_then_on() {
+    let fixture = with_room_for_one(50);
+    let claim = fixture.claim(1, START);
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(40))
+        .expect("kept");
+    for seconds in [41, 61, 90] {
+        assert!(
+            matches!(fixture.try_claim(2, after(seconds)), Claimed::Full),
+            "{seconds}"
+        );
+    }
+    assert!(matches!(fixture.try_claim(2, after(91)), Claimed::Yes(..)));
+}
+
+#[test]
+fn what_is_learned_from_another_envoy_is_remembered_for_as_long_as_there_and_as_settled() {
+    let fixture = with_room_for_one(300);
+    let claim = fixture.claim(1, START);
+    let learn = |fixture: &Fixture, claim: &Claim, is_taken, seconds| {
+        let left = Span::seconds(seconds);
+        let learned = fixture
+            .table
+            .learn(&fixture.store, claim, is_taken, left, START);
+        learned.expect("learned");
+    };
+    learn(&fixture, &claim, true, 10);
+    assert!(matches!(fixture.try_claim(2, after(10)), Claimed::Full));
+    assert!(matches!(fixture.try_claim(2, after(11)), Claimed::Yes(..)));
+
+    for (is_taken, expected) in [
+        (true, First::Accepted(Span::seconds(1))),
+        (false, First::NeverAnswered),
+    ] {
+        let fixture = Fixture::new(1000, OnFull::Reject).awaiting_answers();
+        let claim = fixture.claim(1, START);
+        assert_eq!(fixture.first(1, after(1)), Some(First::OnItsWay));
+        learn(&fixture, &claim, is_taken, 86_400);
+        assert_eq!(fixture.first(1, after(1)), Some(expected));
+    }
+}
+
+#[test]
+fn a_delivery_after_as_many_hang_ups_as_may_be_is_taken_for_one_that_was_answered() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    for _ in 0..MOST_ABANDONED {
+        fixture.hang_up(1, START);
+    }
+    fixture.accept(1, START);
+    assert_eq!(
+        fixture.first(1, after(1)),
+        Some(First::Accepted(Span::seconds(1)))
+    );
+}
+
+#[test]
+fn hang_ups_are_forgotten_when_they_are_no_longer_kept() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    for _ in 0..MOST_ABANDONED {
+        fixture.hang_up(1, START);
+    }
+    let later = after(86_400).after(Span(1));
+    for _ in 0..MOST_ABANDONED {
+        fixture.hang_up(1, later);
+    }
+    fixture.hang_up(1, later);
+    assert!(matches!(
+        fixture.try_claim(1, later),
+        Claimed::Duplicate(First::NeverAnswered)
+    ));
+}
+
+#[test]
+fn a_bucket_that_is_not_the_tables_own_to_the_byte_refuses_until_nothing_that_it_lost_matters() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    fixture.accept(1, START);
+    let [name] = &fixture.store.key_names()[..] else {
+        panic!("one bucket");
+    };
+    let genuine = fixture
+        .store
+        .get(name)
+        .expect("stored")
+        .expect("stored")
+        .value;
+    assert_eq!(genuine.len(), 16 + 32);
+    let mut other_magic = genuine.clone();
+    other_magic[0] ^= 1;
+    let mut no_state = genuine.clone();
+    // The state's lowest bits, in whichever byte: there is none with both of them set.
+    let places: Vec<usize> = (16..48).collect();
+    let damaged_states = places.iter().filter(|place| {
+        let mut value = genuine.clone();
+        value[**place] |= 3;
+        Bucket::read(value).is_none()
+    });
+    assert_eq!(
+        damaged_states.clone().count(),
+        1,
+        "one byte holds the state"
+    );
+    for place in damaged_states {
+        no_state[*place] |= 3;
+    }
+    for value in [other_magic, no_state, [&genuine[..], b"abc"].concat()] {
+        assert!(fixture.store.host_set(name, &value, 0));
+        assert!(matches!(fixture.try_claim(1, START), Claimed::Damaged));
+        let ends = after(330);
+        assert!(matches!(
+            fixture.try_claim(1, ends.before(Span(1))),
+            Claimed::Damaged
+        ));
+        assert!(matches!(fixture.try_claim(1, ends), Claimed::Yes(..)));
+    }
+}
+
+#[test]
+fn a_claim_is_one_entry_more_and_its_table_knows_how_many_keys_it_may_have() {
+    let fixture = Fixture::new(65_536, OnFull::Reject);
+    let Claimed::Yes(_, change) = fixture.try_claim(1, START) else {
+        panic!("not claimed");
+    };
+    assert_eq!(change.entries, 1);
+    assert_eq!(fixture.table.own_keys(), fixture.table.keys());
+    assert!(fixture.table.own_keys() > 1_000);
+}
+
+fn earlier(table: &NonceTable) -> &Layout {
+    let mut layouts = table.layouts.iter();
+    layouts
+        .find(|layout| !layout.is_own())
+        .expect("an earlier layout")
+}
+
+#[test]
+fn an_earlier_layout_is_claimed_in_for_the_change_over_and_asked_until_all_in_it_has_expired() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    fixture.joined(5_000, START);
+    let writes = fixture.store.writes();
+    let table = fixture.joined(100, START);
+    assert_eq!(fixture.store.writes(), writes + 1);
+    for (seconds, expected) in [
+        (0, Use::Claim),
+        (900, Use::Claim),
+        (901, Use::Check),
+        (900 + 86_400, Use::Check),
+        (901 + 86_400, Use::None),
+    ] {
+        let layout = earlier(&table);
+        assert!(layout.used_at(after(seconds)) == expected, "{seconds}");
+        let may_hold = expected != Use::None;
+        assert_eq!(
+            layout.may_hold_a_claim_at(after(seconds)),
+            may_hold,
+            "{seconds}"
+        );
+    }
+    // Who joins with a capacity that is known already has nothing to write.
+    fixture.joined(100, START);
+    assert_eq!(fixture.store.writes(), writes + 1);
+}
+
+#[test]
+fn a_capacity_that_another_webhook_has_now_and_an_older_configuration_had_is_claimed_in() {
+    let store = MemoryStore::new();
+    let mut old = table(5_000, OnFull::Reject);
+    let count = old.own_keys();
+    old.join(&store, 1, &[count], START).expect("joined");
+    let mut new = table(5, OnFull::Reject);
+    let counts = [count, new.own_keys()];
+    new.join(&store, 2, &counts, START).expect("joined");
+    assert!(earlier(&new).used_at(START) == Use::Claim);
+    assert!(
+        earlier(&new).used_at(after(1_000_000)) == Use::Check,
+        "for as long as it is used"
+    );
+}
+
+#[test]
+fn a_directory_with_a_line_that_cannot_be_starts_anew() {
+    let fixture = Fixture::new(1, OnFull::Reject);
+    fixture.joined(5_000, START);
+    let key = Buckets::directory_key(NAME);
+    let genuine = fixture
+        .store
+        .get(&key)
+        .expect("stored")
+        .expect("stored")
+        .value;
+    let (magic, line) = genuine.split_at(8);
+    assert_eq!(line.len(), 24);
+    let zero = |place: usize| {
+        let mut line = line.to_vec();
+        line[place..place + 8].fill(0);
+        line
+    };
+    let layouts = |lines: &[u8]| {
+        assert!(fixture.store.host_set(&key, &[magic, lines].concat(), 0));
+        fixture.joined(100, START).layouts.len()
+    };
+    assert_eq!(layouts(line), 2);
+    assert_eq!(layouts(&zero(0)), 1, "no buckets");
+    assert_eq!(layouts(&zero(8)), 1, "no slots");
+    let mut many: Vec<Vec<u8>> = (1..=9).map(|_| line.to_vec()).collect();
+    for (count, line) in (1..).zip(&mut many) {
+        line[0] = count;
+    }
+    assert_eq!(layouts(&many[..7].concat()), 8);
+    assert_eq!(layouts(&many.concat()), 1, "more than are ever written");
+}
+
+#[test]
+fn a_claim_says_whose_it_is_and_until_when_it_must_be_remembered() {
+    let table = table(100, OnFull::Reject);
+    let claim = table.prepare(nonce(1), 77, None, START);
+    assert_eq!((claim.id(), claim.remember_until()), (77, after(300)));
+    let claim = table.prepare(nonce(1), 78, Some(after(330)), START);
+    assert_eq!((claim.id(), claim.remember_until()), (78, after(330)));
+}
