@@ -1,6 +1,8 @@
 //! Edges and hints to the letter: each of these fails if one operator, condition or answer of the code is another.
 
 use super::*;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn hint(world: &World, request: &Request) -> String {
     let verdict = world.send(request);

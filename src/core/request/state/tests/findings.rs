@@ -1,5 +1,7 @@
 use super::*;
 use crate::core::config::settings::WebhookSettings;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const HEX: &str = "0123456789abcdef0123456789abcdef";
 
