@@ -1024,3 +1024,45 @@ fn a_claim_says_whose_it_is_and_until_when_it_must_be_remembered() {
     let claim = table.prepare(nonce(1), 78, Some(after(330)), START);
     assert_eq!((claim.id(), claim.remember_until()), (78, after(330)));
 }
+
+#[test]
+fn what_is_released_is_one_entry_less_and_what_is_learned_ends_as_it_does_elsewhere() {
+    let fixture = Fixture::new(1000, OnFull::Reject);
+    let Fixture { table, store } = &fixture;
+    let released = table.release(store, &fixture.claim(1, START), START);
+    assert_eq!(released.expect("released").entries, -1);
+
+    let claim = fixture.claim(1, START);
+    let left = Span::seconds(10);
+    table
+        .learn(store, &claim, true, left, START)
+        .expect("learned");
+    assert!(matches!(
+        fixture.try_claim(1, after(10)),
+        Claimed::Duplicate(_)
+    ));
+    assert!(matches!(fixture.try_claim(1, after(11)), Claimed::Yes(..)));
+}
+
+#[test]
+fn where_nothing_is_kept_beyond_the_window_the_age_counts_from_the_answer() {
+    let rules = NonceRules {
+        window: Span::seconds(50),
+        keep: Span::seconds(10),
+        ..table(1000, OnFull::Reject).rules
+    };
+    let fixture = Fixture {
+        store: MemoryStore::new(),
+        table: NonceTable::new(rules),
+    };
+    let claim = fixture.claim(1, START);
+    fixture
+        .table
+        .keep(&fixture.store, &claim, after(40))
+        .expect("kept");
+    assert_eq!(
+        fixture.first(1, after(90)),
+        Some(First::Accepted(Span::seconds(50)))
+    );
+    assert!(!fixture.knows(1, after(91)));
+}
