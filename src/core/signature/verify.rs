@@ -12,7 +12,7 @@ use crate::core::signature::url::{CandidateUrl, PublicUrl, Target};
 pub const MOST_HMACS: usize = 128;
 
 /// The most bytes that one request can make this filter hash, but for the first
-/// [`ALWAYS_TRIED`] HMACs: a long body is not worth as many tries as a message.
+/// two HMACs: a long body is not worth as many tries as a message.
 pub const MOST_HASHED_BYTES: usize = 131_072;
 
 /// So many HMACs are computed however long the body is: two tokens, or two forms of a URL.
