@@ -3,9 +3,9 @@
 
 use crate::core::diagnosis::spellings::replaced;
 use crate::core::diagnosis::work::{Search, Work};
-use crate::core::signature::form::{Form, decode, hex_digit, split_at_first_equals};
+use crate::core::signature::coverage::{is_body_hash, parse_hash};
+use crate::core::signature::form::{Form, decode, split_at_first_equals};
 use crate::core::signature::key::sha256;
-use crate::core::signature::url::BODY_HASH_PARAMETER;
 
 /// What a query says of the body.
 struct Hashes<'a> {
@@ -31,11 +31,9 @@ impl<'a> Hashes<'a> {
         let mut start = 0;
         for piece in query.split(|byte| *byte == b'&') {
             let end = start + piece.len();
-            let (name, value) = split_at_first_equals(piece);
-            // Whatever is longer once it is escaped is not worth decoding.
-            if name.len() <= 3 * BODY_HASH_PARAMETER.len() && decode(name) == BODY_HASH_PARAMETER {
+            if is_body_hash(piece) {
                 hashes.count += 1;
-                hashes.value = value;
+                hashes.value = split_at_first_equals(piece).1;
                 hashes.up_to = query.get(..end).unwrap_or_default();
                 hashes.in_front = query.get(..start).unwrap_or_default();
                 hashes.behind = query.get(end..).unwrap_or_default();
@@ -202,16 +200,7 @@ pub(super) fn explain_unsigned(
 }
 
 fn parsed(value: &[u8]) -> Option<[u8; 32]> {
-    let text = decode(value.get(..value.len().min(3 * 64))?);
-    if text.len() != 64 {
-        return None;
-    }
-    let mut hash = [0; 32];
-    for (byte, digits) in hash.iter_mut().zip(text.chunks_exact(2)) {
-        let [high, low] = digits else { return None };
-        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
-    }
-    Some(hash)
+    parse_hash(&decode(value.get(..value.len().min(3 * 64))?))
 }
 
 /// A way to write the same JSON.

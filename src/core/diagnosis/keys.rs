@@ -20,7 +20,7 @@ const LATELY: Span = Span::seconds(3600);
 const BETWEEN_NOTES: Span = Span::seconds(600);
 
 /// When each key has verified a request for the last time, in whichever worker.
-pub struct LastVerified(Vec<Verified>);
+pub struct LastVerified(Vec<Cell<Times>>);
 
 #[derive(Clone, Copy, Default)]
 struct Times {
@@ -28,8 +28,6 @@ struct Times {
     /// When the other workers were told.
     noted: Option<Moment>,
 }
-
-type Verified = Cell<Times>;
 
 impl LastVerified {
     /// None of so many keys has verified anything.

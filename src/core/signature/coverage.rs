@@ -143,7 +143,7 @@ impl Coverage {
 }
 
 /// The hash in a query that holds exactly one.
-pub(crate) fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
+fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
     let mut hashes = body_hashes(query);
     match (hashes.next(), hashes.next()) {
         (Some(hash), None) => parse_hash(&decode(hash)),
@@ -159,7 +159,7 @@ pub(crate) fn ends_in_hash(query: &[u8]) -> bool {
 }
 
 /// The value of every `bodySHA256` of a query, however its name is spelled, as received.
-pub(crate) fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let pieces = query.split(|byte| *byte == b'&');
     let hashes = pieces.filter(|piece| is_body_hash(piece));
     hashes.map(|piece| split_at_first_equals(piece).1)
@@ -215,7 +215,7 @@ fn is_form_like(content_type: &[u8]) -> bool {
 
 /// 64 hex digits. Either case: the digits stand in the signed URL, so they are
 /// the signer's own spelling, and both cases spell the same hash.
-fn parse_hash(text: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn parse_hash(text: &[u8]) -> Option<[u8; 32]> {
     if text.len() != 64 {
         return None;
     }
