@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use twilio_webhook_filter::core::request::state::{Filter, Surroundings};
-use twilio_webhook_filter::core::signature::key::Nonce;
-use twilio_webhook_filter::core::table::nonces::NonceTable;
-use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
+use twilio_webhook_filter::{
+    CasError, CasMap, Entry, Filter, Nonce, NonceTable, Surroundings, Version,
+};
 
 use bodies::{COUNTS, SIZES, of_parameters, of_size};
 use deciding::{NOW, Request, decide, filter};
@@ -63,8 +62,8 @@ impl Rewinding {
     }
 }
 
-impl SharedStore for Rewinding {
-    fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+impl CasMap for Rewinding {
+    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
         let entries = self.entries.borrow();
         Ok(entries.get(key).map(|(value, version)| Entry {
             value: value.clone(),
@@ -77,7 +76,7 @@ impl SharedStore for Rewinding {
         key: &str,
         expected: Option<Version>,
         value: &[u8],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, CasError> {
         let mut entries = self.entries.borrow_mut();
         if entries.get(key).map(|(_, version)| Version(*version)) != expected {
             return Ok(false);
@@ -100,9 +99,9 @@ struct Bench {
 impl Bench {
     /// With the default configuration, but for several tokens of one account.
     fn new(tokens: usize, percent: usize, request: impl Fn(usize) -> Request) -> Bench {
-        let token = |place: usize| match tokens - place {
+        let token = |index: usize| match tokens - index {
             1 => format!("{TOKEN:?}"),
-            _ => format!("\"another token, {place}\""),
+            _ => format!("\"another token, {index}\""),
         };
         let tokens: Vec<_> = (0..tokens).map(token).collect();
         let accounts = format!(
@@ -187,8 +186,8 @@ impl Bench {
 /// As evenly spread as SHA-256 spreads them.
 fn nonce(number: u64) -> Nonce {
     let mut bytes = [0; 32];
-    for (place, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
-        let mut mixed = (number * 4 + place).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    for (index, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
+        let mut mixed = (number * 4 + index).wrapping_add(0x9E37_79B9_7F4A_7C15);
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
         chunk.copy_from_slice(&(mixed ^ mixed >> 31).to_be_bytes());

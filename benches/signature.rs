@@ -10,12 +10,10 @@ use std::hint::black_box;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use twilio_webhook_filter::core::secret::Secret;
-use twilio_webhook_filter::core::signature::form::Form;
-use twilio_webhook_filter::core::signature::key::{ClaimedMac, ComputedMac, SigningKey};
-use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
-use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
-use twilio_webhook_filter::core::signature::verify::{Signed, verify};
+use twilio_webhook_filter::{
+    ClaimedMac, ComputedMac, ConfiguredUrl, Form, Key, Keyring, PublicUrl, Secret, Signed,
+    SigningKey, Target, verify,
+};
 
 use bodies::{COUNTS, SIZES, of_parameters, of_size};
 use message::{PATH, TOKEN, URL, message, straightforward};
@@ -80,10 +78,10 @@ fn signed(body: &[u8]) -> Vec<u8> {
 
 /// As many keys, of which the last one fits.
 fn keyring(keys: usize) -> Keyring {
-    let key = |place: usize| Key {
-        signing: match keys - place {
+    let key = |index: usize| Key {
+        signing: match keys - index {
             1 => key(),
-            _ => SigningKey::auth_token(&Secret::new(format!("token {place}"))).expect("a token"),
+            _ => SigningKey::auth_token(&Secret::new(format!("token {index}"))).expect("a token"),
         },
         account: None,
         label: String::new(),

@@ -8,11 +8,10 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::signature::key::Nonce;
-use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
+use twilio_webhook_filter::{
+    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    Timestamp,
+};
 
 use side_by_side::{Run, alternate, criterion, print_row};
 
@@ -25,7 +24,7 @@ const NONCES: usize = 65_536;
 const COUNTERS: usize = 16_384;
 const PERCENT: [usize; 5] = [0, 25, 50, 75, 100];
 
-const START: Moment = Moment(1_800_000_000_000);
+const START: Timestamp = Timestamp(1_800_000_000_000);
 
 /// As evenly spread as SHA-256 and the keyed hash spread them.
 fn spread(number: u64) -> u64 {
@@ -37,8 +36,8 @@ fn spread(number: u64) -> u64 {
 
 fn nonce(number: u64) -> Nonce {
     let mut bytes = [0; 32];
-    for (place, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
-        chunk.copy_from_slice(&spread(number * 4 + place).to_be_bytes());
+    for (index, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
+        chunk.copy_from_slice(&spread(number * 4 + index).to_be_bytes());
     }
     Nonce(bytes)
 }
@@ -47,7 +46,7 @@ fn nonce(number: u64) -> Nonce {
 /// forgotten yet.
 struct Nonces {
     table: NonceTable,
-    store: MemoryStore,
+    store: MemoryMap,
     next: Cell<u64>,
 }
 
@@ -55,13 +54,13 @@ impl Nonces {
     fn filled(percent: usize) -> Nonces {
         let nonces = Nonces {
             table: NonceTable::new(NonceRules {
-                window: Span::seconds(300),
-                keep: Span::seconds(86_400),
-                longest: Span::seconds(330),
+                window: Millis::seconds(300),
+                keep: Millis::seconds(86_400),
+                longest: Millis::seconds(330),
                 capacity: NONCES,
                 on_full: OnFull::Reject,
             }),
-            store: MemoryStore::new(),
+            store: MemoryMap::new(),
             next: Cell::new(1 << 40),
         };
         for number in 0..(NONCES * percent / 100) as u64 {
@@ -81,7 +80,7 @@ impl Nonces {
 /// Counters with so many clients in them.
 struct Counters {
     limiter: Limiter,
-    store: MemoryStore,
+    store: MemoryMap,
     next: Cell<u64>,
 }
 
@@ -89,11 +88,11 @@ impl Counters {
     fn filled(percent: usize) -> Counters {
         let limit = Limit {
             requests: 60,
-            window: Span::seconds(60),
+            window: Millis::seconds(60),
         };
         let counters = Counters {
             limiter: Limiter::new("bench", limit, COUNTERS),
-            store: MemoryStore::new(),
+            store: MemoryMap::new(),
             next: Cell::new(1 << 40),
         };
         for number in 0..(COUNTERS * percent / 100) as u64 {
@@ -102,8 +101,8 @@ impl Counters {
         counters
     }
 
-    fn take(&self, whom: u64) -> Taken {
-        let taken = self.limiter.take(&self.store, spread(whom), START);
+    fn take(&self, key_hash: u64) -> Taken {
+        let taken = self.limiter.take(&self.store, spread(key_hash), START);
         taken.expect("the memory store does not fail")
     }
 }
@@ -147,14 +146,14 @@ impl Counters {
             let first = self.next.replace(self.next.get() + batch);
             let start = Instant::now();
             let taken: Vec<_> = (first..first + batch)
-                .map(|whom| (whom, self.take(whom)))
+                .map(|key_hash| (key_hash, self.take(key_hash)))
                 .collect();
             spent += start.elapsed();
-            for (whom, taken) in taken {
+            for (key_hash, taken) in taken {
                 if let Taken::Passed(pass) = taken {
-                    let withdrawn = self
-                        .limiter
-                        .withdraw(&self.store, spread(whom), pass, START);
+                    let withdrawn =
+                        self.limiter
+                            .withdraw(&self.store, spread(key_hash), pass, START);
                     withdrawn.expect("the memory store does not fail");
                 }
             }

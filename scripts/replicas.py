@@ -128,7 +128,7 @@ def start_redis(children, places, password):
 
 
 def status_of(address, headers):
-    """Of a command that Webdis has to refuse unless it is the filter that asks."""
+    """Of a command that Webdis has to reject unless it is the filter that asks."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=2)
     try:
         connection.request("POST", "/", "EVAL/return%201/0", headers)

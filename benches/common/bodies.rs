@@ -20,9 +20,9 @@ const ENCODED: &str = "a%20b+c%C3%A9";
 
 /// In an order that has to be sorted, as what Twilio sends.
 pub(crate) fn of_parameters(count: usize, number: usize) -> Vec<u8> {
-    let parameter = |place: usize| {
-        let name = place * 7919 % 1000;
-        format!("Parameter{name}=value+{place}+{number}")
+    let parameter = |index: usize| {
+        let name = index * 7919 % 1000;
+        format!("Parameter{name}=value+{index}+{number}")
     };
     let parameters: Vec<_> = (0..count).map(parameter).collect();
     parameters.join("&").into_bytes()

@@ -3,11 +3,7 @@
 
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::signature::key::Nonce;
-use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
+use twilio_webhook_filter::{Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken, Timestamp};
 
 struct Input<'a> {
     /// Whether the value begins as a genuine one does.
@@ -16,13 +12,13 @@ struct Input<'a> {
     capacity: u8,
     requests: u8,
     moments: [u32; 6],
-    whom: [u8; 6],
+    key_hash: [u8; 6],
     evict: bool,
 }
 
-const START: Moment = Moment(START_IN_SECONDS as u64 * 1_000);
+const START: Timestamp = Timestamp(START_IN_SECONDS as u64 * 1_000);
 const START_IN_SECONDS: u32 = 1_800_000_000;
-const WINDOW: Span = Span(60_000);
+const WINDOW: Millis = Millis(60_000);
 
 fuzz_target!(|bytes: &[u8]| {
     let mut draw = Draw::new(bytes);
@@ -44,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
         capacity: draw.byte(),
         requests: draw.byte(),
         moments,
-        whom: [(); 6].map(|()| draw.byte() % 8),
+        key_hash: [(); 6].map(|()| draw.byte() % 8),
         evict: draw.one_in(2),
         value: draw.rest(),
     };
@@ -53,9 +49,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What a table wrote first, followed by what was drawn.
-fn damage(store: &MemoryStore, input: &Input<'_>) {
+fn damage(store: &MemoryMap, input: &Input<'_>) {
     for name in store.key_names() {
-        let start = twilio_webhook_filter::core::table::store::SharedStore::get(store, &name);
+        let start = twilio_webhook_filter::CasMap::get(store, &name);
         let start = start
             .ok()
             .flatten()
@@ -69,8 +65,8 @@ fn damage(store: &MemoryStore, input: &Input<'_>) {
 fn nonces(input: &Input<'_>) {
     let table = NonceTable::new(NonceRules {
         window: WINDOW,
-        keep: Span(600_000),
-        longest: Span(90_000),
+        keep: Millis(600_000),
+        longest: Millis(90_000),
         capacity: usize::from(input.capacity) + 1,
         on_full: if input.evict {
             OnFull::EvictOldest
@@ -78,19 +74,19 @@ fn nonces(input: &Input<'_>) {
             OnFull::Reject
         },
     });
-    let store = MemoryStore::new();
-    let claim = |whom: u8, id: u64, now| table.claim(&store, Nonce([whom; 32]), id, None, now);
+    let store = MemoryMap::new();
+    let claim = |key_hash: u8, id: u64, now| table.claim(&store, Nonce([key_hash; 32]), id, None, now);
     let _ = claim(0, 0, START);
     damage(&store, input);
-    for (id, (whom, moment)) in (1..).zip(input.whom.iter().zip(input.moments)) {
-        let now = Moment(u64::from(moment) * 1_000);
-        let _ = table.knows(&store, Nonce([*whom; 32]), now);
-        if let Ok(Claimed::Yes(own, _)) = claim(*whom, id, now) {
+    for (id, (key_hash, moment)) in (1..).zip(input.key_hash.iter().zip(input.moments)) {
+        let now = Timestamp(u64::from(moment) * 1_000);
+        let _ = table.knows(&store, Nonce([*key_hash; 32]), now);
+        if let Ok(Claimed::Yes(own, _)) = claim(*key_hash, id, now) {
             assert!(
-                !matches!(claim(*whom, id + 100, now), Ok(Claimed::Yes(..))),
+                !matches!(claim(*key_hash, id + 100, now), Ok(Claimed::Yes(..))),
                 "claimed twice"
             );
-            match whom % 3 {
+            match key_hash % 3 {
                 0 => table.keep(&store, &own, now),
                 1 => table.release(&store, &own, now),
                 _ => table.abandon(&store, &own, now),
@@ -109,35 +105,35 @@ fn limiter(input: &Input<'_>) {
         window: WINDOW,
     };
     let limiter = Limiter::new("fuzz", limit, usize::from(input.capacity) + 1);
-    let store = MemoryStore::new();
-    let take = |whom: u8, now| limiter.take(&store, u64::from(whom) << 56, now);
+    let store = MemoryMap::new();
+    let take = |key_hash: u8, now| limiter.take(&store, u64::from(key_hash) << 56, now);
     let _ = take(0, START);
     damage(&store, input);
     let mut now = START;
-    for (whom, moment) in input.whom.iter().zip(input.moments) {
-        now = Moment(u64::from(moment) * 1_000);
+    for (key_hash, moment) in input.key_hash.iter().zip(input.moments) {
+        now = Timestamp(u64::from(moment) * 1_000);
         let peeked = limiter
-            .peek(&store, u64::from(*whom) << 56, now)
+            .peek(&store, u64::from(*key_hash) << 56, now)
             .expect("peeked");
-        match take(*whom, now).expect("taken") {
+        match take(*key_hash, now).expect("taken") {
             Taken::Passed(pass) => {
                 assert_eq!(peeked, None);
-                if whom % 2 == 0 {
+                if key_hash % 2 == 0 {
                     limiter
-                        .withdraw(&store, u64::from(*whom) << 56, pass, now)
+                        .withdraw(&store, u64::from(*key_hash) << 56, pass, now)
                         .expect("withdrawn");
                 }
             }
             // Who only looks is not told what the key has inherited.
-            Taken::Refused(wait) => assert!(peeked.is_none() || peeked == Some(wait)),
+            Taken::Rejected(wait) => assert!(peeked.is_none() || peeked == Some(wait)),
         }
     }
     // Whatever stood there, nobody has to wait for longer than two windows.
-    if let Taken::Refused(wait) = take(input.whom[0], now).expect("taken") {
+    if let Taken::Rejected(wait) = take(input.key_hash[0], now).expect("taken") {
         assert!(wait.0 <= 2 * WINDOW.0 + WINDOW.0 / 60 + 1, "{wait:?}");
         let then = now.after(wait);
         assert!(
-            matches!(take(input.whom[0], then), Ok(Taken::Passed(_))),
+            matches!(take(input.key_hash[0], then), Ok(Taken::Passed(_))),
             "the wait is the truth"
         );
     }

@@ -4,10 +4,7 @@
 use apart::draw::Draw;
 use apart::reference::{pairs, sha256_hex};
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::refusal::Reason;
-use twilio_webhook_filter::core::signature::coverage::{
-    Coverage, DeclaredBody, Method, MethodKind, Repeated,
-};
+use twilio_webhook_filter::{Coverage, DeclaredBody, Method, MethodKind, Reason, Repeated};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
@@ -87,7 +84,7 @@ fuzz_target!(|bytes: &[u8]| {
     let expected = match (body.is_empty(), method) {
         (true, "GET" | "HEAD") if !webhook_takes_bodies => Ok(None),
         (true, _) if hashes.iter().all(is_without) => Ok(None),
-        // Refused once the signature is right: it may be nobody's.
+        // Rejected once the signature is right: it may be nobody's.
         (true, _) => {
             assert_eq!(covered, Ok(Coverage::Missing));
             return;

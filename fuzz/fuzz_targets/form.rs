@@ -7,8 +7,7 @@ use apart::draw::Draw;
 use apart::reference::{is_strict, pairs, signed};
 use apart::spelling;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::config::settings::FormReading;
-use twilio_webhook_filter::core::signature::form::Form;
+use twilio_webhook_filter::{Form, FormReading};
 
 fn signed_by_the_filter(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

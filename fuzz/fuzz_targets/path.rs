@@ -8,9 +8,7 @@ use apart::drive::Driven;
 use apart::reference::split_target;
 use apart::upstream::Reading;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::request::verdict::Outcome;
-use twilio_webhook_filter::core::routes::PathPattern;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::{MemoryMap, Outcome, PathPattern};
 
 /// One webhook, one family of webhooks, and as much exempt around them as can be.
 const CONFIGURATION: &str = r#"{
@@ -101,7 +99,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn check(target: &[u8]) {
     let headers: [(&[u8], &[u8]); 2] = [(b":method", b"POST"), (b":path", target)];
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let outcome = DRIVEN.with_borrow_mut(|driven| driven.outcome(&store, &headers, b"", false));
     let is_exempt = matches!(outcome, Outcome::Exempt);
     let (path, _) = split_target(target);

@@ -14,9 +14,7 @@ use apart::reference::{
 };
 use apart::spelling;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::refusal::Reason;
-use twilio_webhook_filter::core::request::verdict::Outcome;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::{MemoryMap, Outcome, Reason};
 
 const CONFIGURATION: &str = r#"{
     "accounts": [{"account_sid": "AC0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "auth_tokens": ["12345", "54321"]},
@@ -175,25 +173,25 @@ fuzz_target!(|bytes: &[u8]| {
         all.reverse();
     }
 
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let mut passed: Vec<&[u8]> = Vec::new();
     for sent in &all {
         let must = judge(webhook, &SIGNERS, sent, NOW);
         let is_repeat = !sent.handshake && passed.contains(&&sent.mac[..]);
         match outcome(&store, sent, &mut draw) {
             Outcome::Accepted(accepted) => {
-                assert_ne!(must, Must::BeRefused, "passed: {sent:?}");
+                assert_ne!(must, Must::BeRejected, "passed: {sent:?}");
                 assert!(!is_repeat, "passed twice: {all:?}");
                 assert_eq!(accepted.claim.is_none(), sent.handshake);
                 passed.push(&sent.mac);
             }
-            Outcome::Refused(refusal) => {
-                let reason = refusal.reason;
+            Outcome::Rejected(rejection) => {
+                let reason = rejection.reason;
                 assert_ne!(reason, Reason::Internal);
                 let is_right = match must {
                     Must::Pass => is_repeat && reason == Reason::Duplicate,
                     Must::NotFail => true,
-                    Must::BeRefused => reason != Reason::Duplicate,
+                    Must::BeRejected => reason != Reason::Duplicate,
                 };
                 assert!(is_right, "{reason:?}, {must:?}: {sent:?}");
             }
@@ -349,15 +347,15 @@ fn again(webhook: &Webhook, genuine: &Sent, draw: &mut Draw<'_>) -> Sent {
     let is_form = sent.declared == Declared::Form && !sent.body.is_empty();
     match draw.below(16) {
         0 => {
-            let place = draw.below(sent.mac.len());
-            sent.mac[place] ^= draw.byte();
+            let index = draw.below(sent.mac.len());
+            sent.mac[index] ^= draw.byte();
         }
         1 => sent.body = Vec::new(),
         2 => sent.body = draw.text(12),
         3 => sent.body.extend(draw.text(3)),
         4 if !sent.body.is_empty() => {
-            let place = draw.below(sent.body.len().min(256));
-            sent.body[place] = draw.text(1).first().copied().unwrap_or(b'&');
+            let index = draw.below(sent.body.len().min(256));
+            sent.body[index] = draw.text(1).first().copied().unwrap_or(b'&');
         }
         5 if !sent.handshake => sent.method = draw.one_of(webhook.methods),
         6 => {
@@ -383,8 +381,8 @@ fn again(webhook: &Webhook, genuine: &Sent, draw: &mut Draw<'_>) -> Sent {
         10 if is_form => {
             // A boundary moved.
             let mut parameters = pairs(&sent.body);
-            let place = draw.below(parameters.len().max(1));
-            if let Some((name, value)) = parameters.get_mut(place) {
+            let index = draw.below(parameters.len().max(1));
+            if let Some((name, value)) = parameters.get_mut(index) {
                 let both = [&name[..], value].concat();
                 let cut = draw.below(both.len() + 1).min(both.len());
                 (*name, *value) = (both[..cut].to_vec(), both[cut..].to_vec());
@@ -410,7 +408,7 @@ fn again(webhook: &Webhook, genuine: &Sent, draw: &mut Draw<'_>) -> Sent {
     sent
 }
 
-fn outcome(store: &MemoryStore, sent: &Sent, draw: &mut Draw<'_>) -> Outcome {
+fn outcome(store: &MemoryMap, sent: &Sent, draw: &mut Draw<'_>) -> Outcome {
     let signature = base64(&sent.mac);
     let settings = sent
         .names
@@ -463,20 +461,20 @@ fn noise(genuine: &Sent, mut draw: Draw<'_>) {
     } else {
         draw.rest()
     };
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let outcome = || DRIVEN.with_borrow_mut(|driven| driven.outcome(&store, &headers, body, false));
     match outcome() {
         Outcome::Accepted(accepted) => {
             assert!(is_signed, "nobody guesses a signature: {headers:?}");
             let again = outcome();
-            let is_known = |refusal: &_| matches!(refusal, Outcome::Refused(refusal) if refusal.reason == Reason::Duplicate);
+            let is_known = |rejection: &_| matches!(rejection, Outcome::Rejected(rejection) if rejection.reason == Reason::Duplicate);
             assert!(
                 accepted.claim.is_none() || is_known(&again),
                 "a repeat was {}",
                 again.name()
             );
         }
-        Outcome::Refused(refusal) => assert_ne!(refusal.reason, Reason::Internal),
+        Outcome::Rejected(rejection) => assert_ne!(rejection.reason, Reason::Internal),
         other => panic!("{}, and nothing is exempt", other.name()),
     }
 }

@@ -3,9 +3,7 @@
 
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::secret::Secret;
-use twilio_webhook_filter::core::signature::key::SigningKey;
-use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
+use twilio_webhook_filter::{Key, Keyring, Secret, SigningKey};
 
 const IDS: [Option<&str>; 4] = [None, Some("a"), Some("wsk_1"), None];
 
@@ -35,7 +33,7 @@ fn check(header: &[u8]) {
     let keyring = Keyring::new(IDS.map(key).into());
     let candidates = |length| -> Vec<usize> {
         let candidates = keyring.candidates(Some(header), length);
-        candidates.map(|(place, _)| place).collect()
+        candidates.map(|(index, _)| index).collect()
     };
     let shown = header.escape_ascii().to_string();
     let named = named(header);

@@ -3,7 +3,7 @@
 
 use apart::reference::base64;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::signature::key::ClaimedMac;
+use twilio_webhook_filter::{ClaimedMac};
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -3,19 +3,17 @@
 
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::freshness::Freshness;
-use twilio_webhook_filter::core::refusal::Reason;
+use twilio_webhook_filter::{Freshness, Millis, Reason, Timestamp};
 
 const FRESHNESS: Freshness = Freshness {
-    max_age: Span::seconds(300),
-    clock_skew: Span::seconds(30),
+    max_age: Millis::seconds(300),
+    clock_skew: Millis::seconds(30),
 };
 
 fuzz_target!(|bytes: &[u8]| {
     for now in [0, 1_585_685_700_000, 1_800_000_000_000, u64::MAX] {
-        match FRESHNESS.check(bytes, Moment(now)) {
-            Ok(Moment(moment)) => {
+        match FRESHNESS.check(bytes, Timestamp(now)) {
+            Ok(Timestamp(moment)) => {
                 assert!(moment <= now.saturating_add(30_000));
                 assert!(now.saturating_sub(moment) <= 300_000);
             }
@@ -35,10 +33,10 @@ fuzz_target!(|bytes: &[u8]| {
     let expected = match seconds * 1_000 {
         moment if moment > now + 30_000 => Err(Reason::FutureTimestamp),
         moment if moment + 300_000 < now => Err(Reason::StaleTimestamp),
-        moment => Ok(Moment(moment)),
+        moment => Ok(Timestamp(moment)),
     };
     for text in spellings(seconds, &mut draw) {
-        let read = FRESHNESS.check(text.as_bytes(), Moment(now));
+        let read = FRESHNESS.check(text.as_bytes(), Timestamp(now));
         assert_eq!(read, expected, "{text:?} at {now}");
     }
 });
@@ -70,7 +68,7 @@ fn spellings(seconds: u64, draw: &mut Draw<'_>) -> Vec<String> {
     let month = MONTHS[month as usize - 1].0;
     // The first of January 1970 was a Thursday.
     let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(local / 86_400 % 7) as usize];
-    // Of `-0045` the library for dates loses the sign. No zone is there, and a date in such a one can only be refused
+    // Of `-0045` the library for dates loses the sign. No zone is there, and a date in such a one can only be rejected
     // or taken for one that is an hour older.
     if sign == '+' || hours > 0 {
         spellings.push(format!(

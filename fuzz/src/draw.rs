@@ -77,7 +77,7 @@ impl<'a> Draw<'a> {
             .collect();
         // Not often enough do two names begin alike by themselves.
         let alike =
-            |(place, (name, value)): (usize, &(Vec<u8>, Vec<u8>))| match (place % 3, pairs.first())
+            |(index, (name, value)): (usize, &(Vec<u8>, Vec<u8>))| match (index % 3, pairs.first())
             {
                 (1, Some((first, _))) => ([first.as_slice(), name].concat(), value.clone()),
                 (2, Some((first, _))) => (first.clone(), value.clone()),
@@ -91,8 +91,8 @@ impl<'a> Draw<'a> {
 
     /// Another order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for place in (1..items.len().min(256)).rev() {
-            items.swap(place, self.below(place + 1));
+        for index in (1..items.len().min(256)).rev() {
+            items.swap(index, self.below(index + 1));
         }
     }
 

@@ -2,14 +2,7 @@
 
 use std::rc::Rc;
 
-use twilio_webhook_filter::core::clock::Moment;
-use twilio_webhook_filter::core::config::load::load;
-use twilio_webhook_filter::core::request::client::Client;
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::rules::HashKey;
-use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
-use twilio_webhook_filter::core::request::verdict::Outcome;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::{ClientAddress, Filter, HashKey, Headers, MemoryMap, Next, Outcome, Surroundings, Timestamp, load};
 
 /// A filter and what it remembers. One for each configuration, since reading that takes longer than many requests.
 #[derive(Clone)]
@@ -33,23 +26,23 @@ impl Driven {
         }
     }
 
-    /// What becomes of a request, whose body is there at once. What is refused is explained, too, if that is wanted:
+    /// What becomes of a request, whose body is there at once. What is rejected is explained, too, if that is wanted:
     /// it takes as long as a hundred requests.
     pub fn outcome(
         &mut self,
-        store: &MemoryStore,
+        store: &MemoryMap,
         headers: &[(&[u8], &[u8])],
         body: &[u8],
         explain: bool,
     ) -> Outcome {
         let around = Surroundings {
             store,
-            now: Moment(NOW),
+            now: Timestamp(NOW),
         };
         self.claims += 1;
-        let client = Client::from_source_address(b"192.0.2.1:1");
+        let client = ClientAddress::from_source_address(b"192.0.2.1:1");
         let next = match self.filter.arrive(Headers::new(headers), client, around) {
-            Next::Held(held) => held.complete(body, self.claims, around),
+            Next::AwaitingBody(held) => held.complete(body, self.claims, around),
             next => next,
         };
         let Next::Decided(verdict) = next else {
@@ -57,7 +50,7 @@ impl Driven {
         };
         if explain {
             // So many a second are explained and no more, so each has a second of its own.
-            let now = Moment(NOW + 1_000 * self.claims);
+            let now = Timestamp(NOW + 1_000 * self.claims);
             let around = Surroundings { now, ..around };
             let headers = Headers::new(headers);
             let _ = self.filter.diagnose(&verdict, headers, body, around);

@@ -91,9 +91,9 @@ pub fn base64(bytes: &[u8]) -> Vec<u8> {
             .iter()
             .fold(0, |bits, byte| bits << 8 | usize::from(*byte))
             << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let letter = LETTERS[bits >> (18 - 6 * place) & 63];
-            out.push(if place <= three.len() { letter } else { b'=' });
+        for index in 0..4 {
+            let letter = LETTERS[bits >> (18 - 6 * index) & 63];
+            out.push(if index <= three.len() { letter } else { b'=' });
         }
     }
     out
@@ -153,7 +153,7 @@ pub fn has_moved_boundaries(message: &[u8], pairs: &[Pair]) -> Must {
         };
         let in_place = named.clone().filter(is_in_place).count();
         match written {
-            written if *is_named && written > named.count() => Must::BeRefused,
+            written if *is_named && written > named.count() => Must::BeRejected,
             written if written > in_place => Must::NotFail,
             _ => Must::Pass,
         }
@@ -233,7 +233,7 @@ pub enum Must {
     /// The contract leaves it open.
     NotFail,
     /// It does not.
-    BeRefused,
+    BeRejected,
 }
 
 /// Who may sign, and for which account.
@@ -251,18 +251,18 @@ const BODY_HASH: &[u8] = b"bodySHA256";
 /// Checks 6 to 9 of the contract. `now` is in milliseconds.
 pub fn judge(webhook: &Webhook, signers: &[Signer], sent: &Sent, now: u64) -> Must {
     if !webhook.methods.contains(&sent.method) {
-        return Must::BeRefused;
+        return Must::BeRejected;
     }
     let (path, query) = split_target(&sent.target);
     let below = path.strip_prefix(webhook.path.as_bytes());
     let is_prefix = webhook.path.ends_with('/');
     let Some(below) = below.filter(|below| is_prefix || below.is_empty()) else {
-        return Must::BeRefused;
+        return Must::BeRejected;
     };
     let without_body = ["GET", "HEAD", "DELETE"].contains(&sent.method);
     let is_form = !sent.body.is_empty() && sent.declared == Declared::Form;
     if !sent.body.is_empty() && without_body {
-        return Must::BeRefused;
+        return Must::BeRejected;
     }
     let parameters = if is_form {
         pairs(&sent.body)
@@ -276,7 +276,7 @@ pub fn judge(webhook: &Webhook, signers: &[Signer], sent: &Sent, now: u64) -> Mu
         };
         // What signs nothing would pass under the signature of the URL alone.
         if !fits || signed(&parameters).is_empty() {
-            return Must::BeRefused;
+            return Must::BeRejected;
         }
         if let Some(own) = webhook.own_query {
             let hashed = pairs(query.unwrap_or_default())
@@ -285,12 +285,12 @@ pub fn judge(webhook: &Webhook, signers: &[Signer], sent: &Sent, now: u64) -> Mu
             match same_parameters(own.as_bytes(), query.unwrap_or_default()) {
                 true if hashed => return Must::NotFail,
                 true => {}
-                false => return Must::BeRefused,
+                false => return Must::BeRejected,
             }
         }
     }
 
-    let mut verdict = Must::BeRefused;
+    let mut verdict = Must::BeRejected;
     for (message, query, signed_as) in
         messages(webhook, path, query, sent.handshake, &signed(&parameters))
     {
@@ -310,7 +310,7 @@ pub fn judge(webhook: &Webhook, signers: &[Signer], sent: &Sent, now: u64) -> Mu
                 body_is_covered(webhook, sent, &query, is_form, without_body),
                 match has_moved_boundaries(&message, named) {
                     // It may stand in the URL itself, and is then the operator's own.
-                    Must::BeRefused if !is_form => Must::NotFail,
+                    Must::BeRejected if !is_form => Must::NotFail,
                     demand => demand,
                 },
                 account_fits(signer, &all),
@@ -328,7 +328,7 @@ pub fn judge(webhook: &Webhook, signers: &[Signer], sent: &Sent, now: u64) -> Mu
                 },
             ];
             verdict = demands.into_iter().max().unwrap_or(verdict);
-            if verdict == Must::BeRefused {
+            if verdict == Must::BeRejected {
                 return verdict;
             }
         }
@@ -394,7 +394,7 @@ pub fn messages(
             &[""]
         } {
             let url = [origin.as_bytes(), path, slash.as_bytes()].concat();
-            for (place, query) in queries.iter().enumerate() {
+            for (index, query) in queries.iter().enumerate() {
                 let text = query
                     .as_ref()
                     .map(|query| [b"?", &query[..]].concat())
@@ -411,7 +411,7 @@ pub fn messages(
                     let as_form = signed(&pairs(&query));
                     let is_sure = slash.is_empty()
                         && !as_form.is_empty()
-                        && place == 0
+                        && index == 0
                         && is_strict(&query, usize::MAX);
                     let signed_as = SignedAs::Form { is_sure };
                     messages.push(([&url[..], &as_form].concat(), query, signed_as));
@@ -463,20 +463,20 @@ fn body_is_covered(
             // Where it does not count it is as if it were not there.
             () if last.is_none() || is_open => Must::NotFail,
             () if is_hash_of(b"") || is_hash_of(b"{}") => Must::Pass,
-            () => Must::BeRefused,
+            () => Must::BeRejected,
         };
     }
     match is_hash_of(&sent.body) {
         true if is_open => Must::NotFail,
         true => Must::Pass,
-        false => Must::BeRefused,
+        false => Must::BeRejected,
     }
 }
 
 fn account_fits(signer: &Signer, pairs: &[Pair]) -> Must {
     let mut named = pairs.iter().filter(|(name, _)| name == b"AccountSid");
     match signer.account {
-        Some(own) if named.any(|(_, account)| account != own.as_bytes()) => Must::BeRefused,
+        Some(own) if named.any(|(_, account)| account != own.as_bytes()) => Must::BeRejected,
         _ => Must::Pass,
     }
 }
@@ -495,10 +495,10 @@ fn timestamps_are_recent(pairs: &[Pair], now: u64) -> Must {
             }
             (Some(seconds), ..=11) if text.iter().all(u8::is_ascii_digit) => seconds * 1_000,
             (Some(millis), 12..=14) if text.iter().all(u8::is_ascii_digit) => millis,
-            _ => return Must::BeRefused,
+            _ => return Must::BeRejected,
         };
         if moment + 300_000 < now || moment > now + 30_000 {
-            return Must::BeRefused;
+            return Must::BeRejected;
         }
     }
     verdict

@@ -11,7 +11,7 @@ CONNECTIONS = 16
 COUNT, WARM = 320, 32
 # Rounds before those that count: both V8s, Envoy's and Node's, translate once more what is used often.
 WARM_ROUNDS = 8
-# The filter remembers 65536 accepted requests, each for 300 s in any case, and then refuses more. Express forgets what
+# The filter remembers 65536 accepted requests, each for 300 s in any case, and then rejects more. Express forgets what
 # it has accepted after the same time.
 REMEMBERED, WINDOW = 60_000, 300
 

@@ -61,7 +61,7 @@ def targets(summary, first):
             1.2,
         ),
         Target(
-            "refusing a forged request takes at most a sixth of what Express takes to refuse it",
+            "rejecting a forged request takes at most a sixth of what Express takes to reject it",
             divided(of("filter-forged", "takes"), of("express-forged", "takes")),
             1 / 6,
         ),

@@ -14,7 +14,7 @@ class Variant:
     expected: int = 200
     # What is sent was accepted before.
     repeats: bool = False
-    # How many the server takes before those that are measured are refused.
+    # How many the server takes before those that are measured are rejected.
     allowance: int = 0
 
 
@@ -23,16 +23,16 @@ BASE = "envoy"
 HERE, WITH_REDIS = "filter-accepted", "filter-redis-accepted"
 
 
-def refused(name, label, server, expected, **more):
+def rejected(name, label, server, expected, **more):
     return Variant(name, label, server, expected=expected, **more)
 
 
-def refusals(prefix, label, server):
+def rejections(prefix, label, server):
     return [
-        refused(f"{prefix}-forged", f"{label}: forged", server, 403, kind="forged"),
-        refused(f"{prefix}-repeated", f"{label}: repeated", server, 409, repeats=True),
-        refused(f"{prefix}-limited", f"{label}: rate limited", f"{server}-limited", 429, allowance=1),
-        refused(f"{prefix}-unsigned", f"{label}: no signature", server, 403, kind="unsigned"),
+        rejected(f"{prefix}-forged", f"{label}: forged", server, 403, kind="forged"),
+        rejected(f"{prefix}-repeated", f"{label}: repeated", server, 409, repeats=True),
+        rejected(f"{prefix}-limited", f"{label}: rate limited", f"{server}-limited", 429, allowance=1),
+        rejected(f"{prefix}-unsigned", f"{label}: no signature", server, 403, kind="unsigned"),
     ]
 
 
@@ -45,11 +45,11 @@ VARIANTS = [
     Variant("wasm-hold", "empty Wasm filter that holds the request", "wasm-hold"),
     Variant(HERE, "this filter: accepted", "filter"),
     Variant(WITH_REDIS, "this filter with Redis: accepted", "filter-redis"),
-    *refusals("filter", "this filter", "filter"),
+    *rejections("filter", "this filter", "filter"),
     Variant("ext-authz-accepted", "ext_authz to Express: accepted", "ext-authz"),
-    refused("ext-authz-forged", "ext_authz to Express: forged", "ext-authz", 403, kind="forged"),
+    rejected("ext-authz-forged", "ext_authz to Express: forged", "ext-authz", 403, kind="forged"),
     Variant("express-accepted", "Express: accepted", "express"),
-    *refusals("express", "Express", "express"),
+    *rejections("express", "Express", "express"),
 ]
 
 

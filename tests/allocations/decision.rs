@@ -2,14 +2,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
-use twilio_webhook_filter::core::clock::Span;
-use twilio_webhook_filter::core::refusal::Reason;
-use twilio_webhook_filter::core::request::client::Client;
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
-use twilio_webhook_filter::core::request::verdict::Outcome;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
+use twilio_webhook_filter::{
+    CasError, CasMap, ClientAddress, Entry, Filter, Headers, MemoryMap, Millis, Next, Outcome,
+    Reason, Surroundings, Version,
+};
 
 use crate::counting::{allocations, uncounted};
 use crate::deciding::{NOW, Request, decide, filter};
@@ -19,16 +15,16 @@ use crate::tables::{number, rows, table};
 /// A store whose own memory is not counted: in Envoy it is Envoy's. What it hands out is
 /// counted apart, for there each value is a piece of the filter's memory, too.
 #[derive(Default)]
-struct Elsewhere {
-    store: MemoryStore,
+struct CountingStore {
+    store: MemoryMap,
     handed_out: Cell<usize>,
     fails: Cell<bool>,
 }
 
-impl SharedStore for Elsewhere {
-    fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+impl CasMap for CountingStore {
+    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
         if self.fails.get() {
-            return Err(StoreError::Unavailable);
+            return Err(CasError::Unavailable);
         }
         let entry = uncounted(|| self.store.get(key))?;
         let handed_out = usize::from(entry.is_some());
@@ -41,7 +37,7 @@ impl SharedStore for Elsewhere {
         key: &str,
         expected: Option<Version>,
         value: &[u8],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, CasError> {
         uncounted(|| self.store.compare_and_swap(key, expected, value))
     }
 }
@@ -167,20 +163,20 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The most that a request may ask for, and one that is refused before its body is looked at.
-const MOST_FOR_ACCEPTED: u64 = 10;
-const MOST_WITHOUT_A_SIGNATURE: u64 = 4;
+/// The most that a request may ask for, and one that is rejected before its body is looked at.
+const MAX_FOR_ACCEPTED: u64 = 10;
+const MAX_WITHOUT_A_SIGNATURE: u64 = 4;
 
 /// As the table has it: name, allocations, values that the store has handed out.
-fn row(name: &str, allocations: usize, store: &Elsewhere) -> Vec<String> {
+fn row(name: &str, allocations: usize, store: &CountingStore) -> Vec<String> {
     let numbers = [allocations, store.handed_out.get()];
     let cells = numbers.map(|number| number.to_string());
     [vec![name.to_owned()], cells.to_vec()].concat()
 }
 
 /// A filter and its store after what comes before.
-fn prepare(case: &Case) -> (Rc<Filter>, Elsewhere) {
-    let (filter, store) = (filter(case.configuration), Elsewhere::default());
+fn prepare(case: &Case) -> (Rc<Filter>, CountingStore) {
+    let (filter, store) = (filter(case.configuration), CountingStore::default());
     let mut before = Vec::new();
     if matches!(case.before, Before::Four | Before::Itself) {
         before.push(Request::form(b"Body=0"));
@@ -194,7 +190,7 @@ fn prepare(case: &Case) -> (Rc<Filter>, Elsewhere) {
     }
     let around = Surroundings {
         store: &store,
-        now: NOW.before(Span::seconds(10)),
+        now: NOW.before(Millis::seconds(10)),
     };
     for (claim_id, request) in (1..).zip(&before) {
         decide(&filter, &request.pairs(), request, claim_id, around);
@@ -234,14 +230,14 @@ fn count_internal() -> Vec<String> {
             store: &store,
             now: NOW,
         };
-        let client = Client::from_source_address(request.client.as_bytes());
+        let client = ClientAddress::from_source_address(request.client.as_bytes());
         match filter.arrive(Headers::new(&headers), client, around) {
-            Next::Held(held) => held.fail(around),
+            Next::AwaitingBody(held) => held.fail(around),
             other => other,
         }
     });
     let is_internal = matches!(&next, Next::Decided(verdict)
-        if matches!(&verdict.outcome, Outcome::Refused(refusal) if refusal.reason == Reason::Internal));
+        if matches!(&verdict.outcome, Outcome::Rejected(rejection) if rejection.reason == Reason::Internal));
     assert!(is_internal);
     row(case.name, allocations, &store)
 }
@@ -273,6 +269,6 @@ fn an_accepted_request_and_one_without_a_signature_stay_within_their_budgets() {
         let row = documented.iter().find(|cells| cells[0] == name);
         number(&row.unwrap_or_else(|| panic!("{PAGE}: no line {name:?}"))[1])
     };
-    assert!(of("accepted") <= MOST_FOR_ACCEPTED);
-    assert!(of("missing_signature") <= MOST_WITHOUT_A_SIGNATURE);
+    assert!(of("accepted") <= MAX_FOR_ACCEPTED);
+    assert!(of("missing_signature") <= MAX_WITHOUT_A_SIGNATURE);
 }

@@ -1,12 +1,10 @@
 //! Of the path of a webhook's signature: for the decoded bytes, for the list of
 //! parameters, and for the message. Not for each parameter.
 
-use twilio_webhook_filter::core::secret::Secret;
-use twilio_webhook_filter::core::signature::form::Form;
-use twilio_webhook_filter::core::signature::key::{ClaimedMac, SigningKey};
-use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
-use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
-use twilio_webhook_filter::core::signature::verify::{Signed, verify};
+use twilio_webhook_filter::{
+    ClaimedMac, ConfiguredUrl, Form, Key, Keyring, PublicUrl, Secret, Signed, SigningKey, Target,
+    verify,
+};
 
 use crate::counting;
 
@@ -17,7 +15,7 @@ fn allocations<T>(work: impl FnOnce() -> T) -> usize {
 /// As many parameters, of about 750 bytes in all, in an order that has to be sorted.
 fn body(parameters: usize) -> Vec<u8> {
     let value = "x%20y+".repeat(120 / parameters.max(1));
-    let name = |place: usize| format!("Parameter{}={value}", place * 7 % parameters);
+    let name = |index: usize| format!("Parameter{}={value}", index * 7 % parameters);
     let pieces: Vec<_> = (0..parameters).map(name).collect();
     pieces.join("&").into_bytes()
 }
@@ -35,8 +33,8 @@ fn a_form_takes_two_allocations_however_many_parameters_it_has() {
 
 #[test]
 fn to_verify_takes_one_allocation_more_whatever_the_number_of_keys_and_urls() {
-    let key = |place: usize| Key {
-        signing: SigningKey::auth_token(&Secret::new(format!("token {place}"))).expect("a token"),
+    let key = |index: usize| Key {
+        signing: SigningKey::auth_token(&Secret::new(format!("token {index}"))).expect("a token"),
         account: None,
         label: String::new(),
         shared_id: None,

@@ -2,18 +2,13 @@
 
 use std::rc::Rc;
 
-use twilio_webhook_filter::core::clock::Moment;
-use twilio_webhook_filter::core::config::load::load;
-use twilio_webhook_filter::core::request::client::Client;
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::rules::HashKey;
-use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
-use twilio_webhook_filter::core::request::verdict::Verdict;
-use twilio_webhook_filter::core::table::store::SharedStore;
+use twilio_webhook_filter::{
+    CasMap, ClientAddress, Filter, HashKey, Headers, Next, Surroundings, Timestamp, Verdict, load,
+};
 
 use crate::message::{ACCOUNT, PATH, TOKEN, URL, message, signature};
 
-pub(crate) const NOW: Moment = Moment(1_800_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// The filter by a configuration, with the environment of a small installation.
 pub(crate) fn filter(json: &str) -> Rc<Filter> {
@@ -109,7 +104,7 @@ impl Request {
 
 /// From the client's address to the verdict. Redis is not asked, and a body that is too
 /// large is told by its size alone, as it is in Envoy.
-pub(crate) fn decide<S: SharedStore>(
+pub(crate) fn decide<S: CasMap>(
     filter: &Rc<Filter>,
     headers: &[(&[u8], &[u8])],
     request: &Request,
@@ -117,14 +112,14 @@ pub(crate) fn decide<S: SharedStore>(
     around: Surroundings<'_, S>,
 ) -> Verdict {
     let Request { client, body, .. } = request;
-    let client = Client::from_source_address(client.as_bytes());
+    let client = ClientAddress::from_source_address(client.as_bytes());
     let next = match filter.arrive(Headers::new(headers), client, around) {
-        Next::Held(held) if !held.fits(body.len()) => held.overflow(around),
-        Next::Held(held) => held.complete(body, claim_id, around),
+        Next::AwaitingBody(held) if !held.fits(body.len()) => held.overflow(around),
+        Next::AwaitingBody(held) => held.complete(body, claim_id, around),
         decided => decided,
     };
     match next {
         Next::Decided(verdict) => verdict,
-        Next::Held(_) | Next::Asking(_) => panic!("not decided"),
+        Next::AwaitingBody(_) | Next::Asking(_) => panic!("not decided"),
     }
 }

@@ -39,8 +39,8 @@ pub(crate) fn number(cell: &str) -> u64 {
 pub(crate) fn in_thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut written = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             written.push(',');
         }
         written.push(digit);

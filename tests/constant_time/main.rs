@@ -14,12 +14,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use twilio_webhook_filter::core::secret::Secret;
-use twilio_webhook_filter::core::signature::form::Form;
-use twilio_webhook_filter::core::signature::key::{ClaimedMac, SigningKey};
-use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
-use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
-use twilio_webhook_filter::core::signature::verify::{Signed, verify};
+use twilio_webhook_filter::{
+    ClaimedMac, ConfiguredUrl, Form, Key, Keyring, PublicUrl, Secret, Signed, SigningKey, Target,
+    verify,
+};
 
 use crate::callgrind::CASE;
 
@@ -87,8 +85,8 @@ impl Case {
     }
 }
 
-fn token(place: usize) -> String {
-    format!("token number {place:02}")
+fn token(index: usize) -> String {
+    format!("token number {index:02}")
 }
 
 /// What is counted. Its name is what valgrind knows it by.
@@ -119,10 +117,10 @@ fn the_case_that_runs_under_valgrind() {
     let Some(case) = std::env::var(CASE).ok().as_deref().map(Case::from_text) else {
         return;
     };
-    let key = |place: usize| Key {
-        signing: SigningKey::auth_token(&Secret::new(token(place))).expect("a token"),
+    let key = |index: usize| Key {
+        signing: SigningKey::auth_token(&Secret::new(token(index))).expect("a token"),
         account: None,
-        label: format!("key {place:02}"),
+        label: format!("key {index:02}"),
         shared_id: None,
     };
     let keyring = Keyring::new((0..case.keys).map(key).collect());

@@ -239,7 +239,10 @@ fn the_filter_says_what_the_libraries_say_or_a_named_exception_says_why_not() {
             let is_signed = case.changes.is_empty() && !is_about_the_body;
             let beside = run.beside(case.by, spelling, index);
             if is_signed && !ours && explained(&beside).is_none() {
-                unexplained.push(format!("signed, sent and refused\n{}", run.describe(index)));
+                unexplained.push(format!(
+                    "signed, sent and rejected\n{}",
+                    run.describe(index)
+                ));
             }
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Exception {
     pub(crate) explains: fn(&Disagreement<'_>) -> bool,
 }
 
-/// A request that the filter accepts and a library refuses, or the other way round.
+/// A request that the filter accepts and a library rejects, or the other way round.
 pub(crate) struct Disagreement<'a> {
     pub(crate) case: &'a Case,
     pub(crate) places: &'a [Place],
@@ -27,7 +27,7 @@ pub(crate) struct Disagreement<'a> {
     pub(crate) respelled: &'a [String],
     /// Which spellings of a form the filter takes.
     pub(crate) spelling: Spelling,
-    /// `accepted`, or the reason of the refusal.
+    /// `accepted`, or the reason of the rejection.
     pub(crate) ours: &'static str,
 }
 
@@ -152,7 +152,7 @@ pub(crate) const EXCEPTIONS: [Exception; 29] = [
     },
     Exception {
         name: "other account",
-        why: "Parameters that name an account other than the key's are refused; the libraries know no accounts.",
+        why: "Parameters that name an account other than the key's are rejected; the libraries know no accounts.",
         explains: |d| d.ours == "account_mismatch",
     },
     Exception {

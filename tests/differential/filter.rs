@@ -5,16 +5,10 @@ use std::rc::Rc;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use twilio_webhook_filter::core::clock::Moment;
-use twilio_webhook_filter::core::config::load::load;
-use twilio_webhook_filter::core::request::client::Client;
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::rules::HashKey;
-use twilio_webhook_filter::core::request::state::{
-    Filter, Next, SETTINGS_HEADER, SIGNATURE_HEADER, Surroundings,
+use twilio_webhook_filter::{
+    ACCEPTED, ClientAddress, Filter, HashKey, Headers, MemoryMap, Next, Outcome, SETTINGS_HEADER,
+    SIGNATURE_HEADER, Surroundings, Timestamp, load,
 };
-use twilio_webhook_filter::core::request::verdict::{ACCEPTED, Outcome};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
 
 use crate::reference::hex;
 
@@ -32,7 +26,7 @@ pub(crate) struct Incoming<'a> {
 /// The filter with its configuration.
 pub(crate) struct Native {
     filter: Rc<Filter>,
-    store: MemoryStore,
+    store: MemoryMap,
 }
 
 impl Native {
@@ -42,11 +36,11 @@ impl Native {
             .unwrap_or_else(|problems| panic!("{configuration:#}: {problems}"));
         Self {
             filter: Rc::new(Filter::new(settings, HashKey([7; 16]))),
-            store: MemoryStore::new(),
+            store: MemoryMap::new(),
         }
     }
 
-    /// `accepted`, or the reason of the refusal.
+    /// `accepted`, or the reason of the rejection.
     pub(crate) fn judge(&self, request: &Incoming<'_>) -> &'static str {
         let mut pairs: Vec<(&[u8], &[u8])> = vec![
             (b":method", request.method.as_bytes()),
@@ -65,11 +59,11 @@ impl Native {
         }
         let around = Surroundings {
             store: &self.store,
-            now: Moment(1_790_000_000_000),
+            now: Timestamp(1_790_000_000_000),
         };
-        let client = Client::from_source_address(b"192.0.2.1:4321");
+        let client = ClientAddress::from_source_address(b"192.0.2.1:4321");
         let next = match self.filter.arrive(Headers::new(&pairs), client, around) {
-            Next::Held(held) => held.complete(request.body, 1, around),
+            Next::AwaitingBody(held) => held.complete(request.body, 1, around),
             next => next,
         };
         let Next::Decided(verdict) = next else {

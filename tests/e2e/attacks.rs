@@ -10,7 +10,7 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused, signing};
+use crate::support::{assert_passed, assert_rejected, signing};
 
 #[test]
 fn a_repeat_with_other_unsigned_headers_is_a_duplicate() {
@@ -38,14 +38,14 @@ fn a_repeat_with_other_unsigned_headers_is_a_duplicate() {
                 "0000000000000000000000000000000000000000000000000000000000000000",
             ),
         ] {
-            assert_refused(
+            assert_rejected(
                 &t.send(&request.clone().with(name, value)).await,
                 409,
                 "duplicate",
             );
         }
         // Framing and protocol are not signed either.
-        assert_refused(
+        assert_rejected(
             &t.http1()
                 .await
                 .send_pieces(&request.chunks(9), Duration::ZERO)
@@ -57,7 +57,7 @@ fn a_repeat_with_other_unsigned_headers_is_a_duplicate() {
             trailers: Some(("x", "y")),
             ..Framing::default()
         };
-        assert_refused(
+        assert_rejected(
             &t.http2().await.send(&request, trailers).await,
             409,
             "duplicate",
@@ -73,20 +73,20 @@ fn a_repeat_with_its_parameters_in_another_order_is_a_duplicate() {
         let request = form(WEBHOOK, &parameters);
         assert_passed(&t.send(&request).await);
         parameters.reverse();
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&parameters))).await,
             409,
             "duplicate",
         );
         parameters.sort();
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&parameters))).await,
             409,
             "duplicate",
         );
         // Of a name's values only the distinct ones are signed.
         let twice = format!("{0}&{0}", encode(&parameters));
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(twice)).await,
             409,
             "duplicate",
@@ -138,7 +138,7 @@ fn a_repeat_with_its_percent_encoding_respelled_is_a_duplicate() {
             let answer = t.send(&request.clone().body(&respelled)).await;
             // Refusing a strange form is fine as well; accepting it is not.
             if answer.reason() != "malformed_body" {
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
             }
         }
         t.received_one();
@@ -146,7 +146,7 @@ fn a_repeat_with_its_percent_encoding_respelled_is_a_duplicate() {
 }
 
 #[test]
-fn a_repeat_with_its_signature_respelled_is_refused() {
+fn a_repeat_with_its_signature_respelled_is_rejected() {
     shared().run(async |t| {
         let request = message();
         let signature =
@@ -157,7 +157,7 @@ fn a_repeat_with_its_signature_respelled_is_refused() {
         let blanks = request
             .clone()
             .with("x-twilio-signature", format!("  {signature} \t"));
-        assert_refused(&t.send(&blanks).await, 409, "duplicate");
+        assert_rejected(&t.send(&blanks).await, 409, "duplicate");
         // The last character before the padding has two bits that mean nothing: three other spellings decode,
         // carelessly, to the same 20 bytes.
         const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -172,7 +172,7 @@ fn a_repeat_with_its_signature_respelled_is_refused() {
             let answer = t
                 .send(&request.clone().with("x-twilio-signature", other))
                 .await;
-            assert_refused(&answer, 403, "malformed_signature");
+            assert_rejected(&answer, 403, "malformed_signature");
         }
         for other in [
             signature.trim_end_matches('=').to_owned(),
@@ -183,7 +183,7 @@ fn a_repeat_with_its_signature_respelled_is_refused() {
             let answer = t
                 .send(&request.clone().with("x-twilio-signature", other))
                 .await;
-            assert_refused(&answer, 403, "malformed_signature");
+            assert_rejected(&answer, 403, "malformed_signature");
         }
         t.received_one();
     });
@@ -210,7 +210,7 @@ fn a_repeat_whose_timestamp_hides_in_its_neighbour_is_a_duplicate() {
             signing::string_to_sign("", &hidden),
             signing::string_to_sign("", &parameters)
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&hidden))).await,
             409,
             "duplicate",
@@ -229,7 +229,7 @@ fn a_repeat_whose_timestamp_hides_in_its_neighbour_is_a_duplicate() {
             signing::string_to_sign("", &split),
             signing::string_to_sign("", &plain)
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&split))).await,
             409,
             "duplicate",
@@ -253,7 +253,7 @@ fn a_repeat_with_the_boundary_of_a_parameter_moved_does_not_pass() {
             signing::string_to_sign("", &parameters)
         );
         // An identifier no longer stands where its parameter is.
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&moved))).await,
             400,
             "malformed_body",
@@ -268,7 +268,7 @@ fn a_repeat_with_the_boundary_of_a_parameter_moved_does_not_pass() {
             signing::string_to_sign("", &moved),
             signing::string_to_sign("", &parameters)
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&moved))).await,
             409,
             "duplicate",
@@ -295,7 +295,7 @@ fn status_callbacks_that_differ_in_their_status_only_are_no_duplicates() {
             "/voice/status",
             &messages::status_callback(&message, "sent"),
         );
-        assert_refused(&t.send(&repeat).await, 409, "duplicate");
+        assert_rejected(&t.send(&repeat).await, 409, "duplicate");
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -524,7 +524,7 @@ fn an_absolute_request_target_or_another_host_changes_nothing() {
                 .header("forwarded", "host=evil.example;proto=https"),
             absolute("http://evil.example", evil.clone()),
         ] {
-            assert_refused(&t.send(&request).await, 403, "invalid_signature");
+            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
         }
         t.assert_nothing_received().await;
         assert_passed(&t.send(&message().with("host", "evil.example")).await);
@@ -540,13 +540,13 @@ fn the_original_path_header_is_not_believed() {
             target: WEBHOOK.into(),
             ..request
         };
-        assert_refused(&t.send(&request).await, 403, "invalid_signature");
+        assert_rejected(&t.send(&request).await, 403, "invalid_signature");
         let unknown = form(WEBHOOK, &whatsapp()).header("x-envoy-original-path", WEBHOOK);
         let unknown = Request {
             target: b"/messages".to_vec(),
             ..unknown
         };
-        assert_refused(&t.send(&unknown).await, 404, "unknown_webhook");
+        assert_rejected(&t.send(&unknown).await, 404, "unknown_webhook");
         t.assert_nothing_received().await;
     });
 }
@@ -559,7 +559,7 @@ fn a_signature_for_one_webhook_is_none_for_another() {
                 target: target.into(),
                 ..message()
             };
-            assert_refused(&t.send(&request).await, 403, "invalid_signature");
+            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
         }
         t.assert_nothing_received().await;
     });
@@ -570,31 +570,31 @@ fn a_forged_request_does_not_burn_the_nonce_of_the_genuine_one() {
     shared().run(async |t| {
         let parameters = whatsapp();
         let request = form(WEBHOOK, &parameters);
-        // The same signature on another body, the same body with another signature; refused early and late.
+        // The same signature on another body, the same body with another signature; rejected early and late.
         let other = set(parameters.clone(), "Body", "x");
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().body(encode(&other))).await,
             403,
             "invalid_signature",
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&forged(&parameters)).await,
             403,
             "invalid_signature",
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&request.clone().with("content-type", "text/plain"))
                 .await,
             403,
             "unsigned_body",
         );
         let stale = request.clone().header("x-twilio-request-timestamp", "1");
-        assert_refused(&t.send(&stale).await, 400, "stale_timestamp");
+        assert_rejected(&t.send(&stale).await, 400, "stale_timestamp");
         let big = request.clone().body("x".repeat(70_000));
-        assert_refused(&t.send(&big).await, 413, "body_too_large");
+        assert_rejected(&t.send(&big).await, 413, "body_too_large");
         t.assert_nothing_received().await;
         assert_passed(&t.send(&request).await);
-        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_rejected(&t.send(&request).await, 409, "duplicate");
         t.received_one();
     });
 }
@@ -607,13 +607,13 @@ fn forged_requests_cannot_fill_the_store() {
         let first = message();
         assert_passed(&connection.send(&first).await);
         for _ in 0..200 {
-            assert_refused(
+            assert_rejected(
                 &connection.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
         }
-        assert_refused(&connection.send(&first).await, 409, "duplicate");
+        assert_rejected(&connection.send(&first).await, 409, "duplicate");
         for _ in 0..3 {
             assert_passed(&connection.send(&message()).await);
         }
@@ -659,7 +659,7 @@ fn a_request_smuggled_behind_another_is_judged_too() {
             )
             .await;
         assert_passed(&connection.response().await);
-        assert_refused(&connection.response().await, 403, "missing_signature");
+        assert_rejected(&connection.response().await, 403, "missing_signature");
         assert_eq!(t.received_one().target, "/healthz");
     });
 }
@@ -669,7 +669,7 @@ fn an_account_without_its_key_cannot_sign() {
     shared().run(async |t| {
         for key in ["", ACCOUNT, "TWILIO_AUTH_TOKEN", "null", "undefined", "0"] {
             let request = form_for(key, &format!("{ORIGIN}{WEBHOOK}"), WEBHOOK, &whatsapp());
-            assert_refused(&t.send(&request).await, 403, "invalid_signature");
+            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
         }
         t.assert_nothing_received().await;
     });

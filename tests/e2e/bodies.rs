@@ -8,7 +8,7 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused, signing};
+use crate::support::{assert_passed, assert_rejected, signing};
 
 const LIMIT: usize = 65_536;
 
@@ -30,7 +30,7 @@ fn http1_with_content_length_passes_when_signed_and_not_when_forged() {
         let request = message();
         assert_passed(&t.send(&request).await);
         assert_eq!(t.received_one().body, request.body);
-        assert_refused(
+        assert_rejected(
             &t.send(&forged(&whatsapp())).await,
             403,
             "invalid_signature",
@@ -48,7 +48,7 @@ fn http1_chunked_passes_when_signed_and_not_when_forged() {
                 .await
                 .send_pieces(&forged(&whatsapp()).chunks(size), Duration::ZERO)
                 .await;
-            assert_refused(&bad, 403, "invalid_signature");
+            assert_rejected(&bad, 403, "invalid_signature");
         }
         t.assert_nothing_received().await;
         for (index, size) in [1, 7, 100, 10_000].into_iter().enumerate() {
@@ -71,12 +71,12 @@ fn several_requests_on_one_connection_are_judged_each_by_itself() {
         for _ in 0..3 {
             let request = message();
             assert_passed(&connection.send(&request).await);
-            assert_refused(
+            assert_rejected(
                 &connection.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
-            assert_refused(&connection.send(&request).await, 409, "duplicate");
+            assert_rejected(&connection.send(&request).await, 409, "duplicate");
             let chunks = message().chunks(50);
             assert_passed(&connection.send_pieces(&chunks, Duration::ZERO).await);
         }
@@ -113,7 +113,7 @@ fn http2_passes_when_signed_and_not_when_forged() {
                 ..Framing::default()
             };
             let bad = connection.send(&forged(&whatsapp()), framing.clone()).await;
-            assert_refused(&bad, 403, "invalid_signature");
+            assert_rejected(&bad, 403, "invalid_signature");
             let request = message();
             assert_passed(&connection.send(&request, framing).await);
             assert_eq!(
@@ -138,9 +138,9 @@ fn http2_with_trailers_after_data_passes_when_signed_and_not_when_forged() {
                 ..Framing::default()
             };
             let bad = connection.send(&forged(&whatsapp()), framing.clone()).await;
-            assert_refused(&bad, 403, "invalid_signature");
+            assert_rejected(&bad, 403, "invalid_signature");
             let unsigned = message().without("x-twilio-signature");
-            assert_refused(
+            assert_rejected(
                 &connection.send(&unsigned, framing).await,
                 403,
                 "missing_signature",
@@ -159,7 +159,7 @@ fn http2_with_trailers_after_data_passes_when_signed_and_not_when_forged() {
                 t.received().last().map(|received| received.body.clone()),
                 Some(request.body.clone())
             );
-            assert_refused(&connection.send(&request, framing).await, 409, "duplicate");
+            assert_rejected(&connection.send(&request, framing).await, 409, "duplicate");
         }
         assert_eq!(t.received_count(), 2);
     });
@@ -176,13 +176,13 @@ fn http2_with_trailers_and_no_data_passes_when_signed_and_not_when_forged() {
         };
         // The signature is one of a request with a body.
         let bad = forged(&whatsapp()).body("");
-        assert_refused(
+        assert_rejected(
             &connection.send(&bad, framing.clone()).await,
             403,
             "invalid_signature",
         );
         let bad = unsigned("POST", "/voice/status");
-        assert_refused(
+        assert_rejected(
             &connection.send(&bad, framing.clone()).await,
             403,
             "missing_signature",
@@ -234,7 +234,7 @@ fn a_slow_body_over_http2_and_in_chunks_passes() {
             trailers: Some(("x-checksum", "1")),
         };
         assert_passed(&t.http2().await.send(&message(), framing.clone()).await);
-        assert_refused(
+        assert_rejected(
             &t.http2().await.send(&forged(&whatsapp()), framing).await,
             403,
             "invalid_signature",
@@ -317,7 +317,7 @@ fn a_signed_get_passes_over_both_protocols_and_a_changed_one_does_not() {
             let changed = target.replacen(from, to, 1);
             assert_ne!(target, changed);
             request.target = changed.into_bytes();
-            assert_refused(&t.send(&request).await, 403, "invalid_signature");
+            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
         }
         assert_eq!(t.received_count(), 2);
     });
@@ -339,14 +339,14 @@ fn a_signed_post_without_a_body_passes() {
         let form = post().header("content-type", "application/x-www-form-urlencoded");
         assert_passed(&t.send(&form).await);
         assert_passed(&t.http2().await.send(&post(), Framing::default()).await);
-        assert_refused(
+        assert_rejected(
             &t.send(&unsigned("POST", "/voice/status")).await,
             403,
             "missing_signature",
         );
         let mut moved = post();
         moved.target.extend(b"&x=");
-        assert_refused(&t.send(&moved).await, 403, "invalid_signature");
+        assert_rejected(&t.send(&moved).await, 403, "invalid_signature");
         assert_eq!(t.received_count(), 4);
     });
 }
@@ -364,7 +364,7 @@ fn a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
                 t.http1().await.send_pieces(&pieces, Duration::ZERO).await
             };
             let before = t.received_count();
-            assert_refused(&send(of_length(LIMIT + 1)).await, 413, "body_too_large");
+            assert_rejected(&send(of_length(LIMIT + 1)).await, 413, "body_too_large");
             assert_eq!(t.received_count(), before);
             let request = of_length(LIMIT);
             assert_passed(&send(request.clone()).await);
@@ -377,7 +377,7 @@ fn a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
                 trailers,
                 ..Framing::default()
             };
-            assert_refused(
+            assert_rejected(
                 &connection
                     .send(&of_length(LIMIT + 1), framing.clone())
                     .await,
@@ -391,7 +391,7 @@ fn a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn a_body_far_over_the_limit_is_refused_without_being_kept() {
+fn a_body_far_over_the_limit_is_rejected_without_being_kept() {
     shared().run(async |t| {
         // Beyond Envoy's own buffer limit as well: then the 413 may be Envoy's.
         for length in [10 * LIMIT, 3 * 1024 * 1024] {
@@ -435,8 +435,8 @@ fn a_content_length_that_lies_lets_nothing_through() {
                     .bytes(),
             )
             .await;
-        assert_refused(&connection.response().await, 403, "invalid_signature");
-        // A huge one is refused at the head or waits for ever; it does not reach the upstream.
+        assert_rejected(&connection.response().await, 403, "invalid_signature");
+        // A huge one is rejected at the head or waits for ever; it does not reach the upstream.
         let mut connection = t.http1().await;
         connection
             .write(
@@ -448,7 +448,7 @@ fn a_content_length_that_lies_lets_nothing_through() {
             .await;
         connection.hears_within(Duration::from_millis(300)).await;
         drop(connection);
-        // Two that differ, and one beside chunks, are Envoy's to refuse.
+        // Two that differ, and one beside chunks, are Envoy's to reject.
         for extra in [("content-length", "3"), ("transfer-encoding", "chunked")] {
             let request = request
                 .clone()
@@ -514,7 +514,7 @@ fn json_with_another_body_than_the_signed_hash_is_answered_403() {
     shared().run(async |t| {
         let request = json("/studio/flow", r#"{"order":1}"#);
         for body in [r#"{"order":2}"#, r#"{"order":1} "#, r#"{"order":1"#] {
-            assert_refused(
+            assert_rejected(
                 &t.send(&request.clone().body(body)).await,
                 403,
                 "body_hash_mismatch",
@@ -526,7 +526,7 @@ fn json_with_another_body_than_the_signed_hash_is_answered_403() {
             target: json("/studio/flow", other).target,
             ..request.clone()
         };
-        assert_refused(&t.send(&moved.body(other)).await, 403, "invalid_signature");
+        assert_rejected(&t.send(&moved.body(other)).await, 403, "invalid_signature");
         t.assert_nothing_received().await;
     });
 }
@@ -612,7 +612,7 @@ fn a_body_that_no_signature_covers_is_answered_403() {
         ] {
             let answer = t.send(&request).await;
             assert_eq!(answer.status, 403, "{what}: {}", answer.text());
-            assert_refused(&answer, 403, "unsigned_body");
+            assert_rejected(&answer, 403, "unsigned_body");
         }
         t.assert_nothing_received().await;
     });
@@ -634,15 +634,15 @@ fn a_signed_form_under_another_content_type_is_answered_403() {
             let request = message().with("content-type", content_type);
             let answer = t.send(&request).await;
             assert_eq!(answer.status, 403, "{content_type}: {}", answer.text());
-            assert_refused(&answer, 403, "unsigned_body");
+            assert_rejected(&answer, 403, "unsigned_body");
         }
-        assert_refused(
+        assert_rejected(
             &t.send(&message().without("content-type")).await,
             403,
             "unsigned_body",
         );
         let bytes = message().with("content-type", b"\xffapplication/x-www-form-urlencoded");
-        assert_refused(&t.send(&bytes).await, 403, "unsigned_body");
+        assert_rejected(&t.send(&bytes).await, 403, "unsigned_body");
         t.assert_nothing_received().await;
     });
 }
@@ -753,7 +753,7 @@ fn parameters_of_any_kind_are_signed_as_their_bytes() {
                 Some(raw)
             );
         } else {
-            assert_refused(&answer, 400, "malformed_body");
+            assert_rejected(&answer, 400, "malformed_body");
         }
     });
 }

@@ -8,7 +8,7 @@ use crate::support::http2::{Framing, Http2};
 use crate::support::messages::{self, WEBHOOK, forged, form, message, unsigned, whatsapp};
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 /// Bytes that are the same with each run: a failure can be looked at again.
 struct Noise(u64);
@@ -173,7 +173,7 @@ fn after_all_kinds_of_abuse_no_vm_has_failed_and_a_good_request_passes() {
         }
         let again = form(WEBHOOK, &whatsapp());
         assert_passed(&t.send(&again).await);
-        assert_refused(&t.send(&again).await, 409, "duplicate");
+        assert_rejected(&t.send(&again).await, 409, "duplicate");
         // The harness looks for signs of a VM that has died after each test; here is what it looks at.
         let stats = t.envoy.admin("/stats?filter=wasm");
         assert!(

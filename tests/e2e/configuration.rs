@@ -9,7 +9,7 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused, rule, signing};
+use crate::support::{assert_passed, assert_rejected, rule, signing};
 
 /// A configuration that is right, but for the changes.
 fn minimal(changes: Value) -> Value {
@@ -131,7 +131,7 @@ fn mistakes() -> Vec<(Value, &'static str)> {
     ]
 }
 
-/// What Envoy logged of the refusal: the one line of the filter that says why.
+/// What Envoy logged of the rejection: the one line of the filter that says why.
 fn complaint(log: &str) -> Vec<&str> {
     let ours = |line: &&str| {
         (line.contains("[error]") || line.contains("[critical]")) && line.contains("wasm log")
@@ -147,7 +147,7 @@ fn each_mistake_in_the_configuration_keeps_envoy_from_starting_and_the_log_names
         let outcomes: Vec<_> = std::thread::scope(|scope| {
             let start = |(plugin, field): &(Value, &'static str)| {
                 let (plugin, field) = (plugin.clone(), *field);
-                scope.spawn(move || (Setup::with(&plugin).refused(), plugin, field))
+                scope.spawn(move || (Setup::with(&plugin).rejected(), plugin, field))
             };
             let threads: Vec<_> = some.iter().map(start).collect();
             threads
@@ -194,7 +194,7 @@ fn a_configuration_that_is_no_json_object_keeps_envoy_from_starting() {
     ] {
         let log = Setup::with_text(text)
             .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
-            .refused();
+            .rejected();
         let log = log.unwrap_or_else(|started| panic!("{started} with {text}"));
         assert_eq!(complaint(&log).len(), 1, "{text}: {log}");
         assert!(!log.contains("panicked"), "{text}: {log}");
@@ -213,7 +213,7 @@ fn a_mistake_in_the_environment_keeps_envoy_from_starting_and_the_log_names_the_
             .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
             .env(name, value);
         let log = setup
-            .refused()
+            .rejected()
             .unwrap_or_else(|started| panic!("{started} with {name}={value}"));
         let lines = complaint(&log);
         assert!(
@@ -308,7 +308,7 @@ fn what_copying_leaves_keeps_envoy_from_starting_and_the_log_says_what_it_is() {
     ];
     for (setup, field, words) in cases {
         let log = setup
-            .refused()
+            .rejected()
             .unwrap_or_else(|started| panic!("{started}: {field}"));
         let lines = complaint(&log);
         let says = |line: &&str| line.contains(field) && line.contains(words);
@@ -516,7 +516,7 @@ fn a_prefix_webhook_signs_the_path_as_received() {
         // The spelling is signed.
         let mut respelled = form("/studio/%41", &whatsapp());
         respelled.target = b"/studio/A".to_vec();
-        assert_refused(&t.send(&respelled).await, 403, "invalid_signature");
+        assert_rejected(&t.send(&respelled).await, 403, "invalid_signature");
     });
 }
 
@@ -615,7 +615,7 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
             for token in [TOKEN, next] {
                 assert_passed(&t.send(&form_for(token, &url, WEBHOOK, &whatsapp())).await);
             }
-            assert_refused(
+            assert_rejected(
                 &t.send(&form_for(&sid("x"), &url, WEBHOOK, &whatsapp()))
                     .await,
                 403,
@@ -627,7 +627,7 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
 
 #[test]
 fn the_timestamp_header_can_be_renamed_or_switched_off() {
-    for (header, name, refused) in [
+    for (header, name, rejected) in [
         (json!("x-sent-at"), "x-sent-at", true),
         (json!("x-sent-at"), "x-twilio-request-timestamp", false),
         (Value::Null, "x-twilio-request-timestamp", false),
@@ -635,13 +635,13 @@ fn the_timestamp_header_can_be_renamed_or_switched_off() {
         let plugin = plugin_with(json!({"timestamp": {"header": header, "params": ["SentAt"]}}));
         Setup::with(&plugin).start().run(async |t| {
             let answer = t.send(&message().header(name, "1")).await;
-            if refused {
-                assert_refused(&answer, 400, "stale_timestamp");
+            if rejected {
+                assert_rejected(&answer, 400, "stale_timestamp");
             } else {
                 assert_passed(&answer);
             }
             let signed = form(WEBHOOK, &messages::set(whatsapp(), "SentAt", "1"));
-            assert_refused(&t.send(&signed).await, 400, "stale_timestamp");
+            assert_rejected(&t.send(&signed).await, 400, "stale_timestamp");
             let other = form(WEBHOOK, &messages::set(whatsapp(), "Timestamp", "1"));
             assert_passed(&t.send(&other).await);
         });
@@ -681,7 +681,7 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
             let settings = "key=WK1,algorithm=HMAC_SHA256";
             let request = by(&sha256(secret), settings);
             assert_passed(&t.send(&request).await);
-            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
             // The header chooses a key. It chooses no algorithm, and it makes none.
             for request in [
                 by(&sha256(secret), ""),
@@ -694,7 +694,7 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
                 by(&sha1(secret), "key=WK1,algorithm=HMAC_SHA1"),
                 by(&sha1(secret), ""),
             ] {
-                assert_refused(&t.send(&request).await, 403, "invalid_signature");
+                assert_rejected(&t.send(&request).await, 403, "invalid_signature");
             }
             t.received_one();
         });
@@ -723,7 +723,7 @@ fn behind_an_envoy_that_rewrites_the_original_path_is_signed_where_that_is_confi
                 assert_passed(&answer);
                 assert_eq!(t.received_one().target, "/studio/rewritten");
             } else {
-                assert_refused(&answer, 403, "invalid_signature");
+                assert_rejected(&answer, 403, "invalid_signature");
                 t.assert_nothing_received().await;
             }
         });

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::assert_passed;
-use crate::support::assert_refused;
+use crate::support::assert_rejected;
 use crate::support::envoy::{
     Setup, connection_manager, listener, plugin_config, plugin_with, shared,
 };
@@ -32,7 +32,7 @@ fn finding_2_a_hash_that_is_not_the_last_parameter_covers_no_body() {
         let hash = signing::sha256_hex(body.as_bytes());
         let moved = format!("/studio/x?shop=1&bodySHA256={hash}&z=");
         let moved = hashed(&moved, "application/json", body);
-        assert_refused(&t.send(&moved).await, 403, "unsigned_body");
+        assert_rejected(&t.send(&moved).await, 403, "unsigned_body");
         t.assert_nothing_received().await;
         let genuine = format!("/studio/x?shop=1&bodySHA256={hash}");
         assert_passed(&t.send(&hashed(&genuine, "application/json", body)).await);
@@ -45,7 +45,7 @@ fn finding_2b_a_message_inside_of_a_text_is_malformed_in_either_reading() {
         let inner = sid("SM");
         let text = format!("2 tacosFromwhatsapp:+15550001MessageSid{inner}ToWaId");
         let request = form(WEBHOOK, &set(whatsapp(), "Body", &text));
-        assert_refused(&t.send(&request).await, 400, "malformed_body");
+        assert_rejected(&t.send(&request).await, 400, "malformed_body");
         // A customer may ask what a MessageSid is.
         let asked = set(
             whatsapp(),
@@ -77,7 +77,7 @@ fn finding_7_the_answer_says_what_is_wrong_with_a_form_and_shows_none_of_it() {
             let body = body.replacen("&Body=", &format!("&Body=secret{raw}"), 1);
             let offset = body.find(raw).expect("it is there");
             let answer = t.send(&genuine.body(body)).await;
-            assert_refused(&answer, 400, "malformed_body");
+            assert_rejected(&answer, 400, "malformed_body");
             let said = answer.json()["message"]
                 .as_str()
                 .expect("a text")
@@ -97,7 +97,7 @@ fn finding_8_a_body_with_a_get_is_unsigned() {
         let request = form_for(TOKEN, &url, "/voice/status?amount=1", &pairs([]));
         let mut request = request.body("000=");
         request.method = "GET".to_owned();
-        assert_refused(&t.send(&request).await, 403, "unsigned_body");
+        assert_rejected(&t.send(&request).await, 403, "unsigned_body");
         t.assert_nothing_received().await;
     });
 }
@@ -114,7 +114,7 @@ fn finding_9_paths_around_a_webhook_are_not_exempt() {
                 let answer = t
                     .send(&unsigned("GET", &format!("{WEBHOOK}{around}")))
                     .await;
-                assert_refused(&answer, 404, "unknown_webhook");
+                assert_rejected(&answer, 404, "unknown_webhook");
             }
             t.assert_nothing_received().await;
             for exempt in [format!("{WEBHOOK}/health"), "/other".to_owned()] {
@@ -216,11 +216,11 @@ fn finding_14_a_flood_of_forged_requests_does_not_hide_the_line_of_an_accepted_o
 }
 
 #[test]
-fn finding_14_a_long_target_is_refused_before_anything_is_made_of_it() {
+fn finding_14_a_long_target_is_rejected_before_anything_is_made_of_it() {
     shared().run(async |t| {
         let long = format!("{WEBHOOK}?{}", "q".repeat(16_384 - WEBHOOK.len()));
-        assert_refused(&t.send(&bare("POST", &long)).await, 414, "target_too_long");
-        assert_refused(
+        assert_rejected(&t.send(&bare("POST", &long)).await, 414, "target_too_long");
+        assert_rejected(
             &t.send(&bare("GET", &long)).await,
             405,
             "method_not_allowed",
@@ -252,7 +252,7 @@ fn the_line_of_a_404_or_405_has_method_and_path_without_the_query() {
             let answer = t
                 .send(&unsigned(method, &format!("{path}?From=%2B1555123")))
                 .await;
-            assert_refused(&answer, status, reason);
+            assert_rejected(&answer, status, reason);
             let id = answer.header("x-request-id").expect("an id").to_owned();
             let lines = t
                 .log_lines(1, |line| line["request_id"] == id.as_str())
@@ -276,7 +276,7 @@ fn a_form_is_taken_with_the_configured_query_and_no_other() {
             let message = whatsapp();
             let more = format!("{url}&amount=1");
             let moved = form_for(TOKEN, &more, "/pay?shop=1&amount=1", &message);
-            assert_refused(&t.send(&moved).await, 403, "invalid_signature");
+            assert_rejected(&t.send(&moved).await, 403, "invalid_signature");
             assert_passed(
                 &t.send(&form_for(TOKEN, &url, "/pay?shop=1", &message))
                     .await,
@@ -303,14 +303,14 @@ fn a_lenient_webhook_takes_what_a_strict_one_does_not() {
                 if is_taken {
                     assert_passed(&answer);
                 } else {
-                    assert_refused(&answer, 400, "malformed_body");
+                    assert_rejected(&answer, 400, "malformed_body");
                 }
             }
             let many = form("/lenient", &whatsapp());
             let many = many
                 .clone()
                 .body([&many.body[..], &b"&".repeat(25)].concat());
-            assert_refused(&t.send(&many).await, 400, "malformed_body");
+            assert_rejected(&t.send(&many).await, 400, "malformed_body");
         });
 }
 

@@ -133,7 +133,7 @@ async fn the_tap_records_from_the_first_byte_and_behaves_as_told() {
     drop(client);
     tap.wait_for_abandoned(2).await;
 
-    tap.refuse_connections();
+    tap.reject_connections();
     assert!(tokio::net::TcpStream::connect(tap.address).await.is_err());
     tap.accept_connections();
     let mut client = Http1::connect(tap.address, address).await;

@@ -12,7 +12,7 @@ mod harness;
 mod source_system;
 
 /// Each row of the contract's table of checks, in its order.
-mod refusals;
+mod rejections;
 
 /// Every way to send a body, and every kind of body.
 mod bodies;

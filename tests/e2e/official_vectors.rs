@@ -7,7 +7,7 @@ use crate::support::envoy::{Setup, connection_manager, listener, plugin_config};
 use crate::support::messages::{ACCOUNT, encode, unsigned};
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 /// Origin and path of a URL, and path with query as it goes into a request.
 fn split(url: &str) -> (String, String, String) {
@@ -97,7 +97,7 @@ fn of_the_51_official_cases_50_get_through_envoy_to_the_verdict_that_twilio_publ
     });
     setup.start().run(async |t| {
         t.upstream(Behaviour::Answer(200));
-        let (mut passed, mut refused, mut wrong) = (0, 0, Vec::new());
+        let (mut passed, mut rejected, mut wrong) = (0, 0, Vec::new());
         for (index, cases) in groups.values().enumerate() {
             // The invalid ones first: some carry a signature that a valid one has too, and 409 is no verdict.
             let (valid, invalid): (Vec<_>, Vec<_>) =
@@ -124,9 +124,9 @@ fn of_the_51_official_cases_50_get_through_envoy_to_the_verdict_that_twilio_publ
                     assert_eq!(t.received_count(), before + 1);
                     passed += 1;
                 } else {
-                    assert_refused(&answer, 403, &got);
+                    assert_rejected(&answer, 403, &got);
                     assert_eq!(t.received_count(), before);
-                    refused += 1;
+                    rejected += 1;
                 }
             }
         }
@@ -136,6 +136,6 @@ fn of_the_51_official_cases_50_get_through_envoy_to_the_verdict_that_twilio_publ
             wrong.len(),
             wrong.join("\n")
         );
-        assert_eq!((passed, refused), (37, 13));
+        assert_eq!((passed, rejected), (37, 13));
     });
 }

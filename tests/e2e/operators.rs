@@ -2,10 +2,10 @@ use serde_json::{Value, json};
 
 use crate::support::envoy::{Setup, plugin, plugin_with, shared};
 use crate::support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 #[test]
-fn each_refusal_is_one_line_of_json_at_warn() {
+fn each_rejection_is_one_line_of_json_at_warn() {
     let plugin = plugin_with(json!({"rate_limits": []}));
     Setup::with(&plugin).start().run(async |t| {
         let good = message();
@@ -40,7 +40,7 @@ fn each_refusal_is_one_line_of_json_at_warn() {
             ),
         ] {
             let answer = t.send(&request).await;
-            assert_refused(&answer, status, reason);
+            assert_rejected(&answer, status, reason);
             let id = answer.json()["request_id"].clone();
             let lines = t.log_lines(1, |line| line["request_id"] == id).await;
             assert_eq!(lines.len(), 1, "{reason}: {lines:?}");
@@ -100,7 +100,7 @@ fn an_accepted_request_is_logged_only_where_that_is_asked_for() {
     Setup::with(&plugin()).start().run(async |t| {
         assert_passed(&t.send(&message()).await);
         // Something that is logged after it, so that its absence means something.
-        assert_refused(
+        assert_rejected(
             &t.send(&forged(&whatsapp())).await,
             403,
             "invalid_signature",
@@ -141,14 +141,14 @@ fn an_accepted_request_is_logged_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_flood_of_refusals_is_logged_at_a_bounded_rate() {
+fn a_flood_of_rejections_is_logged_at_a_bounded_rate() {
     let plugin = plugin_with(json!({"rate_limits": [], "log": {"max_per_second": 3}}));
     Setup::with(&plugin).start().run(async |t| {
         // One connection is one worker.
         let mut connection = t.http1().await;
         let start = std::time::Instant::now();
         for _ in 0..400 {
-            assert_refused(
+            assert_rejected(
                 &connection.send(&unsigned("POST", WEBHOOK)).await,
                 403,
                 "missing_signature",
@@ -193,18 +193,18 @@ fn metrics_have_labels_for_verdict_and_webhook() {
         let good = message();
         assert_passed(&t.send(&good).await);
         assert_passed(&t.send(&message()).await);
-        assert_refused(&t.send(&good).await, 409, "duplicate");
+        assert_rejected(&t.send(&good).await, 409, "duplicate");
         for _ in 0..3 {
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
         }
         let missing = form("/voice/status", &whatsapp()).without("x-twilio-signature");
-        assert_refused(&t.send(&missing).await, 403, "missing_signature");
+        assert_rejected(&t.send(&missing).await, 403, "missing_signature");
         assert_eq!(t.send(&unsigned("GET", "/healthz")).await.status, 200);
-        assert_refused(
+        assert_rejected(
             &t.send(&unsigned("GET", "/nowhere")).await,
             404,
             "unknown_webhook",
@@ -278,7 +278,7 @@ fn the_shipped_access_log_is_json_with_the_verdict() {
         .start()
         .run(async |t| {
             let answer = t.send(&forged(&whatsapp())).await;
-            assert_refused(&answer, 403, "invalid_signature");
+            assert_rejected(&answer, 403, "invalid_signature");
             let id = answer.header("x-request-id").expect("an id").to_owned();
             let line: Value = serde_json::from_str(&t.stdout_line(&id).await).expect("JSON");
             assert_eq!(

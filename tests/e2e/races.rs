@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
 use crate::support::envoy::{Setup, plugin_with};
 use crate::support::messages::message;
 use crate::support::rule;
 use crate::support::tap::Behaviour;
-use crate::support::volley::{CONNECTIONS, WORKERS, spread, volley};
 
 #[test]
 fn of_16_identical_requests_at_once_over_4_workers_one_passes_in_each_of_300_rounds() {
@@ -22,7 +22,7 @@ fn of_16_identical_requests_at_once_over_4_workers_one_passes_in_each_of_300_rou
                 .iter()
                 .map(|request| vec![request.clone(); CONNECTIONS])
                 .collect::<Vec<_>>();
-            for (round, answers) in volley(connections, &rounds).iter().enumerate() {
+            for (round, answers) in burst(connections, &rounds).iter().enumerate() {
                 let passed = answers
                     .iter()
                     .filter(|answer| **answer == (200, String::new()))
@@ -65,7 +65,7 @@ fn of_16_identical_requests_at_once_one_passes_and_none_is_acknowledged_before_i
                 .map(|request| vec![request.clone(); CONNECTIONS])
                 .collect::<Vec<_>>();
             let mut failed = 0;
-            for answers in volley(connections, &rounds) {
+            for answers in burst(connections, &rounds) {
                 let count = |status, reason: &str| {
                     let is_one = |answer: &&(u16, String)| **answer == (status, reason.to_owned());
                     answers.iter().filter(is_one).count()
@@ -100,7 +100,7 @@ fn a_failing_upstream_gets_each_of_many_concurrent_retries_one_at_a_time() {
                 .map(|request| vec![request.clone(); CONNECTIONS])
                 .collect::<Vec<_>>();
             let mut failed = 0;
-            for answers in volley(connections, &rounds) {
+            for answers in burst(connections, &rounds) {
                 // One that comes after a release goes through too, and rightly. None is lost, none is let in twice.
                 let passed = answers
                     .iter()
@@ -138,7 +138,7 @@ fn a_rate_limit_is_exact_for_requests_at_once_over_4_workers() {
                 let rounds: Vec<Vec<_>> = (0..8)
                     .map(|_| (0..CONNECTIONS).map(|_| message()).collect())
                     .collect();
-                let answers: Vec<_> = volley(connections, &rounds).into_iter().flatten().collect();
+                let answers: Vec<_> = burst(connections, &rounds).into_iter().flatten().collect();
                 let passed = answers
                     .iter()
                     .filter(|answer| **answer == (200, String::new()))

@@ -11,14 +11,14 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::Response;
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 
 fn limits(rules: &Value) -> Setup {
     Setup::with(&plugin_with(json!({"rate_limits": rules})))
 }
 
 fn retry_after(answer: &Response) -> u64 {
-    assert_refused(answer, 429, "rate_limited");
+    assert_rejected(answer, 429, "rate_limited");
     answer
         .header("retry-after")
         .expect("retry-after")
@@ -35,37 +35,37 @@ fn exactly_the_limit_passes_and_another_address_is_not_affected() {
                 assert_passed(&t.send(&message()).await);
             }
             for _ in 0..5 {
-                assert_refused(&t.send(&message()).await, 429, "rate_limited");
+                assert_rejected(&t.send(&message()).await, 429, "rate_limited");
             }
             let other = new_address();
             for _ in 0..5 {
                 assert_passed(&t.send_from(other, &message()).await);
             }
-            assert_refused(&t.send_from(other, &message()).await, 429, "rate_limited");
+            assert_rejected(&t.send_from(other, &message()).await, 429, "rate_limited");
             assert_eq!(t.received_count(), 10);
         });
 }
 
 #[test]
-fn a_limit_on_all_requests_counts_refused_ones_too() {
+fn a_limit_on_all_requests_counts_rejected_ones_too() {
     limits(&json!([rule("client_ip", "all", 4, "600s")]))
         .start()
         .run(async |t| {
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
-            assert_refused(
+            assert_rejected(
                 &t.send(&unsigned("POST", WEBHOOK)).await,
                 403,
                 "missing_signature",
             );
             let request = message();
             assert_passed(&t.send(&request).await);
-            assert_refused(&t.send(&request).await, 409, "duplicate");
-            assert_refused(&t.send(&message()).await, 429, "rate_limited");
-            assert_refused(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+            assert_rejected(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
             t.received_one();
         });
 }
@@ -77,12 +77,12 @@ fn a_limited_request_is_no_duplicate_when_it_comes_back() {
         .run(async |t| {
             assert_passed(&t.send(&message()).await);
             let request = message();
-            assert_refused(&t.send(&request).await, 429, "rate_limited");
+            assert_rejected(&t.send(&request).await, 429, "rate_limited");
             assert_passed(&t.send_from(new_address(), &request).await);
         });
 }
 
-/// Uses up a limit of two in five seconds; returns when the first of them was sent, when the first refused one
+/// Uses up a limit of two in five seconds; returns when the first of them was sent, when the first rejected one
 /// was sent and answered, and its `Retry-After`.
 async fn use_up(t: &Test<'_>, address: IpAddr) -> (Instant, Instant, Instant, u64) {
     let first = Instant::now();
@@ -168,7 +168,7 @@ fn in_no_window_more_than_the_limit_passes() {
                 if answer.status == 200 {
                     passed.push((sent, Instant::now()));
                 } else {
-                    assert_refused(&answer, 429, "rate_limited");
+                    assert_rejected(&answer, 429, "rate_limited");
                 }
                 sleep(Duration::from_millis(40)).await;
             }
@@ -195,7 +195,7 @@ fn a_limit_for_each_account_counts_all_its_addresses() {
             for _ in 0..3 {
                 assert_passed(&t.send_from(new_address(), &message()).await);
             }
-            assert_refused(
+            assert_rejected(
                 &t.send_from(new_address(), &message()).await,
                 429,
                 "rate_limited",
@@ -220,7 +220,7 @@ fn a_limit_on_authenticated_requests_cannot_be_used_up_by_forged_ones_or_repeats
     ]);
     limits(&rules).start().run(async |t| {
         for _ in 0..20 {
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
@@ -230,13 +230,13 @@ fn a_limit_on_authenticated_requests_cannot_be_used_up_by_forged_ones_or_repeats
             assert_passed(&t.send(&message()).await);
         }
         // A forged one learns nothing about the limit.
-        assert_refused(
+        assert_rejected(
             &t.send(&forged(&whatsapp())).await,
             403,
             "invalid_signature",
         );
         let request = message();
-        assert_refused(&t.send(&request).await, 429, "rate_limited");
+        assert_rejected(&t.send(&request).await, 429, "rate_limited");
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -250,7 +250,7 @@ fn a_limit_for_each_webhook_leaves_the_others_alone() {
             for _ in 0..2 {
                 assert_passed(&t.send_from(new_address(), &message()).await);
             }
-            assert_refused(
+            assert_rejected(
                 &t.send_from(new_address(), &message()).await,
                 429,
                 "rate_limited",
@@ -268,7 +268,7 @@ fn a_limit_for_each_sender_leaves_the_others_alone() {
             for _ in 0..2 {
                 assert_passed(&t.send(&message()).await);
             }
-            assert_refused(
+            assert_rejected(
                 &t.send_from(new_address(), &message()).await,
                 429,
                 "rate_limited",
@@ -282,7 +282,7 @@ fn a_limit_for_each_sender_leaves_the_others_alone() {
             for _ in 0..2 {
                 assert_passed(&t.send(&other()).await);
             }
-            assert_refused(&t.send(&other()).await, 429, "rate_limited");
+            assert_rejected(&t.send(&other()).await, 429, "rate_limited");
             assert_eq!(t.received_count(), 4);
         });
 }
@@ -295,24 +295,24 @@ fn a_limit_on_rejected_requests_counts_nothing_else() {
             for _ in 0..10 {
                 assert_passed(&t.send(&message()).await);
             }
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
-            assert_refused(
+            assert_rejected(
                 &t.send(&unsigned("POST", WEBHOOK)).await,
                 403,
                 "missing_signature",
             );
             assert_passed(&t.send(&message()).await);
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
-            assert_refused(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
-            assert_refused(
+            assert_rejected(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
+            assert_rejected(
                 &t.send_from(new_address(), &forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
@@ -338,9 +338,9 @@ fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_paramete
                 };
                 let (stale, ahead) = (timed(4000), timed(-4000));
                 for _ in 0..6 {
-                    assert_refused(&t.send(&captured).await, 409, "duplicate");
-                    assert_refused(&t.send(&stale).await, 400, "stale_timestamp");
-                    assert_refused(&t.send(&ahead).await, 400, "future_timestamp");
+                    assert_rejected(&t.send(&captured).await, 409, "duplicate");
+                    assert_rejected(&t.send(&stale).await, 400, "stale_timestamp");
+                    assert_rejected(&t.send(&ahead).await, 400, "future_timestamp");
                 }
                 assert_passed(&t.send(&message()).await);
                 assert_eq!(t.received_count(), 2, "{key}");
@@ -358,17 +358,17 @@ fn replays_use_up_the_limit_of_the_address_that_they_come_from() {
             let attacker = new_address();
             for _ in 0..3 {
                 let answer = t.send_from(attacker, &captured).await;
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
             }
             let answer = t.send_from(attacker, &captured).await;
-            assert_refused(&answer, 429, "rate_limited");
+            assert_rejected(&answer, 429, "rate_limited");
             assert_passed(&t.send(&message()).await);
         });
 }
 
-/// Finding 10: a flood from one /48 refused all who have no slot.
+/// Finding 10: a flood from one /48 rejected all who have no slot.
 #[test]
-fn a_flood_of_refused_requests_from_one_48_refuses_no_genuine_sender() {
+fn a_flood_of_rejected_requests_from_one_48_rejects_no_genuine_sender() {
     let plugin = plugin_with(json!({
         "rate_limits": [rule("client_ip", "rejected", 2, "600s")],
         "rate_limit_capacity": 4,
@@ -394,7 +394,7 @@ fn a_flood_of_refused_requests_from_one_48_refuses_no_genuine_sender() {
                 assert_passed(&connection.send(&genuine).await);
                 // Its signature is all that tells it from the flood.
                 let answer = connection.send(&forged_by(address)).await;
-                assert_refused(&answer, 429, "rate_limited");
+                assert_rejected(&answer, 429, "rate_limited");
             }
         }
         assert_eq!(t.received_count(), 6);
@@ -413,7 +413,7 @@ fn of_several_rules_each_holds() {
         }
         // The account's limit, by another address too; then the address's.
         let answer = t.send_from(new_address(), &message()).await;
-        assert_refused(&answer, 429, "rate_limited");
+        assert_rejected(&answer, 429, "rate_limited");
         assert_eq!(answer.header("ratelimit-limit"), Some("4"));
         assert_eq!(
             t.send(&message()).await.header("ratelimit-limit"),
@@ -424,7 +424,7 @@ fn of_several_rules_each_holds() {
             Some("4")
         );
         let answer = t.send(&message()).await;
-        assert_refused(&answer, 429, "rate_limited");
+        assert_rejected(&answer, 429, "rate_limited");
         assert_eq!(answer.header("ratelimit-limit"), Some("6"));
         assert_eq!(t.received_count(), 4);
     });
@@ -453,7 +453,7 @@ fn a_webhook_may_have_limits_of_its_own() {
             assert_passed(&t.send(&form("/voice/status", &whatsapp())).await);
         }
         assert_passed(&t.send(&form("/studio/a", &whatsapp())).await);
-        assert_refused(
+        assert_rejected(
             &t.send(&form("/studio/b", &whatsapp())).await,
             429,
             "rate_limited",
@@ -461,7 +461,7 @@ fn a_webhook_may_have_limits_of_its_own() {
         for _ in 0..3 {
             assert_passed(&t.send(&message()).await);
         }
-        assert_refused(&t.send(&message()).await, 429, "rate_limited");
+        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
         assert_eq!(t.received_count(), 14);
     });
 }
@@ -483,7 +483,7 @@ fn a_forwarded_for_header_of_a_client_is_not_believed() {
                 assert_passed(&t.send(&spoofed(number)).await);
             }
             for number in 3..10 {
-                assert_refused(&t.send(&spoofed(number)).await, 429, "rate_limited");
+                assert_rejected(&t.send(&spoofed(number)).await, 429, "rate_limited");
             }
             assert_eq!(t.received_count(), 3);
         });
@@ -500,16 +500,16 @@ fn behind_a_trusted_proxy_the_forwarded_address_counts() {
             for _ in 0..2 {
                 assert_passed(&t.send(&through(address)).await);
             }
-            assert_refused(&t.send(&through(address)).await, 429, "rate_limited");
+            assert_rejected(&t.send(&through(address)).await, 429, "rate_limited");
             // What the client itself has put before it is not the proxy's word.
             let spoofed = format!("203.0.113.9, {address}");
-            assert_refused(&t.send(&through(&spoofed)).await, 429, "rate_limited");
+            assert_rejected(&t.send(&through(&spoofed)).await, 429, "rate_limited");
         }
         // IPv6 by its /64: a customer has all of it.
         for address in ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"] {
             assert_passed(&t.send(&through(address)).await);
         }
-        assert_refused(
+        assert_rejected(
             &t.send(&through("2001:db8:1:2:a::b")).await,
             429,
             "rate_limited",
@@ -533,15 +533,15 @@ fn a_flood_from_ever_new_addresses_does_not_free_the_limited_one() {
         let limited = || from("203.0.113.77".to_owned());
         let mut connection = t.http1().await;
         for _ in 0..2 {
-            assert_refused(&connection.send(&limited()).await, 403, "missing_signature");
+            assert_rejected(&connection.send(&limited()).await, 403, "missing_signature");
         }
-        assert_refused(&connection.send(&limited()).await, 429, "rate_limited");
+        assert_rejected(&connection.send(&limited()).await, 429, "rate_limited");
         for number in 0..3000_u32 {
             let address = Ipv4Addr::from(0x0a00_0000 + number * 7919);
             let answer = connection.send(&from(address.to_string())).await;
             assert!([403, 429, 503].contains(&answer.status), "{answer:?}");
         }
-        assert_refused(&connection.send(&limited()).await, 429, "rate_limited");
+        assert_rejected(&connection.send(&limited()).await, 429, "rate_limited");
         t.assert_nothing_received().await;
     });
 }

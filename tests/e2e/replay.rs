@@ -9,7 +9,7 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused, signing};
+use crate::support::{assert_passed, assert_rejected, signing};
 
 /// Without limits, and with an upstream that may take a second and a half, not ten.
 fn impatient() -> &'static Envoy {
@@ -43,7 +43,7 @@ fn replay(replay: &Value) -> Setup {
 async fn assert_released(t: &Test<'_>, request: &Request, attempts: usize) {
     t.upstream(Behaviour::Answer(200));
     assert_passed(&t.send(request).await);
-    assert_refused(&t.send(request).await, 409, "duplicate");
+    assert_rejected(&t.send(request).await, 409, "duplicate");
     assert_eq!(t.received_count(), attempts);
 }
 
@@ -78,7 +78,7 @@ fn after_any_other_answer_of_the_upstream_the_retry_is_a_duplicate() {
             let answer = t.send(&request).await;
             assert_eq!((answer.status, answer.reason().as_str()), (status, ""));
             t.upstream(Behaviour::Answer(200));
-            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
             answered += 1;
             assert_eq!(t.received_count(), answered, "a {status}");
         }
@@ -118,9 +118,9 @@ fn after_an_upstream_that_never_answers_the_retry_passes() {
 }
 
 #[test]
-fn after_an_upstream_that_refuses_connections_the_retry_passes() {
+fn after_an_upstream_that_rejects_connections_the_retry_passes() {
     impatient().run(async |t| {
-        t.envoy.tap.refuse_connections();
+        t.envoy.tap.reject_connections();
         let request = message();
         let answer = t.send(&request).await;
         assert_eq!(
@@ -143,7 +143,7 @@ fn after_an_upstream_that_refuses_connections_the_retry_passes() {
             answer = t.send(&request).await;
         }
         assert_passed(&answer);
-        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_rejected(&t.send(&request).await, 409, "duplicate");
         t.received_one();
     });
 }
@@ -160,7 +160,7 @@ fn after_a_client_that_left_before_the_answer_its_retry_passes() {
             attempts += 1;
             t.wait_for_received(attempts).await;
             // As long as it is under way, it is a duplicate.
-            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
             if abruptly {
                 connection.reset();
             } else {
@@ -176,7 +176,7 @@ fn after_a_client_that_left_before_the_answer_its_retry_passes() {
             }
             attempts += 1;
             assert_passed(&answer);
-            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
             assert_eq!(t.received_count(), attempts);
         }
     });
@@ -190,9 +190,9 @@ fn while_the_upstream_thinks_a_repeat_is_a_duplicate() {
         let mut connection = t.http1().await;
         connection.write(&request.bytes()).await;
         t.wait_for_received(1).await;
-        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_rejected(&t.send(&request).await, 409, "duplicate");
         assert_passed(&connection.response().await);
-        assert_refused(&t.send(&request).await, 409, "duplicate");
+        assert_rejected(&t.send(&request).await, 409, "duplicate");
         t.received_one();
     });
 }
@@ -210,11 +210,11 @@ fn a_release_frees_the_request_that_failed_and_no_other() {
         assert_eq!(t.send(&failed).await.status, 500);
         t.upstream(Behaviour::Answer(200));
         for request in &accepted {
-            assert_refused(&t.send(request).await, 409, "duplicate");
+            assert_rejected(&t.send(request).await, 409, "duplicate");
         }
         // A duplicate's own end releases nothing either.
         for request in &accepted {
-            assert_refused(&t.send(request).await, 409, "duplicate");
+            assert_rejected(&t.send(request).await, 409, "duplicate");
         }
         assert_released(t, &failed, 7).await;
     });
@@ -251,12 +251,12 @@ fn a_failure_releases_requests_of_every_shape() {
             );
         }
         assert_eq!(t.received_count(), 6);
-        assert_refused(&t.send(&get).await, 409, "duplicate");
+        assert_rejected(&t.send(&get).await, 409, "duplicate");
     });
 }
 
 #[test]
-fn a_duplicate_can_be_acknowledged_instead_of_refused() {
+fn a_duplicate_can_be_acknowledged_instead_of_rejected() {
     replay(&json!({"on_duplicate": "acknowledge"}))
         .start()
         .run(async |t| {
@@ -276,12 +276,12 @@ fn a_duplicate_can_be_acknowledged_instead_of_refused() {
             }
             t.received_one();
             // Nothing else is acknowledged.
-            assert_refused(
+            assert_rejected(
                 &t.send(&messages::forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
             );
-            assert_refused(
+            assert_rejected(
                 &t.send(&request.without("x-twilio-signature")).await,
                 403,
                 "missing_signature",
@@ -304,7 +304,7 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
                 t.wait_for_received(arrived + 1).await;
                 for _ in 0..3 {
                     let early = t.send(&request).await;
-                    assert_refused(&early, 409, "duplicate");
+                    assert_rejected(&early, 409, "duplicate");
                     assert_eq!(early.header("retry-after"), Some("1"));
                     assert_eq!(early.header("ratelimit-limit"), None);
                 }
@@ -318,13 +318,13 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
             assert_eq!(acknowledged.header("retry-after"), None);
             assert_eq!(t.received_count(), 2);
         });
-    // Where repeats are refused, they are refused.
+    // Where repeats are rejected, they are rejected.
     patient().run(async |t| {
         let request = message();
         assert_passed(&t.send(&request).await);
-        let refused = t.send(&request).await;
-        assert_refused(&refused, 409, "duplicate");
-        assert_eq!(refused.header("retry-after"), None);
+        let rejected = t.send(&request).await;
+        assert_rejected(&rejected, 409, "duplicate");
+        assert_eq!(rejected.header("retry-after"), None);
     });
 }
 
@@ -360,7 +360,7 @@ fn a_sender_who_hangs_up_gets_three_more_deliveries_in_all_and_not_in_each_windo
             }
             for _ in 0..3 {
                 let answer = t.send(&request).await;
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
                 tokio::time::sleep(Duration::from_millis(700)).await;
             }
             assert_eq!(t.received_count(), 4);
@@ -405,7 +405,7 @@ fn a_handshake_is_opened_on_every_call_and_once_only_where_that_is_asked_for() {
     replay(&json!({"handshakes": true})).start().run(async |t| {
         t.upstream(Behaviour::Echo);
         assert_eq!(t.send(&handshake()).await.status, 101);
-        assert_refused(&t.send(&handshake()).await, 409, "duplicate");
+        assert_rejected(&t.send(&handshake()).await, 409, "duplicate");
         t.received_one();
     });
 }
@@ -422,7 +422,7 @@ fn a_duplicates_line_says_how_old_the_first_is_and_what_to_set() {
         assert_passed(&t.send(&request).await);
         tokio::time::sleep(Duration::from_millis(2100)).await;
         let answer = t.send(&request).await;
-        assert_refused(&answer, 409, "duplicate");
+        assert_rejected(&answer, 409, "duplicate");
         let id = answer.json()["request_id"].clone();
         let lines = t.log_lines(1, |line| line["request_id"] == id).await;
         let hint = lines[0]["hint"].as_str().expect("a hint");
@@ -445,10 +445,10 @@ fn a_full_store_answers_503_and_forgets_nothing() {
                 assert_passed(&t.send(request).await);
             }
             for _ in 0..20 {
-                assert_refused(&t.send(&message()).await, 503, "store_full");
+                assert_rejected(&t.send(&message()).await, 503, "store_full");
             }
             for request in &accepted {
-                assert_refused(&t.send(request).await, 409, "duplicate");
+                assert_rejected(&t.send(request).await, 409, "duplicate");
             }
             assert_eq!(t.received_count(), 4);
         });
@@ -466,7 +466,7 @@ fn a_full_store_can_forget_the_oldest_instead() {
                 tokio::time::sleep(Duration::from_millis(1100)).await;
             }
             for request in &sent[2..] {
-                assert_refused(&t.send(request).await, 409, "duplicate");
+                assert_rejected(&t.send(request).await, 409, "duplicate");
             }
             // The price, which is why it is not the default.
             assert_passed(&t.send(&sent[0]).await);
@@ -486,13 +486,13 @@ fn nonces_are_kept_beyond_the_window_while_there_is_room() {
             }
             tokio::time::sleep(Duration::from_millis(2200)).await;
             for request in &sent {
-                assert_refused(&t.send(request).await, 409, "duplicate");
+                assert_rejected(&t.send(request).await, 409, "duplicate");
             }
             // A new one takes the place of the oldest.
             let new = message();
             assert_passed(&t.send(&new).await);
             for request in sent[1..].iter().chain([&new]) {
-                assert_refused(&t.send(request).await, 409, "duplicate");
+                assert_rejected(&t.send(request).await, 409, "duplicate");
             }
             assert_eq!(t.received_count(), 5);
         });
@@ -510,7 +510,7 @@ fn a_nonce_is_forgotten_after_window_and_keep() {
                 let answer = t.send(&request).await;
                 // On a machine that stood still for three seconds this says nothing.
                 if sent.elapsed() < Duration::from_secs(3) {
-                    assert_refused(&answer, 409, "duplicate");
+                    assert_rejected(&answer, 409, "duplicate");
                 }
             }
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -534,7 +534,7 @@ fn a_signed_timestamp_keeps_a_nonce_as_long_as_it_is_fresh() {
             assert_passed(&t.send(&timed).await);
             assert_passed(&t.send(&plain).await);
             tokio::time::sleep(Duration::from_secs(4)).await;
-            assert_refused(&t.send(&timed).await, 409, "duplicate");
+            assert_rejected(&t.send(&timed).await, 409, "duplicate");
             // Or else the test would show nothing but a long memory.
             assert_passed(&t.send(&plain).await);
             assert_eq!(t.received_count(), 3);
@@ -548,7 +548,7 @@ fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
         for _ in 0..3 {
             assert_passed(&t.send(&request).await);
         }
-        assert_refused(
+        assert_rejected(
             &t.send(&messages::forged(&whatsapp())).await,
             403,
             "invalid_signature",
@@ -570,7 +570,7 @@ fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
             assert_passed(&t.send(&off).await);
         }
         assert_passed(&t.send(&on).await);
-        assert_refused(&t.send(&on).await, 409, "duplicate");
+        assert_rejected(&t.send(&on).await, 409, "duplicate");
         assert_passed(&t.send(&acknowledged).await);
         assert_eq!(t.send(&acknowledged).await.status, 200);
         assert_eq!(t.received_count(), 4);

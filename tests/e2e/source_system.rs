@@ -4,7 +4,7 @@ use crate::support::envoy::{Setup, shared};
 use crate::support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, message, sid, unsigned, whatsapp,
 };
-use crate::support::{assert_passed, assert_refused, upstream};
+use crate::support::{assert_passed, assert_rejected, upstream};
 
 #[test]
 fn a_valid_message_is_answered_200_and_stored_by_the_ordering_upstream() {
@@ -34,7 +34,7 @@ fn a_valid_message_is_answered_200_and_stored_by_the_ordering_upstream() {
 fn a_wrong_signature_is_answered_403_and_reaches_nobody() {
     shared().run(async |t| {
         let parameters = whatsapp();
-        assert_refused(
+        assert_rejected(
             &t.send(&forged(&parameters)).await,
             403,
             "invalid_signature",
@@ -49,7 +49,7 @@ fn a_wrong_signature_is_answered_403_and_reaches_nobody() {
 fn a_missing_signature_is_answered_403_and_reaches_nobody() {
     shared().run(async |t| {
         let request = message().without("x-twilio-signature");
-        assert_refused(&t.send(&request).await, 403, "missing_signature");
+        assert_rejected(&t.send(&request).await, 403, "missing_signature");
         t.assert_nothing_received().await;
     });
 }
@@ -60,7 +60,7 @@ fn the_same_request_twice_is_answered_200_and_then_409() {
         let request = message();
         assert_passed(&t.send(&request).await);
         for _ in 0..3 {
-            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
         }
         t.received_one();
     });
@@ -84,7 +84,7 @@ fn of_70_requests_in_a_row_60_pass_and_10_are_answered_429() {
             assert_passed(answer);
         }
         for answer in &answers[60..] {
-            assert_refused(answer, 429, "rate_limited");
+            assert_rejected(answer, 429, "rate_limited");
         }
         assert_eq!(t.received_count(), 60);
     });
@@ -99,13 +99,13 @@ fn without_a_token_every_webhook_is_answered_500() {
         .without_env("TWILIO_AUTH_TOKEN")
         .start()
         .run(async |t| {
-            assert_refused(&t.send(&message()).await, 500, "not_configured");
-            assert_refused(
+            assert_rejected(&t.send(&message()).await, 500, "not_configured");
+            assert_rejected(
                 &t.send(&form("/other", &whatsapp())).await,
                 500,
                 "not_configured",
             );
-            assert_refused(
+            assert_rejected(
                 &t.send(&unsigned("POST", WEBHOOK)).await,
                 500,
                 "not_configured",
@@ -126,13 +126,13 @@ fn three_environment_variables_and_an_empty_configuration_are_enough() {
     setup.start().run(async |t| {
         let request = message();
         assert_passed(&t.send(&request).await);
-        assert_refused(&t.send(&request).await, 409, "duplicate");
-        assert_refused(
+        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        assert_rejected(
             &t.send(&forged(&whatsapp())).await,
             403,
             "invalid_signature",
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&unsigned("POST", "/elsewhere")).await,
             404,
             "unknown_webhook",
@@ -141,9 +141,9 @@ fn three_environment_variables_and_an_empty_configuration_are_enough() {
             "x-twilio-request-timestamp",
             (messages::now().as_secs() - 301).to_string(),
         );
-        assert_refused(&t.send(&stale).await, 400, "stale_timestamp");
+        assert_rejected(&t.send(&stale).await, 400, "stale_timestamp");
         let foreign = messages::set(whatsapp(), "AccountSid", &sid("AC"));
-        assert_refused(
+        assert_rejected(
             &t.send(&form(WEBHOOK, &foreign)).await,
             403,
             "account_mismatch",
@@ -164,8 +164,8 @@ fn the_environment_sets_clock_skew_and_nonce_window() {
         let now = messages::now().as_secs();
         assert_passed(&t.send(&at(now + 600)).await);
         assert_passed(&t.send(&at(now - 800)).await);
-        assert_refused(&t.send(&at(now - 901)).await, 400, "stale_timestamp");
-        assert_refused(&t.send(&at(now + 700)).await, 400, "future_timestamp");
+        assert_rejected(&t.send(&at(now - 901)).await, 400, "stale_timestamp");
+        assert_rejected(&t.send(&at(now + 700)).await, 400, "future_timestamp");
         assert_eq!(t.received_count(), 2);
     });
 }
@@ -178,7 +178,7 @@ fn force_twilio_verify_wins_over_the_mode_in_the_configuration() {
             .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
             .env("FORCE_TWILIO_VERIFY", "true");
         setup.start().run(async |t| {
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
@@ -195,8 +195,8 @@ fn the_shipped_configuration_works_as_it_is() {
     setup.start().run(async |t| {
         let request = message();
         assert_passed(&t.send(&request).await);
-        assert_refused(&t.send(&request).await, 409, "duplicate");
-        assert_refused(
+        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        assert_rejected(
             &t.send(&forged(&whatsapp())).await,
             403,
             "invalid_signature",
@@ -218,7 +218,7 @@ fn each_rejection_is_logged_with_reason_address_and_request_id() {
         let request = message();
         assert_passed(&t.send(&request).await);
         let answer = t.send(&request).await;
-        assert_refused(&answer, 409, "duplicate");
+        assert_rejected(&answer, 409, "duplicate");
         let other = t.send(&forged(&whatsapp())).await;
         let lines = t.log_lines(2, |line| line["client_ip"].is_string()).await;
         assert_eq!(lines.len(), 2, "{lines:?}");

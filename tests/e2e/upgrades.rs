@@ -2,7 +2,7 @@ use crate::support::envoy::shared;
 use crate::support::messages::{ORIGIN, TOKEN, sid, unsigned};
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_refused, signing};
+use crate::support::{assert_rejected, signing};
 
 /// A WebSocket handshake as Media Streams does it, with a signature over `url`.
 fn handshake(target: &str, url: &str) -> Request {
@@ -56,7 +56,7 @@ fn a_websocket_signed_with_a_slash_at_the_end_is_opened() {
 }
 
 #[test]
-fn a_forged_websocket_handshake_is_refused_at_once() {
+fn a_forged_websocket_handshake_is_rejected_at_once() {
     shared().run(async |t| {
         t.upstream(Behaviour::Echo);
         let target = target();
@@ -68,14 +68,14 @@ fn a_forged_websocket_handshake_is_refused_at_once() {
             format!("{}{target}", ORIGIN.replace("https", "ws")),
             format!("wss://evil.example{target}"),
         ] {
-            assert_refused(
+            assert_rejected(
                 &t.send(&handshake(&target, &url)).await,
                 403,
                 "invalid_signature",
             );
         }
         let unsigned = handshake(&target, &wss).without("x-twilio-signature");
-        assert_refused(&t.send(&unsigned).await, 403, "missing_signature");
+        assert_rejected(&t.send(&unsigned).await, 403, "missing_signature");
         t.assert_nothing_received().await;
     });
 }

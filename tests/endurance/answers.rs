@@ -49,7 +49,7 @@ fn fates() -> BTreeMap<&'static str, Fate> {
             upstream(Behaviour::Silence),
         ),
         (
-            "the upstream refuses the connection",
+            "the upstream rejects the connection",
             Fate::ConnectionRefused,
         ),
         ("the sender leaves before the answer", Fate::SenderLeaves),
@@ -84,7 +84,7 @@ async fn deliver(t: &Test<'_>, fate: &Fate, request: &Request) -> String {
     match fate {
         Fate::SenderLeaves => leave(t, request).await,
         Fate::ConnectionRefused => {
-            t.envoy.tap.refuse_connections();
+            t.envoy.tap.reject_connections();
             t.send(request).await.status.to_string()
         }
         Fate::Upstream(behaviour) => {

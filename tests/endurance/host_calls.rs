@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use twilio_webhook_filter::core::refusal::Reason;
+use twilio_webhook_filter::Reason;
 
 use crate::documentation::table;
 use crate::load::admin_post;
@@ -131,8 +131,8 @@ async fn calls(t: &Test<'_>, case: &Case) -> Vec<String> {
     } else {
         let answer = connection.send(&case.request).await;
         // What passed has no reason, and an acknowledged duplicate shows none.
-        let is_refused = Reason::ALL.iter().any(|reason| reason.name() == case.name);
-        let reason = if is_refused { case.name } else { "" };
+        let is_rejected = Reason::ALL.iter().any(|reason| reason.name() == case.name);
+        let reason = if is_rejected { case.name } else { "" };
         assert_eq!(answer.reason(), reason, "{}: {answer:?}", case.name);
     }
     // The first thing that Envoy tells the filter of a request, and the last.

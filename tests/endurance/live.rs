@@ -62,7 +62,7 @@ impl Live {
             .admin("/stats?filter=listener_manager.lds.update_rejected");
         assert!(
             rejected.trim_end().ends_with(": 0"),
-            "an update is refused: {rejected}"
+            "an update is rejected: {rejected}"
         );
     }
 

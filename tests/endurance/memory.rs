@@ -3,19 +3,18 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use serde_json::json;
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::signature::key::Nonce;
-use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
+use twilio_webhook_filter::{
+    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    Timestamp,
+};
 
 use crate::documentation::{number, table};
 use crate::load::{Service, pour, size, stat};
 use crate::resident::resident;
+use crate::support::burst::WORKERS;
 use crate::support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
 use crate::support::messages::{WEBHOOK, form, unsigned, whatsapp};
 use crate::support::rule;
-use crate::support::volley::WORKERS;
 
 /// What Envoy adds to each bucket: its name, and its place in a map.
 const KEY: u64 = 200;
@@ -68,11 +67,11 @@ fn spread(number: u64) -> u64 {
 #[test]
 fn the_table_of_nonces_has_its_documented_size_and_no_more_keys_after_400_000_requests() {
     let sizes = sizes(NONCES);
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let nonces = NonceTable::new(NonceRules {
-        window: Span::seconds(1),
-        keep: Span::seconds(86_400),
-        longest: Span::seconds(330),
+        window: Millis::seconds(1),
+        keep: Millis::seconds(86_400),
+        longest: Millis::seconds(330),
         capacity: usize::try_from(sizes.capacity).expect("small"),
         on_full: OnFull::Reject,
     });
@@ -82,7 +81,7 @@ fn the_table_of_nonces_has_its_documented_size_and_no_more_keys_after_400_000_re
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
         bytes[8..16].copy_from_slice(&spread(number).to_be_bytes());
-        let now = Moment(start + number);
+        let now = Timestamp(start + number);
         let claimed = nonces.claim(&store, Nonce(bytes), number, None, now);
         let Ok(Claimed::Yes(claim, _)) = claimed else {
             panic!("{number}: {claimed:?}");
@@ -103,15 +102,15 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
     let (flooded, full) = (sizes(FLOODED_COUNTERS), sizes(FULL_COUNTERS));
     let limit = Limit {
         requests: 60,
-        window: Span::seconds(3600),
+        window: Millis::seconds(3600),
     };
     let capacity = usize::try_from(flooded.capacity).expect("small");
     let limiter = Limiter::new("test", limit, capacity);
     assert_eq!(limiter.keys(), flooded.buckets);
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let start = 1_800_000_000_000;
     for number in 0..500_000 {
-        let now = Moment(start + number);
+        let now = Timestamp(start + number);
         let taken = limiter.take(&store, spread(number), now);
         assert!(matches!(taken, Ok(Taken::Passed(_))), "{number}: {taken:?}");
     }
@@ -126,7 +125,7 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
     // Nearly as many keys as there are slots, each as often as it may, and then others; in a small table, or it
     // would take minutes.
     let limiter = Limiter::new("small", limit, 64);
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let most = limiter.keys() * (full.bytes / full.buckets);
     let keys = limiter.keys() * full.slots * 9 / 10;
     for number in 0..60 * keys + 10_000 {
@@ -135,7 +134,7 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
         } else {
             number
         };
-        let now = Moment(start + number);
+        let now = Timestamp(start + number);
         let taken = limiter.take(&store, spread(key), now);
         assert!(taken.is_ok(), "{number}: {taken:?}");
         let bytes = store.bytes() as u64;

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::load::size;
+use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
 use crate::support::envoy::{Setup, Test, plugin_with};
 use crate::support::messages::message;
 use crate::support::tap::Behaviour;
-use crate::support::volley::{CONNECTIONS, WORKERS, spread, volley};
 use crate::support::wire::Request;
 
 /// Of the answers to one request, sent many times at once, one is the upstream's.
@@ -46,11 +46,11 @@ fn of_16_identical_requests_at_once_one_reaches_the_upstream_in_each_of_1000_rou
             t.upstream(Behaviour::Answer(200));
             let connections = spread(t.envoy, t.address).await;
             let requests: Vec<_> = (0..rounds).map(|_| message()).collect();
-            let volleys: Vec<_> = requests
+            let bursts: Vec<_> = requests
                 .iter()
                 .map(|request| vec![request.clone(); CONNECTIONS])
                 .collect();
-            for answers in volley(connections, &volleys) {
+            for answers in burst(connections, &bursts) {
                 assert_one_passed(&answers);
             }
             assert_arrived_once(t, &requests);

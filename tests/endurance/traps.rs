@@ -12,7 +12,7 @@ use crate::support::messages::{message, unsigned};
 use crate::support::process::repository;
 use crate::support::tap::Behaviour;
 use crate::support::wire::{Request, Response};
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 
 const MODULE: &str = "target/trap/wasm32-wasip1/release/twilio_webhook_filter.wasm";
 
@@ -49,7 +49,7 @@ async fn send(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
         .await
 }
 
-/// Ends the VM. Envoy refuses the request that did it.
+/// Ends the VM. Envoy rejects the request that did it.
 async fn end_the_vm(envoy: &Envoy) {
     let request = unsigned("POST", "/anything").header("x-trap", "now");
     let answer = send(envoy, new_address(), &request).await;
@@ -86,13 +86,13 @@ fn the_request_after_a_vm_has_died_passes_and_nonces_and_counters_are_still_ther
         // The very next one.
         assert_passed(&send(&envoy, from, &message()).await);
         assert_eq!(stat(envoy.admin, "vm_reload_success"), 1);
-        assert_refused(
+        assert_rejected(
             &send(&envoy, new_address(), &accepted).await,
             409,
             "duplicate",
         );
         assert_passed(&send(&envoy, from, &message()).await);
-        assert_refused(&send(&envoy, from, &message()).await, 429, "rate_limited");
+        assert_rejected(&send(&envoy, from, &message()).await, 429, "rate_limited");
         assert_eq!(envoy.tap.count(), 5);
     });
 }
@@ -102,7 +102,7 @@ fn requests_that_a_dying_vm_holds_never_reach_the_upstream() {
     let envoy = setup().start();
     run(async {
         envoy.tap.behave(Behaviour::Answer(200));
-        // Held after the headers, in the middle of the body, and but for its last byte.
+        // AwaitingBody after the headers, in the middle of the body, and but for its last byte.
         let requests: Vec<_> = (0..3).map(|_| message()).collect();
         let mut held = Vec::new();
         for (index, request) in requests.iter().enumerate() {
@@ -158,7 +158,7 @@ fn a_request_whose_vm_died_on_its_way_to_the_upstream_stays_claimed() {
         assert_passed(&first_answer(&envoy, new_address(), &message()).await);
         for _ in 0..3 {
             let answer = send(&envoy, new_address(), &request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
         assert_eq!(envoy.tap.count(), 2);
     });
@@ -188,7 +188,7 @@ fn a_request_whose_vm_died_at_the_upstreams_answer_stays_claimed() {
         assert_passed(&first_answer(&envoy, new_address(), &message()).await);
         for _ in 0..3 {
             let answer = send(&envoy, new_address(), &request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
         assert_eq!(service.received(), 2);
     });

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use crate::live::{Live, has_version};
 use crate::races::{assert_arrived_once, assert_one_passed};
+use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
 use crate::support::envoy::{Setup, Test, new_address, plugin_with};
 use crate::support::http1;
 use crate::support::messages::message;
 use crate::support::tap::Behaviour;
-use crate::support::volley::{CONNECTIONS, WORKERS, spread, volley};
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 
 fn start(plugin: &Value) -> Live {
     Live::start(plugin, |plugin| Setup::with(plugin).workers(WORKERS))
@@ -34,25 +34,25 @@ fn an_update_keeps_nonces_and_the_counters_of_rules_that_stay_as_they_are() {
         live.update(&other).await;
         for request in &accepted {
             let answer = t.send_from(new_address(), request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
         assert_passed(&t.send(&message()).await);
-        assert_refused(&t.send(&message()).await, 429, "rate_limited");
+        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
 
         // The rule changes: it counts from nothing.
         live.update(&limits(6)).await;
         for _ in 0..6 {
             assert_passed(&t.send(&message()).await);
         }
-        assert_refused(&t.send(&message()).await, 429, "rate_limited");
+        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
         for request in &accepted {
             let answer = t.send_from(new_address(), request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
 
         // And back: what the rule had counted, it still has.
         live.update(&limits(5)).await;
-        assert_refused(&t.send(&message()).await, 429, "rate_limited");
+        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
     });
 }
 
@@ -75,7 +75,7 @@ fn a_larger_or_smaller_capacity_forgets_nothing() {
             live.update(&capacity(next)).await;
             for request in &accepted {
                 let answer = t.send(request).await;
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
             }
             assert_arrived_once(t, &accepted);
         }
@@ -101,7 +101,7 @@ fn while_workers_with_another_capacity_overlap_one_of_16_identical_requests_pass
             for mut connections in old {
                 connections.extend(open(t, HALF).await);
                 let request = message();
-                let answers = volley(connections, &[vec![request.clone(); CONNECTIONS]]);
+                let answers = burst(connections, &[vec![request.clone(); CONNECTIONS]]);
                 assert_one_passed(&answers[0]);
                 requests.push(request);
             }
@@ -115,7 +115,7 @@ async fn open(t: &Test<'_>, count: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         let stream = http1::connect(t.envoy.address(), t.address).await;
-        open.push(crate::support::volley::blocking(stream));
+        open.push(crate::support::burst::blocking(stream));
     }
     open
 }
@@ -131,17 +131,17 @@ fn while_updates_come_one_of_16_identical_requests_passes() {
             .iter()
             .map(|request| vec![request.clone(); CONNECTIONS])
             .collect();
-        let volleys = tokio::task::spawn_blocking(move || volley(connections, &rounds));
+        let bursts = tokio::task::spawn_blocking(move || burst(connections, &rounds));
         let mut updates = 0;
         for next in [40_000, 300, 20_000, 1000].into_iter().cycle() {
             live.update(&capacity(next)).await;
             updates += 1;
-            if volleys.is_finished() {
+            if bursts.is_finished() {
                 break;
             }
         }
         assert!(updates > 1, "the requests were through before the updates");
-        for answers in volleys.await.expect("answers") {
+        for answers in bursts.await.expect("answers") {
             assert_one_passed(&answers);
         }
         assert_arrived_once(t, &requests);

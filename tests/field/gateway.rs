@@ -1,6 +1,6 @@
 //! The Envoy that all cases share: each has a listener of its own in it, with a filter of its own.
 //!
-//! The listeners come from a file, as those of a control plane do: one that is refused leaves the others alone. The
+//! The listeners come from a file, as those of a control plane do: one that is rejected leaves the others alone. The
 //! plugin is called what its case is called, so that Envoy's log tells whose line it is. All filters share a VM,
 //! and what is accepted before in it, but for cases that repeat what others may send.
 
@@ -69,7 +69,7 @@ impl Gateway {
         }
     }
 
-    /// Where a case's requests go; `None`: its configuration was refused.
+    /// Where a case's requests go; `None`: its configuration was rejected.
     pub(crate) fn address(&self, case: &Case) -> Option<SocketAddr> {
         self.envoy.listeners.get(&case.id).copied()
     }

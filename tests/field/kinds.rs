@@ -75,7 +75,7 @@ fn b_a_hash_in_the_url_of_a_request_without_a_body_is_no_obstacle() {
 }
 
 #[test]
-fn c_what_copying_leaves_around_a_secret_is_refused_by_field() {
+fn c_what_copying_leaves_around_a_secret_is_rejected_by_field() {
     check("C");
 }
 
@@ -135,7 +135,7 @@ fn n_an_envoy_that_never_shows_the_body_to_the_filter_is_told_of() {
 }
 
 #[test]
-fn p_a_configuration_that_does_not_fit_is_refused_in_words() {
+fn p_a_configuration_that_does_not_fit_is_rejected_in_words() {
     check("P");
 }
 

@@ -1,4 +1,4 @@
-//! Requests and mistakes from the field, before a real Envoy: what must pass passes, what is refused says why.
+//! Requests and mistakes from the field, before a real Envoy: what must pass passes, what is rejected says why.
 //!
 //! The cases are in `tests/vectors/field_cases.json` and `field_cases_more.json`; `tests/vectors/README.md` says how to
 //! read them. All of them share one Envoy, in which each has a listener, and so a filter, of its own.

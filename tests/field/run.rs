@@ -28,13 +28,13 @@ pub(crate) fn run(case: &Case) -> Vec<String> {
     let gateway = gateway();
     let mut wrong = check_load(gateway, case);
     if let Some(address) = gateway.address(case) {
-        for (place, step) in case.steps.iter().flatten().enumerate() {
-            let mark = format!("{}-{place}.", case.id);
+        for (index, step) in case.steps.iter().flatten().enumerate() {
+            let mark = format!("{}-{index}.", case.id);
             let found = check_step(gateway, case, address, step, &mark);
             wrong.extend(
                 found
                     .into_iter()
-                    .map(|what| format!("step {place}: {what}")),
+                    .map(|what| format!("step {index}: {what}")),
             );
         }
     }
@@ -74,11 +74,11 @@ fn check_load(gateway: &Gateway, case: &Case) -> Vec<String> {
     let said = log.iter().filter(|line| !line.contains("\"request_id\""));
     let said: Vec<_> = said.collect();
     if !load.loads.unwrap_or(true) {
-        let refused = said
+        let rejected = said
             .iter()
-            .any(|line| line.contains("twilio_webhook configuration refused: "));
-        if !refused {
-            wrong.push("no line says that the configuration is refused".into());
+            .any(|line| line.contains("twilio_webhook configuration rejected: "));
+        if !rejected {
+            wrong.push("no line says that the configuration is rejected".into());
         }
     }
     let says = |words: &String| said.iter().any(|line| line.contains(words));
@@ -123,7 +123,7 @@ fn check_step(
             .and_then(|answer| line(gateway, case, answer.header("x-request-id")?));
         let hint = line.as_ref().and_then(|line| line["hint"].as_str());
         if wants_hint && hint.is_none() && start.elapsed() < UNTIL_HINT {
-            // Another of the same kind: a request that is refused leaves nothing behind.
+            // Another of the same kind: a request that is rejected leaves nothing behind.
             std::thread::sleep(Duration::from_millis(400));
             continue;
         }

@@ -16,7 +16,7 @@ use crate::support::process::repository;
 use crate::support::signing;
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 /// The configuration that the documentation gives this name.
 fn example(name: &str) -> String {
@@ -137,7 +137,7 @@ fn everything_that_twilio_sends_for_two_calls_passes_with_the_configuration_for_
 }
 
 #[test]
-fn what_would_act_twice_is_refused_with_the_configuration_for_calls() {
+fn what_would_act_twice_is_rejected_with_the_configuration_for_calls() {
     let envoy = start("voice");
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
@@ -149,19 +149,19 @@ fn what_would_act_twice_is_refused_with_the_configuration_for_calls() {
         ] {
             let request = form(path, &parameters);
             assert_passed(&t.send(&request).await);
-            assert_refused(&t.send(&request).await, 409, "duplicate");
+            assert_rejected(&t.send(&request).await, 409, "duplicate");
         }
         let target = format!("/voice/relay?call={call}");
         let relay = handshake(&target, &wss(&target), &vec![]);
         assert_opens(t, &relay).await;
-        assert_refused(&t.send(&relay).await, 409, "duplicate");
+        assert_rejected(&t.send(&relay).await, 409, "duplicate");
         // What claims nothing is checked all the same.
         let other = handshake("/voice/stream", &wss("/voice/streams"), &vec![]);
-        assert_refused(&t.send(&other).await, 403, "invalid_signature");
+        assert_rejected(&t.send(&other).await, 403, "invalid_signature");
         let late = OffsetDateTime::now_utc() - time::Duration::seconds(400);
         let late = late.format(&Rfc2822).expect("a date");
         let late = set(progress(&call, "completed", "4"), "Timestamp", &late);
-        assert_refused(
+        assert_rejected(
             &t.send(&form("/voice/status", &late)).await,
             400,
             "stale_timestamp",
@@ -206,7 +206,7 @@ fn conversations_events_and_flows_pass_twice_where_they_are_two_events() {
         }
         let constant = messages::json("/studio/order", r#"{"choice":1}"#);
         assert_passed(&t.send(&constant).await);
-        assert_refused(&t.send(&constant).await, 409, "duplicate");
+        assert_rejected(&t.send(&constant).await, 409, "duplicate");
     });
 }
 
@@ -220,7 +220,7 @@ fn callbacks(path: &str, messages: usize) -> Vec<Request> {
 }
 
 #[test]
-fn the_default_limit_refuses_the_callbacks_of_mass_messages() {
+fn the_default_limit_rejects_the_callbacks_of_mass_messages() {
     let path = "/voice/status";
     let envoy = Setup::with(&plugin_with(serde_json::json!({}))).start();
     envoy.run(async |t| {
@@ -241,8 +241,8 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_strangers_and_one_busy_sen
         t.upstream(Behaviour::Answer(200));
         // From the same few addresses.
         let addresses = [1, 2, 3].map(|last| IpAddr::from(Ipv4Addr::new(127, 32, 0, last)));
-        for (place, request) in callbacks("/messages/status", 250).iter().enumerate() {
-            let address = addresses[place % addresses.len()];
+        for (index, request) in callbacks("/messages/status", 250).iter().enumerate() {
+            let address = addresses[index % addresses.len()];
             assert_passed(&t.send_from(address, request).await);
         }
         // One customer is limited, another is not.
@@ -250,17 +250,17 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_strangers_and_one_busy_sen
             let message = set(whatsapp(), "From", from);
             form("/messages/inbound", &message)
         };
-        for place in 0..21 {
+        for index in 0..21 {
             let answer = t
                 .send_from(addresses[0], &inbound("whatsapp:+15005550001"))
                 .await;
-            assert_eq!(answer.status, if place < 20 { 200 } else { 429 });
+            assert_eq!(answer.status, if index < 20 { 200 } else { 429 });
         }
         assert_passed(
             &t.send_from(addresses[0], &inbound("whatsapp:+15005550002"))
                 .await,
         );
-        // A stranger is limited by what he is refused.
+        // A stranger is limited by what he is rejected.
         let stranger = IpAddr::from(Ipv4Addr::new(127, 32, 0, 9));
         let url = format!("{ORIGIN}/messages/status");
         let forged = || {
@@ -275,7 +275,7 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_strangers_and_one_busy_sen
         for _ in 0..600 {
             assert_eq!(t.send_from(stranger, &forged()).await.status, 403);
         }
-        assert_refused(&t.send_from(stranger, &forged()).await, 429, "rate_limited");
+        assert_rejected(&t.send_from(stranger, &forged()).await, 429, "rate_limited");
         let genuine = form("/messages/status", &status_callback(&sid("SM"), "sent"));
         assert_passed(&t.send_from(addresses[0], &genuine).await);
     });

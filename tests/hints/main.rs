@@ -6,10 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use twilio_webhook_filter::core::clock::Span;
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::state::Surroundings;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::{Headers, MemoryMap, Millis, Surroundings};
 
 use crate::deciding::{NOW, decide, filter};
 use crate::mistakes::{ALONE, PAIRS, UNKNOWABLE};
@@ -67,8 +64,8 @@ fn hint(mistakes: &[Mistake], random: &mut Random) -> (String, Vec<&'static str>
         let filter = filter(&case.configuration());
         let request = case.request();
         let headers = request.pairs();
-        let store = &MemoryStore::new();
-        let now = NOW.after(Span::seconds(1));
+        let store = &MemoryMap::new();
+        let now = NOW.after(Millis::seconds(1));
         let around = Surroundings { store, now };
         let verdict = decide(&filter, &headers, &request, 7, around);
         if verdict.outcome.name() == "accepted" {

@@ -517,17 +517,17 @@ fn added(case: &mut Case, random: &mut Random) -> Option<Vec<&'static str>> {
     if !case.is_form() {
         return None;
     }
-    let place = random.below(case.parameters.len() + 1);
+    let index = random.below(case.parameters.len() + 1);
     let mut arrives = case.parameters.clone();
-    arrives.insert(place, (name.into(), "a7".into()));
+    arrives.insert(index, (name.into(), "a7".into()));
     case.body = form(&arrives).into_bytes();
     Some(vec!["a parameter was added on the way"])
 }
 
 /// Any of them: most values cannot be known.
 fn dropped(case: &mut Case, random: &mut Random) -> Option<Vec<&'static str>> {
-    let place = random.below(case.parameters.len().max(1));
-    let dropped = case.parameters.get(place)?.0.clone();
+    let index = random.below(case.parameters.len().max(1));
+    let dropped = case.parameters.get(index)?.0.clone();
     rewrite(case, |name, value| {
         (name != dropped).then(|| (name.into(), value.into()))
     })?;

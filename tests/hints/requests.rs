@@ -44,8 +44,8 @@ impl Random {
     }
 
     pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
-        for place in (1..list.len()).rev() {
-            list.swap(place, self.below(place + 1));
+        for index in (1..list.len()).rev() {
+            list.swap(index, self.below(index + 1));
         }
     }
 }
@@ -133,7 +133,7 @@ fn number(random: &mut Random) -> String {
     format!("+1{:010}", random.next() % 10_000_000_000)
 }
 
-fn place(random: &mut Random) -> String {
+fn index(random: &mut Random) -> String {
     random
         .of(&["", "", "OAKLAND", "SAN FRANCISCO", "94107", "CA"])
         .to_owned()
@@ -149,19 +149,19 @@ fn sms(random: &mut Random) -> Parameters {
     let sid = random.sid("SM");
     pairs(&[
         ("ToCountry", "US".into()),
-        ("ToState", place(random)),
+        ("ToState", index(random)),
         ("SmsMessageSid", sid.clone()),
         ("NumMedia", "0".into()),
-        ("ToCity", place(random)),
-        ("FromZip", place(random)),
+        ("ToCity", index(random)),
+        ("FromZip", index(random)),
         ("SmsSid", sid.clone()),
-        ("FromState", place(random)),
+        ("FromState", index(random)),
         ("SmsStatus", "received".into()),
-        ("FromCity", place(random)),
+        ("FromCity", index(random)),
         ("Body", text(random)),
         ("FromCountry", "US".into()),
         ("To", number(random)),
-        ("ToZip", place(random)),
+        ("ToZip", index(random)),
         ("NumSegments", "1".into()),
         ("MessageSid", sid),
         ("AccountSid", ACCOUNT.into()),
@@ -207,7 +207,7 @@ fn call(random: &mut Random) -> Parameters {
     ]);
     for (first, second) in [("Called", "To"), ("Caller", "From")] {
         for part in ["City", "Country", "State", "Zip"] {
-            let value = place(random);
+            let value = index(random);
             list.push((format!("{first}{part}"), value.clone()));
             list.push((format!("{second}{part}"), value));
         }

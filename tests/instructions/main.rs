@@ -17,12 +17,9 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 
-use twilio_webhook_filter::core::clock::Span;
-use twilio_webhook_filter::core::request::state::Surroundings;
-use twilio_webhook_filter::core::secret::Secret;
-use twilio_webhook_filter::core::signature::form::Form;
-use twilio_webhook_filter::core::signature::key::SigningKey;
-use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
+use twilio_webhook_filter::{
+    CasError, CasMap, Entry, Form, Millis, Secret, SigningKey, Surroundings, Version,
+};
 
 use crate::callgrind::{CASE, instructions};
 use crate::deciding::{NOW, Request, decide, filter};
@@ -51,8 +48,8 @@ const CASES: [&str; 5] = [
 #[derive(Default)]
 struct List(RefCell<Vec<(String, Vec<u8>, u32)>>);
 
-impl SharedStore for List {
-    fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+impl CasMap for List {
+    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
         let list = self.0.borrow();
         let found = list.iter().find(|(own, _, _)| own == key);
         Ok(found.map(|(_, value, version)| Entry {
@@ -66,7 +63,7 @@ impl SharedStore for List {
         key: &str,
         expected: Option<Version>,
         value: &[u8],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, CasError> {
         let mut list = self.0.borrow_mut();
         let found = list.iter_mut().find(|(own, _, _)| own == key);
         match (found, expected) {
@@ -124,7 +121,7 @@ fn decision(outcome: &str) {
     let filter = filter(r#"{"replay": {"capacity": 64}, "rate_limit_capacity": 16}"#);
     let store = &List::default();
     let around = |now| Surroundings { store, now };
-    let before = around(NOW.before(Span::seconds(10)));
+    let before = around(NOW.before(Millis::seconds(10)));
     for client in 1..4 {
         let request = Request::form(format!("Body={client}").as_bytes()).by_client(client);
         decide(&filter, &request.pairs(), &request, client.into(), before);

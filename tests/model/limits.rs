@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, MOST_MOMENTS, Taken};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::store::SharedStore;
+use twilio_webhook_filter::{
+    CasMap, Limit, Limiter, MAX_MOMENTS, MemoryMap, Millis, Taken, Timestamp,
+};
 
 use crate::support::{Chance, START, rounds, span, spread};
 
-const WINDOW: Span = Span(10_000);
+const WINDOW: Millis = Millis(10_000);
 const LIMITS: [u32; 5] = [1, 60, 64, 65, 1_000];
 const CAPACITIES: [usize; 5] = [1, 2, 16, 17, 1_000];
 
@@ -22,20 +21,20 @@ fn limiter(requests: u32, capacity: usize) -> Limiter {
 }
 
 /// How much later than exactly a limit may let the next one through.
-fn slack(requests: u32) -> Span {
-    Span(if requests <= MOST_MOMENTS {
+fn slack(requests: u32) -> Millis {
+    Millis(if requests <= MAX_MOMENTS {
         0
     } else {
         WINDOW.0.div_ceil(60)
     })
 }
 
-fn take(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> Option<Span> {
-    let peeked = limiter.peek(store, spread(whom), now).expect("peeked");
-    let taken = limiter.take(store, spread(whom), now).expect("taken");
+fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
+    let peeked = limiter.peek(store, spread(key_hash), now).expect("peeked");
+    let taken = limiter.take(store, spread(key_hash), now).expect("taken");
     let wait = match taken {
         Taken::Passed(_) => None,
-        Taken::Refused(wait) => Some(wait),
+        Taken::Rejected(wait) => Some(wait),
     };
     // Who only looks is told what the key has done itself; who counts, also what it has
     // inherited. So what is told by looking holds for counting.
@@ -44,18 +43,18 @@ fn take(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> Optio
 }
 
 /// How long one has to wait for what it has done itself.
-fn peek(limiter: &Limiter, store: &MemoryStore, whom: u64, now: Moment) -> Option<Span> {
-    limiter.peek(store, spread(whom), now).expect("peeked")
+fn peek(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
+    limiter.peek(store, spread(key_hash), now).expect("peeked")
 }
 
 /// What passed, by key, as long as it counts.
 #[derive(Default)]
-struct Passed(HashMap<u64, VecDeque<Moment>>);
+struct Passed(HashMap<u64, VecDeque<Timestamp>>);
 
 impl Passed {
     /// How many of `whom` passed within a window that ends now.
-    fn within(&mut self, whom: u64, now: Moment) -> usize {
-        let moments = self.0.entry(whom).or_default();
+    fn within(&mut self, key_hash: u64, now: Timestamp) -> usize {
+        let moments = self.0.entry(key_hash).or_default();
         while moments
             .front()
             .is_some_and(|first| first.after(WINDOW) <= now)
@@ -65,8 +64,8 @@ impl Passed {
         moments.len()
     }
 
-    fn record(&mut self, whom: u64, now: Moment) {
-        self.0.entry(whom).or_default().push_back(now);
+    fn record(&mut self, key_hash: u64, now: Timestamp) {
+        self.0.entry(key_hash).or_default().push_back(now);
     }
 }
 
@@ -74,9 +73,9 @@ impl Passed {
 fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
     for requests in LIMITS {
         for capacity in CAPACITIES {
-            let (limiter, store) = (limiter(requests, capacity), MemoryStore::new());
+            let (limiter, store) = (limiter(requests, capacity), MemoryMap::new());
             let chance = Chance::seeded(u64::from(requests) << 32 | capacity as u64);
-            let (mut passed, mut now, mut refused) = (Passed::default(), START, 0_u64);
+            let (mut passed, mut now, mut rejected) = (Passed::default(), START, 0_u64);
             let mut looked = 0;
             let favourites = 1 + (capacity as u64 / 4).min(2);
             // As fast as it takes to hit the limits of the favourites.
@@ -84,26 +83,29 @@ fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
             for step in 0..40_000 * rounds() {
                 now = now.after(span(chance.below(pace + 1)));
                 // Half of it comes from a few, the other half from ever new ones.
-                let whom = if chance.once_in(2) {
+                let key_hash = if chance.once_in(2) {
                     chance.below(favourites)
                 } else {
                     1_000 + step
                 };
-                // Looking refuses nobody for what others have done.
-                if peek(&limiter, &store, whom, now).is_some() {
-                    let own = passed.within(whom, now) as u64;
+                // Looking rejects nobody for what others have done.
+                if peek(&limiter, &store, key_hash, now).is_some() {
+                    let own = passed.within(key_hash, now) as u64;
                     // Moments are rounded up, so some that are past may still count.
-                    let is_exact = slack(requests) == Span(0);
+                    let is_exact = slack(requests) == Millis(0);
                     assert!(!is_exact || own >= requests.into(), "{requests}/{capacity}");
                     looked += 1;
                 }
-                match take(&limiter, &store, whom, now) {
+                match take(&limiter, &store, key_hash, now) {
                     None => {
-                        let before = passed.within(whom, now);
-                        assert!(before < requests as usize, "{requests}/{capacity}: {whom}");
-                        passed.record(whom, now);
+                        let before = passed.within(key_hash, now);
+                        assert!(
+                            before < requests as usize,
+                            "{requests}/{capacity}: {key_hash}"
+                        );
+                        passed.record(key_hash, now);
                     }
-                    Some(_) => refused += 1,
+                    Some(_) => rejected += 1,
                 }
                 if step % 4_096 == 0 {
                     passed
@@ -112,14 +114,14 @@ fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
                 }
             }
             assert!(
-                refused > 100,
-                "{requests}/{capacity} refused only {refused}"
+                rejected > 100,
+                "{requests}/{capacity} rejected only {rejected}"
             );
             // In a small table a key is evicted before it has done that much itself.
             assert!(looked > 0 || capacity < 16, "{requests}/{capacity}");
-            assert!(looked <= refused, "{requests}/{capacity}: {looked}");
+            assert!(looked <= rejected, "{requests}/{capacity}: {looked}");
             // Twice the moments of a key for the residue, and as many for each slot.
-            let moments = requests.min(MOST_MOMENTS) as usize + 1;
+            let moments = requests.min(MAX_MOMENTS) as usize + 1;
             let slots = if capacity <= 16 {
                 capacity
             } else {
@@ -138,13 +140,13 @@ fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
 
 /// How many passed within a window and a little more.
 fn counted_with_slack(
-    all: &HashMap<u64, VecDeque<Moment>>,
-    whom: u64,
-    now: Moment,
-    slack: Span,
+    all: &HashMap<u64, VecDeque<Timestamp>>,
+    key_hash: u64,
+    now: Timestamp,
+    slack: Millis,
 ) -> usize {
-    let counts = |moment: &&Moment| moment.after(WINDOW).after(slack) > now;
-    all[&whom].iter().rev().take_while(counts).count()
+    let counts = |moment: &&Timestamp| moment.after(WINDOW).after(slack) > now;
+    all[&key_hash].iter().rev().take_while(counts).count()
 }
 
 /// With fewer keys than there is room for, the table is the list of moments: it lets
@@ -153,10 +155,10 @@ fn counted_with_slack(
 fn with_room_to_spare_the_limiter_is_the_list_of_moments() {
     for requests in LIMITS {
         for capacity in CAPACITIES {
-            let (limiter, store) = (limiter(requests, capacity), MemoryStore::new());
+            let (limiter, store) = (limiter(requests, capacity), MemoryMap::new());
             let chance = Chance::seeded(u64::from(requests) << 32 | capacity as u64);
             let (mut passed, mut now) = (Passed::default(), START);
-            let mut all: HashMap<u64, VecDeque<Moment>> = HashMap::new();
+            let mut all: HashMap<u64, VecDeque<Timestamp>> = HashMap::new();
             // A table of one bucket holds just its capacity, one of several at least half of it.
             let keys = if capacity <= 16 {
                 capacity as u64
@@ -166,29 +168,29 @@ fn with_room_to_spare_the_limiter_is_the_list_of_moments() {
             let pace = 1 + 2 * WINDOW.0 / (u64::from(requests) * keys);
             for _ in 0..40_000 * rounds() {
                 now = now.after(span(chance.below(pace + 1)));
-                let whom = chance.below(keys);
-                let looked = peek(&limiter, &store, whom, now);
-                let wait = take(&limiter, &store, whom, now);
+                let key_hash = chance.below(keys);
+                let looked = peek(&limiter, &store, key_hash, now);
+                let wait = take(&limiter, &store, key_hash, now);
                 assert_eq!(looked, wait, "nothing is inherited");
-                let count = passed.within(whom, now);
+                let count = passed.within(key_hash, now);
                 let full = count >= requests as usize;
-                if slack(requests) == Span(0) {
-                    let first = passed.0[&whom].front().copied();
+                if slack(requests) == Millis(0) {
+                    let first = passed.0[&key_hash].front().copied();
                     let expected = full.then(|| first.expect("full").after(WINDOW).since(now));
-                    assert_eq!(wait, expected, "{requests}/{capacity}: {whom}");
+                    assert_eq!(wait, expected, "{requests}/{capacity}: {key_hash}");
                 } else if full {
-                    assert!(wait.is_some(), "{requests}/{capacity}: {whom}");
+                    assert!(wait.is_some(), "{requests}/{capacity}: {key_hash}");
                 } else if wait.is_some() {
                     // Moments are rounded up, so some that are past may still count.
-                    let counted = counted_with_slack(&all, whom, now, slack(requests));
+                    let counted = counted_with_slack(&all, key_hash, now, slack(requests));
                     assert!(
                         counted >= requests as usize,
-                        "{requests}/{capacity}: {whom}"
+                        "{requests}/{capacity}: {key_hash}"
                     );
                 }
                 if wait.is_none() {
-                    passed.record(whom, now);
-                    all.entry(whom).or_default().push_back(now);
+                    passed.record(key_hash, now);
+                    all.entry(key_hash).or_default().push_back(now);
                 }
             }
         }
@@ -200,7 +202,7 @@ fn with_room_to_spare_the_limiter_is_the_list_of_moments() {
 fn the_wait_is_the_truth_whoever_else_comes_meanwhile() {
     for requests in LIMITS {
         for capacity in CAPACITIES {
-            let (limiter, store) = (limiter(requests, capacity), MemoryStore::new());
+            let (limiter, store) = (limiter(requests, capacity), MemoryMap::new());
             let chance = Chance::seeded(u64::from(requests) * 31 + capacity as u64);
             let mut now = START;
             for _ in 0..20 {
@@ -211,7 +213,7 @@ fn the_wait_is_the_truth_whoever_else_comes_meanwhile() {
                     }
                 };
                 assert!(
-                    wait <= Span(WINDOW.0 + slack(requests).0),
+                    wait <= Millis(WINDOW.0 + slack(requests).0),
                     "{requests}: {wait:?}"
                 );
                 let (before, then) = (now.after(span(wait.0 - 1)), now.after(wait));
@@ -238,9 +240,9 @@ fn the_wait_is_the_truth_whoever_else_comes_meanwhile() {
 fn no_jump_of_the_clock_lets_more_than_the_limit_through() {
     for requests in [1, 5, 60, 65] {
         for capacity in CAPACITIES {
-            let (limiter, store) = (limiter(requests, capacity), MemoryStore::new());
+            let (limiter, store) = (limiter(requests, capacity), MemoryMap::new());
             let chance = Chance::seeded(u64::from(requests) << 32 | capacity as u64);
-            let mut passed: HashMap<u64, Vec<Moment>> = HashMap::new();
+            let mut passed: HashMap<u64, Vec<Timestamp>> = HashMap::new();
             let mut now = START;
             for step in 0..20_000 * rounds() {
                 now = match chance.below(200) {
@@ -256,16 +258,16 @@ fn no_jump_of_the_clock_lets_more_than_the_limit_through() {
                     moments.retain(|moment| moment.after(WINDOW) > now);
                 }
                 passed.retain(|_, moments| !moments.is_empty());
-                let whom = if chance.once_in(3) {
+                let key_hash = if chance.once_in(3) {
                     1_000 + step
                 } else {
                     chance.below(2)
                 };
-                if take(&limiter, &store, whom, now).is_none() {
-                    let moments = passed.entry(whom).or_default();
+                if take(&limiter, &store, key_hash, now).is_none() {
+                    let moments = passed.entry(key_hash).or_default();
                     assert!(
                         moments.len() < requests as usize,
-                        "{requests}/{capacity}: {whom}"
+                        "{requests}/{capacity}: {key_hash}"
                     );
                     moments.push(now);
                 }
@@ -279,7 +281,7 @@ fn no_jump_of_the_clock_lets_more_than_the_limit_through() {
 fn who_waits_as_long_as_told_passes_also_after_the_clock_was_put_back() {
     for requests in [1, 60, 65] {
         for ahead in [1, 1_000, WINDOW.0, 1_000_000_000] {
-            let (limiter, store) = (limiter(requests, 10), MemoryStore::new());
+            let (limiter, store) = (limiter(requests, 10), MemoryMap::new());
             let wrong = START.after(span(ahead));
             for _ in 0..requests {
                 assert_eq!(take(&limiter, &store, 1, wrong), None);
@@ -300,7 +302,7 @@ fn who_waits_as_long_as_told_passes_also_after_the_clock_was_put_back() {
 /// not make what another has counted any older.
 #[test]
 fn a_worker_that_is_a_moment_behind_frees_nobody_early() {
-    let (limiter, store) = (limiter(2, 10), MemoryStore::new());
+    let (limiter, store) = (limiter(2, 10), MemoryMap::new());
     let behind = START.before(span(40));
     assert_eq!(take(&limiter, &store, 1, START), None);
     // Another key in the same bucket, by a worker that read its clock before.
@@ -316,15 +318,15 @@ fn a_worker_that_is_a_moment_behind_frees_nobody_early() {
 
 /// A damaged bucket counts as used up, for one window and not longer. What a key has done
 /// itself is lost with it: so who only looks finds nothing against it, as rules that count
-/// refusals do, and is told when it is counted.
+/// rejections do, and is told when it is counted.
 #[test]
 fn a_damaged_bucket_is_used_up_for_one_window_and_says_so() {
     for requests in [2, 65] {
-        let (limiter, store) = (limiter(requests, 10), MemoryStore::new());
+        let (limiter, store) = (limiter(requests, 10), MemoryMap::new());
         assert_eq!(take(&limiter, &store, 1, START), None);
         assert!(store.host_set(&store.key_names()[0], b"damaged", 0));
         let wait = limiter.take(&store, spread(1), START).expect("taken");
-        let Taken::Refused(wait) = wait else {
+        let Taken::Rejected(wait) = wait else {
             panic!("{requests}: a damaged bucket lets nothing through");
         };
         let early = START.after(span(wait.0 - 1));
@@ -346,12 +348,12 @@ fn a_damaged_bucket_is_used_up_for_one_window_and_says_so() {
 /// a clock was ahead takes the runs to be in order, and what is damaged need not be.
 #[test]
 fn a_bucket_whose_moments_are_in_disorder_locks_nobody_out_for_longer_than_any_other() {
-    let run = |at: Moment, events: u64| at.0 << 16 | events;
+    let run = |at: Timestamp, events: u64| at.0 << 16 | events;
     let far = START.after(span(1_000_000_000));
     let residue = [2, run(START, 1), run(far, 60)];
     let own = [0, spread(1), run(START, 2), 0, run(START, 1), run(far, 60)];
     for words in [&residue[..], &own] {
-        let (limiter, store) = (limiter(60, 10), MemoryStore::new());
+        let (limiter, store) = (limiter(60, 10), MemoryMap::new());
         assert_eq!(take(&limiter, &store, 1, START), None);
         let name = &store.key_names()[0];
         let genuine = store.get(name).expect("a store").expect("a bucket");

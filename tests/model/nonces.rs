@@ -4,20 +4,19 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::nonces::{
-    Change, Claim, Claimed, First, IN_FLIGHT, MOST_ABANDONED, NonceRules, NonceTable, OnFull,
+use twilio_webhook_filter::{
+    Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, MemoryMap, Millis, NonceRules,
+    NonceTable, OnFull, Timestamp,
 };
 
 use crate::support::{Chance, START, nonce, rounds, span};
 
-const WINDOW: Span = Span(300_000);
+const WINDOW: Millis = Millis(300_000);
 /// Shorter than an answer may take: then the answer has to be written, and starts the window.
-const SHORT: Span = Span(40_000);
-const KEEP: Span = Span(1_000_000);
+const SHORT: Millis = Millis(40_000);
+const KEEP: Millis = Millis(1_000_000);
 /// Timestamps lie ahead by this much at the most.
-const SKEW: Span = Span(30_000);
+const SKEW: Millis = Millis(30_000);
 /// A claim is settled within this time, as route timeouts see to.
 const ANSWERED: u64 = 50_000;
 
@@ -25,11 +24,11 @@ fn rules(capacity: usize, on_full: OnFull) -> NonceRules {
     rules_of(WINDOW, capacity, on_full)
 }
 
-fn rules_of(window: Span, capacity: usize, on_full: OnFull) -> NonceRules {
+fn rules_of(window: Millis, capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
         window,
         keep: KEEP,
-        longest: Span(window.0 + SKEW.0),
+        longest: Millis(window.0 + SKEW.0),
         capacity,
         on_full,
     }
@@ -40,9 +39,9 @@ fn rules_of(window: Span, capacity: usize, on_full: OnFull) -> NonceRules {
 enum Known {
     /// On its way to the upstream, and nobody knows more: until then. It must be
     /// remembered until `must`, and may be until `may`.
-    OnItsWay { until: Moment, rest: Rest },
+    OnItsWay { until: Timestamp, rest: Rest },
     /// Answered, or claimed as if it were.
-    Kept { accepted: Moment, rest: Rest },
+    Kept { accepted: Timestamp, rest: Rest },
     /// Its sender left before the answer, or nobody ever settled it.
     Left(Rest),
     /// Given up, so that it may come again.
@@ -51,8 +50,8 @@ enum Known {
 
 #[derive(Clone, Copy, Debug)]
 struct Rest {
-    must: Moment,
-    may: Moment,
+    must: Timestamp,
+    may: Timestamp,
     hung_up: HungUp,
 }
 
@@ -74,7 +73,7 @@ impl HungUp {
 
 impl Known {
     /// The same, as time has changed it.
-    fn at(self, now: Moment) -> Known {
+    fn at(self, now: Timestamp) -> Known {
         let ages = |mut rest: Rest| {
             if rest.must < now {
                 rest.hung_up.least = 0;
@@ -101,22 +100,22 @@ impl Known {
         }
     }
 
-    /// Whether a repeat must be refused, of what is as it is at this moment.
-    fn must_be_refused(self, now: Moment) -> bool {
+    /// Whether a repeat must be rejected, of what is as it is at this moment.
+    fn must_be_rejected(self, now: Timestamp) -> bool {
         match self {
             Known::OnItsWay { .. } => true,
             Known::Kept { rest, .. } => rest.must >= now,
-            Known::Left(rest) => rest.hung_up.least > MOST_ABANDONED,
+            Known::Left(rest) => rest.hung_up.least > MAX_ABANDONED,
             Known::Free => false,
         }
     }
 
     /// What a repeat may be told.
-    fn may_tell(self, first: First, now: Moment) -> bool {
+    fn may_tell(self, first: First, now: Timestamp) -> bool {
         match (self, first) {
             (Known::OnItsWay { .. }, First::OnItsWay) => true,
             (Known::Kept { accepted, .. }, First::Accepted(age)) => age == now.since(accepted),
-            (Known::Left(rest), First::NeverAnswered) => rest.hung_up.most > MOST_ABANDONED,
+            (Known::Left(rest), First::NeverAnswered) => rest.hung_up.most > MAX_ABANDONED,
             _ => false,
         }
     }
@@ -125,13 +124,13 @@ impl Known {
 /// A map of all nonces, and the claims that are on their way.
 struct Model {
     known: HashMap<u64, Known>,
-    on_their_way: Vec<(u64, Moment, Claim)>,
-    window: Span,
+    on_their_way: Vec<(u64, Timestamp, Claim)>,
+    window: Millis,
     table: NonceTable,
-    store: MemoryStore,
+    store: MemoryMap,
     slots_in_one: Option<usize>,
     chance: Chance,
-    now: Moment,
+    now: Timestamp,
     next_id: u64,
     /// How often what happened.
     counts: Counts,
@@ -147,14 +146,14 @@ struct Counts {
 }
 
 impl Model {
-    fn new(window: Span, awaits_answers: bool, capacity: usize, seed: u64) -> Model {
+    fn new(window: Millis, awaits_answers: bool, capacity: usize, seed: u64) -> Model {
         let table = NonceTable::new(rules_of(window, capacity, OnFull::Reject));
         Model {
             window,
             known: HashMap::new(),
             on_their_way: Vec::new(),
             table: table.awaiting_answers(awaits_answers),
-            store: MemoryStore::new(),
+            store: MemoryMap::new(),
             slots_in_one: (capacity <= 64).then_some(capacity),
             chance: Chance::seeded(seed),
             now: START,
@@ -198,14 +197,14 @@ impl Model {
         let known = self.known(number);
         match claimed.expect("the memory store does not fail") {
             Claimed::Yes(claim, change) => {
-                assert!(!known.must_be_refused(now), "{number} again: {known:?}");
+                assert!(!known.must_be_rejected(now), "{number} again: {known:?}");
                 let window = now.after(self.window);
                 let must = until.map_or(window, |until| until.max(window));
                 let mut hung_up = HungUp::default();
                 if let Known::Left(rest) = known {
                     // Had it been more, it would not have been accepted.
                     hung_up = rest.hung_up;
-                    hung_up.most = hung_up.most.min(MOST_ABANDONED);
+                    hung_up.most = hung_up.most.min(MAX_ABANDONED);
                 }
                 let may = must.max(now.after(KEEP));
                 let claimed = if claim.is_kept() {
@@ -248,7 +247,7 @@ impl Model {
         let known = self.known(number);
         let first = self.table.knows(&self.store, nonce(number), now);
         let first = first.expect("the memory store does not fail");
-        assert!(!known.must_be_refused(now) || first.is_some(), "{number}");
+        assert!(!known.must_be_rejected(now) || first.is_some(), "{number}");
         let tells = first.is_none_or(|first| known.may_tell(first, now));
         assert!(tells, "{number}: {first:?}, {known:?}");
     }
@@ -260,7 +259,7 @@ impl Model {
             .into_iter()
             .partition(|(_, answer, _)| *answer <= now);
         self.on_their_way = waiting;
-        let due: Vec<(u64, Moment, Claim)> = due;
+        let due: Vec<(u64, Timestamp, Claim)> = due;
         for (number, _, claim) in due {
             // Whichever worker says it, and however late: it is the claim's own nonce.
             let (accepted, rest) = match self.known.get(&number).copied() {
@@ -436,7 +435,7 @@ proptest! {
         let window = if is_short { SHORT } else { WINDOW };
         let table = NonceTable::new(rules_of(window, 1_000, OnFull::Reject));
         let table = table.awaiting_answers(awaits_answers);
-        let store = MemoryStore::new();
+        let store = MemoryMap::new();
         let (mut now, mut last) = (START, START);
         let (mut unanswered, mut is_taken) = (0, false);
         for (id, (fate, gap)) in (1..).zip(deliveries) {
@@ -445,7 +444,7 @@ proptest! {
                 Claimed::Yes(claim, _) => {
                     last = now;
                     prop_assert!(!is_taken);
-                    prop_assert!(unanswered <= MOST_ABANDONED, "{unanswered} before");
+                    prop_assert!(unanswered <= MAX_ABANDONED, "{unanswered} before");
                     let settled = match fate {
                         Fate::Taken => table.keep(&store, &claim, now),
                         Fate::Failed => table.release(&store, &claim, now),
@@ -462,7 +461,7 @@ proptest! {
                 Claimed::Duplicate(First::Accepted(_)) => prop_assert!(is_taken),
                 Claimed::Duplicate(First::OnItsWay) => prop_assert!(!is_taken),
                 Claimed::Duplicate(First::NeverAnswered) => {
-                    prop_assert!(unanswered > MOST_ABANDONED && !is_taken);
+                    prop_assert!(unanswered > MAX_ABANDONED && !is_taken);
                     // It begins anew when that is forgotten, and not before.
                     break;
                 }
@@ -477,7 +476,7 @@ proptest! {
     }
 }
 
-fn knows(table: &NonceTable, store: &MemoryStore, number: u64, now: Moment) -> bool {
+fn knows(table: &NonceTable, store: &MemoryMap, number: u64, now: Timestamp) -> bool {
     let known = table.knows(store, nonce(number), now);
     known.expect("the memory store does not fail").is_some()
 }
@@ -488,10 +487,10 @@ fn with_room_to_spare_the_table_is_the_map() {
     for capacity in [64, 1_000, 65_536] {
         let (table, store) = (
             NonceTable::new(rules(capacity, OnFull::Reject)),
-            MemoryStore::new(),
+            MemoryMap::new(),
         );
         let chance = Chance::seeded(7);
-        let mut ends: HashMap<u64, Moment> = HashMap::new();
+        let mut ends: HashMap<u64, Timestamp> = HashMap::new();
         let mut now = START;
         for id in 0..200_000 * rounds() {
             now = now.after(span(chance.below(4 * KEEP.0 / capacity as u64)));
@@ -517,7 +516,7 @@ fn with_room_to_spare_the_table_is_the_map() {
 fn evict_oldest_forgets_in_the_order_of_acceptance() {
     for capacity in [1, 2, 17, 64] {
         let rules = rules(capacity, OnFull::EvictOldest);
-        let (table, store) = (NonceTable::new(rules), MemoryStore::new());
+        let (table, store) = (NonceTable::new(rules), MemoryMap::new());
         let mut order = std::collections::VecDeque::new();
         for number in 0..20_000 {
             let now = START.after(span(number));
@@ -544,10 +543,10 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
     for seed in 0..20 {
         let (table, store) = (
             NonceTable::new(rules(2_000, OnFull::Reject)),
-            MemoryStore::new(),
+            MemoryMap::new(),
         );
         let chance = Chance::seeded(seed);
-        let mut must: HashMap<u64, Moment> = HashMap::new();
+        let mut must: HashMap<u64, Timestamp> = HashMap::new();
         let mut now = START;
         for id in 0..20_000 * rounds() {
             now = match chance.below(100) {
@@ -571,7 +570,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
     }
 }
 
-/// A clock that was a little ahead and is put right must not cost a nonce its place, not
+/// A clock that was a little ahead and is put right must not cost a nonce its index, not
 /// even in a table that is full: it was accepted moments ago.
 #[test]
 fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
@@ -579,7 +578,7 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
         longest: WINDOW,
         ..rules(2, OnFull::Reject)
     };
-    let (table, store) = (NonceTable::new(rules), MemoryStore::new());
+    let (table, store) = (NonceTable::new(rules), MemoryMap::new());
     let accept = |number, now| {
         let claimed = table.claim(&store, nonce(number), number, None, now);
         match claimed.expect("the memory store does not fail") {
@@ -612,7 +611,7 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
 fn an_answer_that_comes_after_its_claim_has_lapsed_is_remembered() {
     let (table, store) = (
         NonceTable::new(rules_of(SHORT, 1_000, OnFull::Reject)),
-        MemoryStore::new(),
+        MemoryMap::new(),
     );
     let claim = |number, id, now| {
         let claimed = table.claim(&store, nonce(number), id, None, now);

@@ -2,13 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::signature::key::Nonce;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::store::{Entry, SharedStore, StoreError, Version};
+use twilio_webhook_filter::{
+    CasError, CasMap, Entry, MemoryMap, Millis, Nonce, Timestamp, Version,
+};
 
 /// When all models begin.
-pub(crate) const START: Moment = Moment(1_800_000_000_000);
+pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
 
 /// The same in every run, on every machine.
 pub(crate) struct Chance(Cell<u64>);
@@ -44,14 +43,14 @@ pub(crate) fn spread(number: u64) -> u64 {
 
 pub(crate) fn nonce(number: u64) -> Nonce {
     let mut bytes = [0; 32];
-    for (place, chunk) in (1..).zip(bytes.chunks_exact_mut(8)) {
-        chunk.copy_from_slice(&spread(number * 4 + place).to_be_bytes());
+    for (index, chunk) in (1..).zip(bytes.chunks_exact_mut(8)) {
+        chunk.copy_from_slice(&spread(number * 4 + index).to_be_bytes());
     }
     Nonce(bytes)
 }
 
-pub(crate) fn span(millis: u64) -> Span {
-    Span(millis)
+pub(crate) fn span(millis: u64) -> Millis {
+    Millis(millis)
 }
 
 /// How many times the usual number of operations.
@@ -82,13 +81,13 @@ type Interloper<'a> = Box<dyn FnOnce(&Interleaved<'a>) + 'a>;
 /// A store in which other workers act between a look and the write that follows it:
 /// every interleaving that threads can come to, and in the same order in every run.
 pub(crate) struct Interleaved<'a> {
-    store: &'a MemoryStore,
+    store: &'a MemoryMap,
     fault: Fault,
     waiting: RefCell<Vec<Interloper<'a>>>,
 }
 
 impl<'a> Interleaved<'a> {
-    pub(crate) fn new(store: &'a MemoryStore, fault: Fault) -> Interleaved<'a> {
+    pub(crate) fn new(store: &'a MemoryMap, fault: Fault) -> Interleaved<'a> {
         Interleaved {
             store,
             fault,
@@ -113,8 +112,8 @@ impl<'a> Interleaved<'a> {
     }
 }
 
-impl SharedStore for Interleaved<'_> {
-    fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+impl CasMap for Interleaved<'_> {
+    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
         let seen = self.store.get(key);
         if let Some(interloper) = self.next() {
             interloper(self);
@@ -127,7 +126,7 @@ impl SharedStore for Interleaved<'_> {
         key: &str,
         expected: Option<Version>,
         value: &[u8],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, CasError> {
         let unconditional = || Ok(self.store.host_set(key, value, 0));
         match self.fault {
             Fault::AbsentIsUnconditional if expected.is_none() => unconditional(),

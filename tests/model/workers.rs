@@ -5,22 +5,21 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::nonces::{Claimed, NonceRules, NonceTable, OnFull};
-use twilio_webhook_filter::core::table::store::{SharedStore, StoreError};
+use twilio_webhook_filter::{
+    CasError, CasMap, Claimed, Limit, Limiter, MemoryMap, Millis, NonceRules, NonceTable, OnFull,
+    Taken, Timestamp,
+};
 
 use crate::support::{Chance, Fault, Interleaved, START, nonce, rounds, span, spread};
 
-const WINDOW: Span = Span(10_000);
+const WINDOW: Millis = Millis(10_000);
 /// For how long a worker stands still, at the most, between reading its clock and counting.
-const STANDS_STILL: Span = Span(50);
+const STANDS_STILL: Millis = Millis(50);
 
 fn nonces(capacity: usize) -> NonceTable {
     NonceTable::new(NonceRules {
         window: WINDOW,
-        keep: Span(100_000),
+        keep: Millis(100_000),
         longest: WINDOW,
         capacity,
         on_full: OnFull::Reject,
@@ -39,7 +38,7 @@ fn limiter(requests: u32, capacity: usize) -> Limiter {
 /// another's step. Answers in how many rounds not exactly one succeeded.
 fn rounds_without_one_winner(fault: Fault, capacity: usize, rounds: u64) -> u64 {
     let chance = Chance::seeded(capacity as u64);
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let table = Rc::new(nonces(capacity));
     let mut wrong = 0;
     for round in 0..rounds {
@@ -50,7 +49,7 @@ fn rounds_without_one_winner(fault: Fault, capacity: usize, rounds: u64) -> u64 
             let (table, winners) = (Rc::clone(&table), Rc::clone(&winners));
             move |store: &Interleaved<'_>| match table.claim(store, nonce(round), id, None, now) {
                 Ok(Claimed::Yes(..)) => *winners.borrow_mut() += 1,
-                Ok(Claimed::Duplicate(_)) | Err(StoreError::Contended) => {}
+                Ok(Claimed::Duplicate(_)) | Err(CasError::Contended) => {}
                 other => panic!("{other:?}"),
             }
         };
@@ -91,18 +90,18 @@ fn a_store_that_breaks_the_rules_of_compare_and_swap_is_noticed() {
 /// for a moment acts by what it read, and no table can know for how long it did.
 fn passes_too_many(fault: Fault, requests: u32, capacity: usize, steps: u64) -> u64 {
     let chance = Rc::new(Chance::seeded(u64::from(requests)));
-    let store = MemoryStore::new();
+    let store = MemoryMap::new();
     let limiter = Rc::new(limiter(requests, capacity));
-    let passed: Rc<RefCell<HashMap<u64, Vec<Moment>>>> = Rc::default();
+    let passed: Rc<RefCell<HashMap<u64, Vec<Timestamp>>>> = Rc::default();
     let mut now = START;
     for _ in 0..steps {
         now = now.after(span(chance.below(1 + WINDOW.0 / u64::from(requests) / 2)));
         let interleaved = Interleaved::new(&store, fault);
-        let worker = |whom: u64, now: Moment| {
+        let worker = |key_hash: u64, now: Timestamp| {
             let (limiter, passed) = (Rc::clone(&limiter), Rc::clone(&passed));
             move |store: &Interleaved<'_>| {
-                if let Ok(Taken::Passed(_)) = limiter.take(store, spread(whom), now) {
-                    passed.borrow_mut().entry(whom).or_default().push(now);
+                if let Ok(Taken::Passed(_)) = limiter.take(store, spread(key_hash), now) {
+                    passed.borrow_mut().entry(key_hash).or_default().push(now);
                 }
             }
         };
@@ -113,11 +112,11 @@ fn passes_too_many(fault: Fault, requests: u32, capacity: usize, steps: u64) -> 
         worker(chance.below(3), now)(&interleaved);
         interleaved.let_all_in();
     }
-    let too_many = |moments: &Vec<Moment>| {
+    let too_many = |moments: &Vec<Timestamp>| {
         let mut moments = moments.clone();
         moments.sort();
         let full = moments.windows(requests as usize + 1);
-        let within = Span(WINDOW.0 - STANDS_STILL.0);
+        let within = Millis(WINDOW.0 - STANDS_STILL.0);
         let too_many = full.filter(|full| full[requests as usize].since(full[0]) < within);
         too_many.count() as u64
     };
@@ -176,7 +175,7 @@ impl Meeting {
 #[test]
 fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
     for capacity in [16, 1_000, 65_536] {
-        let (table, store) = (nonces(capacity), MemoryStore::new());
+        let (table, store) = (nonces(capacity), MemoryMap::new());
         // As many as there is room for, again and again, each time long after the last.
         let batch = capacity as u64 / 2;
         let batches = 400_000 * rounds() / THREADS / batch + 1;
@@ -211,7 +210,7 @@ fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
 /// A claim that is released by one thread is free for exactly one other.
 #[test]
 fn threads_that_claim_and_release_one_nonce_never_hold_it_together() {
-    let (table, store) = (nonces(16), MemoryStore::new());
+    let (table, store) = (nonces(16), MemoryMap::new());
     let (holders, held) = (AtomicU32::new(0), AtomicU64::new(0));
     on_threads(|thread| {
         for round in 0..50_000 * rounds() {
@@ -233,9 +232,9 @@ fn threads_that_claim_and_release_one_nonce_never_hold_it_together() {
 #[test]
 fn threads_let_no_more_than_the_limit_through() {
     for (requests, capacity) in [(1, 16), (60, 16), (64, 1_000), (65, 17)] {
-        let (limiter, store) = (limiter(requests, capacity), MemoryStore::new());
+        let (limiter, store) = (limiter(requests, capacity), MemoryMap::new());
         let meeting = Meeting::default();
-        let passed: std::sync::Mutex<HashMap<u64, Vec<Moment>>> = std::sync::Mutex::default();
+        let passed: std::sync::Mutex<HashMap<u64, Vec<Timestamp>>> = std::sync::Mutex::default();
         on_threads(|thread| {
             let (chance, clock) = (Chance::seeded(thread), Chance::seeded(99));
             let (mut own, mut now) = (Vec::new(), START);
@@ -245,15 +244,15 @@ fn threads_let_no_more_than_the_limit_through() {
                     // The same for all: sixteen requests of four threads for four keys.
                     now = now.after(span(clock.below(8 * WINDOW.0 / u64::from(requests))));
                 }
-                let whom = chance.below(4);
-                let taken = limiter.take(&store, spread(whom), now);
+                let key_hash = chance.below(4);
+                let taken = limiter.take(&store, spread(key_hash), now);
                 if let Taken::Passed(_) = taken.expect("four threads do not exhaust the retries") {
-                    own.push((whom, now));
+                    own.push((key_hash, now));
                 }
             }
             let mut passed = passed.lock().expect("no thread panicked");
-            for (whom, now) in own {
-                passed.entry(whom).or_default().push(now);
+            for (key_hash, now) in own {
+                passed.entry(key_hash).or_default().push(now);
             }
         });
         let mut passed = passed.into_inner().expect("no thread panicked");
@@ -268,29 +267,26 @@ fn threads_let_no_more_than_the_limit_through() {
     }
 }
 
-/// Whatever a store does, a step ends: when the retries run out it refuses.
+/// Whatever a store does, a step ends: when the retries run out it rejects.
 #[test]
 fn a_store_that_never_lets_anything_be_written_is_given_up() {
-    struct Deaf;
-    impl SharedStore for Deaf {
-        fn get(
-            &self,
-            _: &str,
-        ) -> Result<Option<twilio_webhook_filter::core::table::store::Entry>, StoreError> {
+    struct ContendedStore;
+    impl CasMap for ContendedStore {
+        fn get(&self, _: &str) -> Result<Option<twilio_webhook_filter::Entry>, CasError> {
             Ok(None)
         }
 
         fn compare_and_swap(
             &self,
             _: &str,
-            _: Option<twilio_webhook_filter::core::table::store::Version>,
+            _: Option<twilio_webhook_filter::Version>,
             _: &[u8],
-        ) -> Result<bool, StoreError> {
+        ) -> Result<bool, CasError> {
             Ok(false)
         }
     }
-    let claimed = nonces(16).claim(&Deaf, nonce(1), 1, None, START);
-    assert!(matches!(claimed, Err(StoreError::Contended)), "{claimed:?}");
-    let taken = limiter(5, 16).take(&Deaf, 1, START);
-    assert_eq!(taken, Err(StoreError::Contended));
+    let claimed = nonces(16).claim(&ContendedStore, nonce(1), 1, None, START);
+    assert!(matches!(claimed, Err(CasError::Contended)), "{claimed:?}");
+    let taken = limiter(5, 16).take(&ContendedStore, 1, START);
+    assert_eq!(taken, Err(CasError::Contended));
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
-use twilio_webhook_filter::core::config::load::load;
+use twilio_webhook_filter::load;
 
 use crate::random::Random;
 use crate::schema;
 
-/// What a schema cannot say, so that only the filter refuses it; and words of the refusal. There is no exception the
-/// other way round: what the schema refuses, the filter refuses.
+/// What a schema cannot say, so that only the filter rejects it; and words of the rejection. There is no exception the
+/// other way round: what the schema rejects, the filter rejects.
 pub(crate) const EXCEPTIONS: [(&str, &str); 14] = [
     (
         "two webhooks with one path",
@@ -84,7 +84,7 @@ impl Surroundings {
 struct Comparison {
     validator: Validator,
     taken: usize,
-    refused: usize,
+    rejected: usize,
     excepted: BTreeMap<&'static str, usize>,
 }
 
@@ -93,13 +93,13 @@ impl Comparison {
         Self {
             validator: schema::validator(),
             taken: 0,
-            refused: 0,
+            rejected: 0,
             excepted: BTreeMap::new(),
         }
     }
 
     fn tried(&self) -> usize {
-        self.taken + self.refused + self.excepted.values().sum::<usize>()
+        self.taken + self.rejected + self.excepted.values().sum::<usize>()
     }
 
     fn of_document(&mut self, document: &Value) {
@@ -116,7 +116,7 @@ impl Comparison {
         let by_schema = self.validator.is_valid(document);
         match (by_schema, problems.is_empty()) {
             (true, true) => self.taken += 1,
-            (false, false) => self.refused += 1,
+            (false, false) => self.rejected += 1,
             (false, true) => panic!(
                 "the filter takes {text}\n  the schema: {:?}",
                 schema::complaints(&self.validator, document)
@@ -327,10 +327,10 @@ fn values_by_field() -> BTreeMap<String, Vec<Value>> {
     let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let wrong = schema::wrong().into_iter().map(|(document, _)| document);
     for document in schema::right().into_iter().chain(wrong) {
-        for place in schema::places(&document) {
-            let value = document.pointer(&place).expect("a place").clone();
+        for index in schema::indices(&document) {
+            let value = document.pointer(&index).expect("a place").clone();
             values
-                .entry(schema::as_field(&place))
+                .entry(schema::as_field(&index))
                 .or_default()
                 .push(value);
         }
@@ -377,10 +377,10 @@ impl Maker {
     }
 
     fn change(&self, document: &mut Value, random: &mut Random) {
-        let places = schema::places(document);
-        let place = &places[random.below(places.len())];
-        let field = schema::as_field(place);
-        let value = document.pointer_mut(place).expect("a place");
+        let indices = schema::indices(document);
+        let index = &indices[random.below(indices.len())];
+        let field = schema::as_field(index);
+        let value = document.pointer_mut(index).expect("a place");
         let likely = self.by_field.get(&field).filter(|_| random.chance(60));
         match (random.below(6), &mut *value) {
             (0, _) => *value = self.any_value(random),
@@ -495,16 +495,16 @@ fn write(value: &Value, random: &mut Random, twice: usize, out: &mut String) {
     match value {
         Value::Array(list) => {
             out.push('[');
-            for (place, value) in list.iter().enumerate() {
-                out.push_str(if place > 0 { "," } else { "" });
+            for (index, value) in list.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
                 write(value, random, twice, out);
             }
             out.push(']');
         }
         Value::Object(fields) => {
             out.push('{');
-            for (place, (name, value)) in fields.iter().enumerate() {
-                out.push_str(if place > 0 { ",\n " } else { "" });
+            for (index, (name, value)) in fields.iter().enumerate() {
+                out.push_str(if index > 0 { ",\n " } else { "" });
                 let name = Value::from(name.as_str());
                 if random.chance(twice) {
                     out.push_str(&format!("{name}:null,"));
@@ -537,12 +537,12 @@ fn for_any_json_the_schema_says_yes_if_and_only_if_the_filter_does_but_for_excep
     }
     let Comparison {
         taken,
-        refused,
+        rejected,
         excepted,
         ..
     } = comparison;
-    println!("both take {taken}, both refuse {refused}; only the filter refuses {excepted:#?}");
-    assert!(taken > 4_000 && refused > 6_000, "{taken}, {refused}");
+    println!("both take {taken}, both reject {rejected}; only the filter rejects {excepted:#?}");
+    assert!(taken > 4_000 && rejected > 6_000, "{taken}, {rejected}");
     for (what, _) in EXCEPTIONS {
         assert!(excepted.contains_key(what), "no document has {what}");
     }
@@ -577,19 +577,19 @@ fn of_every_character_schema_and_filter_think_the_same_in_a_token_a_password_and
 fn with_any_one_thing_changed_schema_and_filter_still_agree() {
     let mut comparison = Comparison::new();
     let everything = schema::everything();
-    for place in schema::places(&everything) {
+    for index in schema::indices(&everything) {
         for value in values() {
             let mut changed = everything.clone();
-            *changed.pointer_mut(&place).expect("a place") = value;
+            *changed.pointer_mut(&index).expect("a place") = value;
             comparison.of_document(&changed);
         }
         let mut changed = everything.clone();
-        match changed.pointer_mut(&place).expect("a place") {
+        match changed.pointer_mut(&index).expect("a place") {
             Value::Object(map) => {
                 let names: Vec<_> = map.keys().cloned().collect();
                 for name in names {
                     let mut less = everything.clone();
-                    let map = less.pointer_mut(&place).and_then(Value::as_object_mut);
+                    let map = less.pointer_mut(&index).and_then(Value::as_object_mut);
                     map.expect("an object").remove(&name);
                     comparison.of_document(&less);
                 }
@@ -616,7 +616,7 @@ fn each_exception_has_a_document_of_its_own() {
             "{document}"
         );
         let said =
-            schema::refusal(&document).unwrap_or_else(|| panic!("the filter takes {document}"));
+            schema::rejection(&document).unwrap_or_else(|| panic!("the filter takes {document}"));
         assert!(said.contains(words), "{document}: {said}");
         let named = EXCEPTIONS
             .iter()

@@ -32,7 +32,7 @@ const FIELDS: [&str; 11] = [
 /// What the hint begins with where nothing fits.
 const LAST_RESORT: &str = "nothing that is known to go wrong makes it fit";
 
-/// The line of a request that is refused, with its hint. A worker makes two diagnoses a second and refuses the rest
+/// The line of a request that is rejected, with its hint. A worker makes two diagnoses a second and rejects the rest
 /// without, so it is sent again until it is one of the two.
 async fn hint(t: &Test<'_>, request: &Request, status: u16, reason: &str) -> Value {
     let start = Instant::now();

@@ -13,7 +13,7 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused, signing};
+use crate::support::{assert_passed, assert_rejected, signing};
 use crate::view::{access_log, assert_discreet, lines, wait_for};
 
 /// What might end a JSON text or a line, move a cursor, or look like a line of the filter's own.
@@ -120,7 +120,7 @@ fn nothing_that_is_sent_makes_a_line_of_its_own_or_breaks_one() {
             for request in requests(payload).iter().chain(&signed(payload)) {
                 let answer = t.send(request).await;
                 sent += 1;
-                // What is no HTTP (a control character in a header), Envoy refuses without asking the filter.
+                // What is no HTTP (a control character in a header), Envoy rejects without asking the filter.
                 let verdict = match answer.reason() {
                     reason if !reason.is_empty() => reason,
                     _ if answer.status == 200 => "accepted".to_owned(),
@@ -163,7 +163,7 @@ fn nothing_that_is_sent_makes_a_line_of_its_own_or_breaks_one() {
         for control in ['\u{1b}', '\u{7f}', '\u{8}', '\t', '\r'] {
             assert!(!t.log().contains(control), "{control:?} stands in the log");
         }
-        // The access log has each request once, Envoy's own refusals included.
+        // The access log has each request once, Envoy's own rejections included.
         let access = access_log(t.envoy, expected);
         assert!(
             access.len() <= sent,
@@ -202,7 +202,7 @@ fn a_flood_writes_no_more_lines_than_are_allowed_and_every_other_is_accounted_fo
             let mut connection = t.http1().await;
             for _ in 0..FLOOD / 8 {
                 let answer = connection.send(&unsigned("POST", WEBHOOK)).await;
-                assert_refused(&answer, 403, "missing_signature");
+                assert_rejected(&answer, 403, "missing_signature");
             }
         });
         let tasks: Vec<_> = connections.collect();
@@ -324,32 +324,32 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
         let url = format!("{ORIGIN}{WEBHOOK}");
         let good = message();
         assert_passed(&t.send(&good).await);
-        assert_refused(&t.send(&good).await, 409, "duplicate");
-        assert_refused(
+        assert_rejected(&t.send(&good).await, 409, "duplicate");
+        assert_rejected(
             &t.send(&forged(&whatsapp())).await,
             403,
             "invalid_signature",
         );
         let old_token = messages::form_for(old, &url, WEBHOOK, &whatsapp());
-        assert_refused(&t.send(&old_token).await, 403, "invalid_signature");
+        assert_rejected(&t.send(&old_token).await, 403, "invalid_signature");
         // A callback by GET has everything in its query.
         let query = messages::encode(&whatsapp());
         assert_passed_or_404(
             &t.send(&bare("GET", &format!("/voice/status?{query}")))
                 .await,
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&unsigned("GET", &format!("/nowhere?{query}"))).await,
             404,
             "unknown_webhook",
         );
-        assert_refused(
+        assert_rejected(
             &t.send(&unsigned("GET", &format!("{WEBHOOK}?{query}")))
                 .await,
             405,
             "method_not_allowed",
         );
-        // Secrets in the wrong place.
+        // Secrets in the wrong index.
         for header in [
             "user-agent",
             "x-twilio-webhooks-signature-settings",
@@ -371,7 +371,7 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
         let json = format!("{{\"From\":\"{PHONE}\"}}");
         t.send(&messages::json("/studio/flow", &json)).await;
         let big = form(WEBHOOK, &set(whatsapp(), "Body", &PHONE.repeat(6000)));
-        assert_refused(&t.send(&big).await, 413, "body_too_large");
+        assert_rejected(&t.send(&big).await, 413, "body_too_large");
         // An upstream that fails, one that resets, and a limit by the number that sends.
         for behaviour in [Behaviour::Answer(503), Behaviour::Reset] {
             t.upstream(behaviour);
@@ -379,7 +379,7 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
         }
         t.upstream(Behaviour::Answer(200));
         wait_for_limit(t).await;
-        assert_refused(
+        assert_rejected(
             &t.send(&set_signature_of(ACCOUNT)).await,
             403,
             "malformed_signature",

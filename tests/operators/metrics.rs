@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use twilio_webhook_filter::core::refusal::Reason;
+use twilio_webhook_filter::Reason;
 
 use crate::support::assert_passed;
 use crate::support::envoy::{Setup, plugin_with};
@@ -15,7 +15,7 @@ use crate::view::{Metrics, read, wait_for};
 #[derive(Debug)]
 #[allow(dead_code)] // The place is for messages.
 pub(crate) struct Query {
-    pub(crate) place: String,
+    pub(crate) index: String,
     pub(crate) text: String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn rules() -> Vec<Value> {
 /// The expressions of the rules.
 pub(crate) fn rule_queries() -> Vec<Query> {
     let query = |rule: &Value| Query {
-        place: rule["alert"]
+        index: rule["alert"]
             .as_str()
             .or(rule["record"].as_str())
             .expect("a name")
@@ -64,7 +64,7 @@ pub(crate) fn dashboard_queries() -> Vec<Query> {
                 "a variable that nobody fills in: {text}"
             );
             queries.push(Query {
-                place: panel["title"].as_str().expect("a title").to_owned(),
+                index: panel["title"].as_str().expect("a title").to_owned(),
                 text,
             });
         }

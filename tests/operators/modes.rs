@@ -7,7 +7,7 @@ use crate::support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, form_for, message, unsigned, whatsapp,
 };
 use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 use crate::view::Metrics;
 
 #[test]
@@ -85,7 +85,7 @@ fn a_variable_enforces_whatever_mode_is_configured() {
         let plugin = plugin_with(json!({"mode": mode}));
         let setup = Setup::with(&plugin).env("FORCE_TWILIO_VERIFY", "true");
         setup.start().run(async |t| {
-            assert_refused(
+            assert_rejected(
                 &t.send(&forged(&whatsapp())).await,
                 403,
                 "invalid_signature",
@@ -122,28 +122,28 @@ fn a_webhook_overrides_timestamp_replay_and_limits_and_the_others_keep_theirs() 
             form(path, &messages::set(whatsapp(), "Timestamp", &at))
         };
         // Field by field: /strict has its own `required` and `on_duplicate` and the global `max_age`.
-        assert_refused(
+        assert_rejected(
             &t.send(&form("/strict", &whatsapp())).await,
             400,
             "missing_timestamp",
         );
         let strict = aged("/strict", 400);
         assert_passed(&t.send(&strict).await);
-        assert_refused(&t.send(&strict).await, 409, "duplicate");
-        assert_refused(&t.send(&aged("/strict", 700)).await, 400, "stale_timestamp");
-        // /open forgets everything, and limits only what it refuses.
+        assert_rejected(&t.send(&strict).await, 409, "duplicate");
+        assert_rejected(&t.send(&aged("/strict", 700)).await, 400, "stale_timestamp");
+        // /open forgets everything, and limits only what it rejects.
         let open = form("/open", &whatsapp());
         for _ in 0..7 {
             assert_passed(&t.send(&open).await);
         }
         for _ in 0..2 {
-            assert_refused(
+            assert_rejected(
                 &t.send(&unsigned("POST", "/open")).await,
                 403,
                 "missing_signature",
             );
         }
-        assert_refused(
+        assert_rejected(
             &t.send(&unsigned("POST", "/open")).await,
             429,
             "rate_limited",
@@ -161,7 +161,7 @@ fn a_webhook_overrides_timestamp_replay_and_limits_and_the_others_keep_theirs() 
         for _ in 0..3 {
             assert_passed(&t.send(&message()).await);
         }
-        assert_refused(&t.send(&message()).await, 429, "rate_limited");
+        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
         let metrics = Metrics::of(t.envoy);
         let of = |webhook, verdict| {
             metrics.sum(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
-use twilio_webhook_filter::core::config::load::load;
+use twilio_webhook_filter::load;
 
 use crate::support::messages::ACCOUNT;
 use crate::view::read;
@@ -18,7 +18,7 @@ pub(crate) fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).unwrap_or_else(|error| panic!("the schema: {error}"))
 }
 
-/// Everything that a schema finds wrong, each with its place.
+/// Everything that a schema finds wrong, each with its index.
 pub(crate) fn complaints(validator: &Validator, document: &Value) -> Vec<String> {
     let errors = validator.iter_errors(document);
     errors
@@ -40,7 +40,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 }
 
 /// What the filter says: nothing, or all that is wrong.
-pub(crate) fn refusal(document: &Value) -> Option<String> {
+pub(crate) fn rejection(document: &Value) -> Option<String> {
     let loaded = load(document.to_string().as_bytes(), &environment);
     loaded.err().map(|problems| problems.to_string())
 }
@@ -674,18 +674,18 @@ fn schema_and_filter_accept_the_same() {
     let validator = validator();
     let right = right();
     for document in &right {
-        assert_eq!(refusal(document), None, "{document}");
+        assert_eq!(rejection(document), None, "{document}");
         assert_eq!(complaints(&validator, document), [""; 0], "{document}");
     }
     assert!(right.len() >= 30, "{}", right.len());
 }
 
 #[test]
-fn schema_and_filter_refuse_the_same() {
+fn schema_and_filter_reject_the_same() {
     let validator = validator();
     let wrong = wrong();
     for (document, field) in &wrong {
-        let said = refusal(document).unwrap_or_else(|| panic!("the filter takes {document}"));
+        let said = rejection(document).unwrap_or_else(|| panic!("the filter takes {document}"));
         assert!(
             said.contains(&format!("{field}: ")),
             "{field} is not named for {document}: {said}"
@@ -753,12 +753,12 @@ pub(crate) fn beyond_a_schema() -> Vec<(Value, &'static str)> {
 }
 
 /// Every place in a document, as a path of names and numbers.
-pub(crate) fn places(document: &Value) -> Vec<String> {
-    let mut places = vec![String::new()];
+pub(crate) fn indices(document: &Value) -> Vec<String> {
+    let mut indices = vec![String::new()];
     let mut below = |name: &str, value: &Value| {
         let name = name.replace('~', "~0").replace('/', "~1");
-        places.extend(
-            self::places(value)
+        indices.extend(
+            self::indices(value)
                 .iter()
                 .map(|rest| format!("/{name}{rest}")),
         );
@@ -768,10 +768,10 @@ pub(crate) fn places(document: &Value) -> Vec<String> {
         Value::Array(list) => list
             .iter()
             .enumerate()
-            .for_each(|(place, value)| below(&place.to_string(), value)),
+            .for_each(|(index, value)| below(&index.to_string(), value)),
         _ => {}
     }
-    places
+    indices
 }
 
 /// A schema with what it refers to.
@@ -854,8 +854,8 @@ fn each_field_is_tried_right_and_wrong_and_is_described() {
     assert!(fields.len() >= 50, "{:?}", fields.keys());
     let set: BTreeSet<_> = right()
         .iter()
-        .flat_map(places)
-        .map(|place| as_field(&place))
+        .flat_map(indices)
+        .map(|index| as_field(&index))
         .collect();
     let named: BTreeSet<_> = wrong().iter().map(|(_, field)| as_field(field)).collect();
     for (field, schema) in &fields {

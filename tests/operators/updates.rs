@@ -9,7 +9,7 @@ use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, 
 use crate::support::messages::{message, unsigned};
 use crate::support::process::free_port;
 use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 use crate::view::{Metrics, wait_for};
 
 /// An Envoy whose listener can be changed.
@@ -50,7 +50,7 @@ impl Updated {
         Metrics::of(&self.envoy).sum(&format!("envoy_listener_manager_lds_{name}"), &[])
     }
 
-    /// Replaces the plugin's configuration, and waits until Envoy has taken or refused it.
+    /// Replaces the plugin's configuration, and waits until Envoy has taken or rejected it.
     fn update(&self, plugin: &Value) -> &'static str {
         let text = std::fs::read_to_string(self.file()).expect("the listener");
         let mut config: Value = serde_json::from_str(&text).expect("JSON");
@@ -66,9 +66,9 @@ impl Updated {
         std::fs::rename(&next, self.file()).expect("a rename");
         wait_for("the update", || {
             let taken = self.counter("update_success") > before.0;
-            let refused = self.counter("update_rejected") > before.1;
-            match (taken, refused) {
-                (_, true) => Some("refused"),
+            let rejected = self.counter("update_rejected") > before.1;
+            match (taken, rejected) {
+                (_, true) => Some("rejected"),
                 (true, _) => Some("taken"),
                 _ => None,
             }
@@ -82,20 +82,20 @@ fn resource(mut listener: Value) -> String {
 }
 
 #[test]
-fn a_wrong_update_is_refused_and_the_old_configuration_goes_on() {
+fn a_wrong_update_is_rejected_and_the_old_configuration_goes_on() {
     let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 3, "600s")]}));
     let updated = Updated::start(Setup::with(&plugin));
     let envoy = &updated.envoy;
     let (good, address) = (message(), new_address());
     envoy.run(async |t| assert_passed(&t.send_from(address, &good).await));
     let from = envoy.full_log().len();
-    // Envoy calls a refused configuration a crash of the VM, so this stands outside of `run`, which looks for those.
+    // Envoy calls a rejected configuration a crash of the VM, so this stands outside of `run`, which looks for those.
     let wrong = plugin_with(json!({"rate_limits": [], "log": {"accepted": "yes"}, "moed": "off"}));
-    assert_eq!(updated.update(&wrong), "refused");
+    assert_eq!(updated.update(&wrong), "rejected");
     let log = envoy.full_log()[from..].to_owned();
     let said: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("configuration refused"))
+        .filter(|line| line.contains("configuration rejected"))
         .collect();
     assert_eq!(said.len(), 1, "{log}");
     for field in ["log.accepted: expected", "moed: unknown field"] {
@@ -104,9 +104,9 @@ fn a_wrong_update_is_refused_and_the_old_configuration_goes_on() {
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         // The old nonces, the old limits with what was counted, and no other mode.
-        assert_refused(&t.send_from(address, &good).await, 409, "duplicate");
+        assert_rejected(&t.send_from(address, &good).await, 409, "duplicate");
         assert_passed(&t.send_from(address, &message()).await);
-        assert_refused(&t.send_from(address, &message()).await, 429, "rate_limited");
+        assert_rejected(&t.send_from(address, &message()).await, 429, "rate_limited");
     });
 }
 
@@ -136,10 +136,10 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
         assert_passed(&t.send_from(address, &good).await);
         assert_passed(&t.send_from(address, &message()).await);
         for _ in 0..2 {
-            assert_refused(&t.send(&to_changed()).await, 403, "missing_signature");
+            assert_rejected(&t.send(&to_changed()).await, 403, "missing_signature");
         }
-        assert_refused(&t.send(&to_changed()).await, 429, "rate_limited");
-        assert_refused(
+        assert_rejected(&t.send(&to_changed()).await, 429, "rate_limited");
+        assert_rejected(
             &t.send(&unsigned("GET", "/livez")).await,
             404,
             "unknown_webhook",
@@ -156,15 +156,15 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
         // Workers take it one after another.
         wait_for_update(async || t.send(&unsigned("GET", "/livez")).await.status == 200).await;
         // The nonce is remembered, though the capacity is another one.
-        assert_refused(&t.send_from(address, &good).await, 409, "duplicate");
+        assert_rejected(&t.send_from(address, &good).await, 409, "duplicate");
         // The limit that did not change goes on counting: this is the fourth of four.
         assert_passed(&t.send_from(address, &message()).await);
-        assert_refused(&t.send_from(address, &message()).await, 429, "rate_limited");
+        assert_rejected(&t.send_from(address, &message()).await, 429, "rate_limited");
         // The one that changed begins anew.
         for _ in 0..3 {
-            assert_refused(&t.send(&to_changed()).await, 403, "missing_signature");
+            assert_rejected(&t.send(&to_changed()).await, 403, "missing_signature");
         }
-        assert_refused(&t.send(&to_changed()).await, 429, "rate_limited");
+        assert_rejected(&t.send(&to_changed()).await, 429, "rate_limited");
     });
     assert_eq!(
         Metrics::of(envoy).verdict("accepted"),

@@ -92,7 +92,7 @@ fn a_wrong_configuration_is_found_by_envoy_before_it_runs_and_every_field_is_nam
         assert!(!output.status.success(), "Envoy takes {plugin}");
         let complaints: Vec<_> = said
             .lines()
-            .filter(|line| line.contains("twilio_webhook configuration refused"))
+            .filter(|line| line.contains("twilio_webhook configuration rejected"))
             .collect();
         assert_eq!(complaints.len(), 1, "{plugin}: {said}");
         for field in fields {

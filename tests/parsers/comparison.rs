@@ -126,15 +126,15 @@ fn parameters(body: &[u8]) -> BTreeSet<Parameter> {
 
 /// Whether the filter's verdicts are those that the rules ask for.
 fn wrong_verdict(one: &Judged) -> Option<&'static str> {
-    let may_be_refused = one.case.is_moved;
+    let may_be_rejected = one.case.is_moved;
     let many = one.broken.contains(&Rule::TooMany);
     match (accepts(one.strict), accepts(one.lenient)) {
         (true, _) if !one.broken.is_empty() => Some("accepted, and not strict"),
-        (false, _) if one.strict != "malformed_body" => Some("refused for another reason"),
-        (false, _) if one.broken.is_empty() && !may_be_refused => Some("strict, and refused"),
-        (true, false) => Some("refused by the lenient"),
+        (false, _) if one.strict != "malformed_body" => Some("rejected for another reason"),
+        (false, _) if one.broken.is_empty() && !may_be_rejected => Some("strict, and rejected"),
+        (true, false) => Some("rejected by the lenient"),
         (_, true) if many => Some("too many pieces for the lenient, too"),
-        (_, false) if !many && !may_be_refused => Some("respelled, and refused by the lenient"),
+        (_, false) if !many && !may_be_rejected => Some("respelled, and rejected by the lenient"),
         _ => None,
     }
 }

@@ -131,7 +131,7 @@ pub(crate) const EXCEPTIONS: [Exception; 12] = [
         },
     },
     Exception {
-        name: "not UTF-8, refused",
+        name: "not UTF-8, rejected",
         why: "Rack fails with an `InvalidParameterError` on a name that is not UTF-8.",
         readers: &["Rack"],
         apply: |_, sent, expected| {
@@ -239,7 +239,7 @@ pub(crate) const EXCEPTIONS: [Exception; 12] = [
     Exception {
         name: "brackets in names",
         why: "`a[b]` is a tree of parameters, each with rules of its own; where they contradict each other, Rack, and \
-              Express where they are deep, refuse the form. Express with `extended: false` takes brackets away that are \
+              Express where they are deep, reject the form. Express with `extended: false` takes brackets away that are \
               around a whole name.",
         readers: &["qs", "Express simple", "Express extended", "PHP", "Rack"],
         apply: |reader, _, expected| {

@@ -73,7 +73,7 @@ pub(crate) const READERS: [Reader; 17] = [
 pub(crate) enum Reading {
     /// Names and values, in the order in which it hands over the values of one name.
     Form(Vec<Read>),
-    /// It refuses it all.
+    /// It rejects it all.
     Fails(String),
     /// The body cannot be shown to it.
     NotAsked,

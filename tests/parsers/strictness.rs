@@ -79,18 +79,18 @@ impl Rule {
             Rule::NoEquals => "A parameter without a value, and not with an empty one.",
             Rule::SecondEquals => "In `a=[b]=c` the name is `a=[b]`.",
             Rule::Semicolon => {
-                "Perl's CGI separates there; Go refuses the form, or loses the parameter where nobody looks at the error."
+                "Perl's CGI separates there; Go rejects the form, or loses the parameter where nobody looks at the error."
             }
             Rule::Blank => "One behind an `&` is dropped.",
             Rule::Control => "A NUL ends the form. (Rack drops one at the end.)",
             Rule::HighByte => {
-                "Where they are no UTF-8, U+FFFD; busboy and Starlette take them for Latin-1, and Ruby refuses the form."
+                "Where they are no UTF-8, U+FFFD; busboy and Starlette take them for Latin-1, and Ruby rejects the form."
             }
             Rule::BrokenEscape => {
-                "Go, Rack and busboy refuse the form, qs and fast-querystring leave the whole value escaped, and Perl's CGI decodes `%u0041`."
+                "Go, Rack and busboy reject the form, qs and fast-querystring leave the whole value escaped, and Perl's CGI decodes `%u0041`."
             }
             Rule::TooMany => {
-                "The parameters behind the 1000th are lost; Express, Django and Starlette refuse the form."
+                "The parameters behind the 1000th are lost; Express, Django and Starlette reject the form."
             }
         }
     }

@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use twilio_webhook_filter::core::clock::Span;
-use twilio_webhook_filter::core::config::load::load;
+use twilio_webhook_filter::{Millis, load};
 
 use crate::support::cases;
 
@@ -68,7 +67,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// Every place in a document, as the loader calls it, the document itself first.
-fn places(value: &Value, path: String, found: &mut Vec<(String, String)>, pointer: String) {
+fn indices(value: &Value, path: String, found: &mut Vec<(String, String)>, pointer: String) {
     found.push((path.clone(), pointer.clone()));
     match value {
         Value::Object(fields) => {
@@ -78,16 +77,16 @@ fn places(value: &Value, path: String, found: &mut Vec<(String, String)>, pointe
                 } else {
                     format!("{path}.{name}")
                 };
-                places(value, below, found, format!("{pointer}/{name}"));
+                indices(value, below, found, format!("{pointer}/{name}"));
             }
         }
         Value::Array(items) => {
-            for (place, value) in items.iter().enumerate() {
-                places(
+            for (index, value) in items.iter().enumerate() {
+                indices(
                     value,
-                    format!("{path}[{place}]"),
+                    format!("{path}[{index}]"),
                     found,
-                    format!("{pointer}/{place}"),
+                    format!("{pointer}/{index}"),
                 );
             }
         }
@@ -138,7 +137,7 @@ fn the_configuration_that_says_everything_loads() {
 #[test]
 fn a_wrong_type_anywhere_is_named_by_its_path() {
     let mut found = Vec::new();
-    places(&complete(), String::new(), &mut found, String::new());
+    indices(&complete(), String::new(), &mut found, String::new());
     assert!(found.len() > 50, "{}", found.len());
     for (path, pointer) in found {
         let mut changed = complete();
@@ -158,11 +157,11 @@ fn a_wrong_type_anywhere_is_named_by_its_path() {
 #[test]
 fn an_unknown_field_anywhere_is_named_by_its_path() {
     let mut found = Vec::new();
-    places(&complete(), String::new(), &mut found, String::new());
+    indices(&complete(), String::new(), &mut found, String::new());
     for (path, pointer) in found {
         let mut changed = complete();
-        let place = changed.pointer_mut(&pointer).expect("a place");
-        let Value::Object(fields) = place else {
+        let index = changed.pointer_mut(&pointer).expect("a place");
+        let Value::Object(fields) = index else {
             continue;
         };
         fields.insert("made up".into(), json!(1));
@@ -197,7 +196,7 @@ fn webhooks_that_share_a_table_agree_on_how_long_anything_has_to_be_remembered()
         .iter()
         .filter_map(|webhook| webhook.replay.as_ref());
     let longest: Vec<_> = replays.map(|replay| replay.rules.longest).collect();
-    assert_eq!(longest, [Span::seconds(86_400); 3]);
+    assert_eq!(longest, [Millis::seconds(86_400); 3]);
 }
 
 proptest! {
@@ -211,7 +210,7 @@ proptest! {
         let mut document = complete();
         for (which, value) in replaced {
             let mut found = Vec::new();
-            places(&document, String::new(), &mut found, String::new());
+            indices(&document, String::new(), &mut found, String::new());
             let (_, pointer) = which.get(&found);
             *document.pointer_mut(pointer).expect("a place") = value;
         }
@@ -230,7 +229,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_taken_or_refused_in_words(
+    fn any_bytes_are_taken_or_rejected_in_words(
         json in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
             any_json().prop_map(|value| value.to_string().into_bytes()),
@@ -245,7 +244,7 @@ proptest! {
     #[test]
     fn neither_a_problem_nor_a_warning_shows_a_configured_text(
         secret in "[a-z]{20}",
-        place in any::<Index>(),
+        index in any::<Index>(),
         form in prop::sample::select(vec!["S", "S\n", "\"S\"", "${S}", "$S", "S\u{a0}", "https://S/a b",
             "https://h,https://S", "/S b", "S*", "param:", "{\"env\": \"S\"}", "AC S", "7S", "[S]"]),
         other_mistake in any::<bool>(),
@@ -254,8 +253,8 @@ proptest! {
         let text = form.replace('S', &secret);
         let mut document = complete();
         let mut found = Vec::new();
-        places(&document, String::new(), &mut found, String::new());
-        let (_, pointer) = place.get(&found);
+        indices(&document, String::new(), &mut found, String::new());
+        let (_, pointer) = index.get(&found);
         *document.pointer_mut(pointer).expect("a place") = match form {
             "[S]" => json!([text]),
             _ => Value::from(text.as_str()),

@@ -1,7 +1,7 @@
 //! Form bodies: whatever their spelling, what is signed is what the contract says.
 
 use proptest::prelude::*;
-use twilio_webhook_filter::core::signature::form::Form;
+use twilio_webhook_filter::Form;
 
 use crate::support::{Pairs, cases, choices, pairs, signed_by_the_contract, spell, telling_bytes};
 
@@ -15,21 +15,21 @@ fn signed(body: &[u8]) -> Vec<u8> {
 fn taken_apart(body: &[u8]) -> Pairs {
     let decoded = |encoded: &[u8]| {
         let mut out = Vec::new();
-        let mut place = 0;
-        while place < encoded.len() {
-            let digits = encoded.get(place + 1..place + 3);
+        let mut index = 0;
+        while index < encoded.len() {
+            let digits = encoded.get(index + 1..index + 3);
             let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
             // `from_str_radix` alone would take a sign for a digit.
             let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-            match (encoded[place], digits) {
+            match (encoded[index], digits) {
                 (b'%', Some(digits)) => {
                     out.push(u8::from_str_radix(digits, 16).expect("two hex digits"));
-                    place += 2;
+                    index += 2;
                 }
                 (b'+', _) => out.push(b' '),
                 (byte, _) => out.push(byte),
             }
-            place += 1;
+            index += 1;
         }
         out
     };

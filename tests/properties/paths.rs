@@ -3,15 +3,10 @@
 use std::rc::Rc;
 
 use proptest::prelude::*;
-use twilio_webhook_filter::core::clock::Moment;
-use twilio_webhook_filter::core::config::load::load;
-use twilio_webhook_filter::core::request::client::Client;
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::rules::HashKey;
-use twilio_webhook_filter::core::request::state::{Filter, Next, Surroundings};
-use twilio_webhook_filter::core::request::verdict::Outcome;
-use twilio_webhook_filter::core::routes::PathPattern;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::{
+    ClientAddress, Filter, HashKey, Headers, MemoryMap, Next, Outcome, PathPattern, Surroundings,
+    Timestamp, load,
+};
 
 use crate::support::{cases, telling_bytes};
 
@@ -28,13 +23,13 @@ const CONFIGURATION: &str = r#"{
 fn is_exempt(filter: &Rc<Filter>, path: &[u8]) -> bool {
     let headers: [(&[u8], &[u8]); 2] = [(b":method", b"POST"), (b":path", path)];
     let around = Surroundings {
-        store: &MemoryStore::new(),
-        now: Moment(1_800_000_000_000),
+        store: &MemoryMap::new(),
+        now: Timestamp(1_800_000_000_000),
     };
-    let client = Client::from_source_address(b"192.0.2.1:1");
+    let client = ClientAddress::from_source_address(b"192.0.2.1:1");
     match filter.arrive(Headers::new(&headers), client, around) {
         Next::Decided(verdict) => matches!(verdict.outcome, Outcome::Exempt),
-        Next::Held(_) | Next::Asking(_) => false,
+        Next::AwaitingBody(_) | Next::Asking(_) => false,
     }
 }
 

@@ -1,16 +1,18 @@
 //! What comes back from Redis, whatever it is, and what is sent there.
 
 use proptest::prelude::*;
-use twilio_webhook_filter::core::redis::reply::{Failure, Reply};
-use twilio_webhook_filter::core::redis::wire::Api;
+use twilio_webhook_filter::{Api, Failure, ScriptReply};
 
 use crate::support::cases;
 
 const APIS: [Api; 2] = [Api::Webdis, Api::Upstash];
 
 /// Everything that lets a request go on.
-fn lets_pass(answer: Result<Reply, Failure>) -> bool {
-    matches!(answer, Ok(Reply::Passed | Reply::Claimed { .. }))
+fn lets_pass(answer: Result<ScriptReply, Failure>) -> bool {
+    matches!(
+        answer,
+        Ok(ScriptReply::Passed | ScriptReply::Claimed { .. })
+    )
 }
 
 /// The words of a body as Webdis takes it apart.
@@ -47,7 +49,7 @@ proptest! {
 
     #[test]
     fn an_answer_that_is_cut_or_changed_does_not_pass(
-        place in 0..64_usize,
+        index in 0..64_usize,
         change in any::<Option<u8>>(),
     ) {
         for (api, whole) in [
@@ -57,11 +59,11 @@ proptest! {
             (Api::Upstash, br#"{"result":"passed"}"#),
         ] {
             prop_assert!(lets_pass(api.read(200, whole)));
-            let place = place % whole.len();
+            let index = index % whole.len();
             let mut broken = whole.to_vec();
             match change {
-                None => broken.truncate(place),
-                Some(byte) => broken[place] = byte,
+                None => broken.truncate(index),
+                Some(byte) => broken[index] = byte,
             }
             // Another number is another answer of the same kind; white space in JSON is none.
             let digits = |bytes: &[u8]| -> Vec<u8> {

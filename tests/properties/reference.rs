@@ -19,8 +19,8 @@ fn the_reference_of_the_fuzz_targets_judges_published_signatures_as_published() 
         let Some(params) = vector.get("params").and_then(Value::as_array) else {
             continue;
         };
-        let part = |pair: &Value, place: usize| {
-            let text = pair.get(place).and_then(Value::as_str);
+        let part = |pair: &Value, index: usize| {
+            let text = pair.get(index).and_then(Value::as_str);
             text.expect("text").as_bytes().to_vec()
         };
         let pairs: Vec<_> = params

@@ -6,12 +6,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sha1::Sha1;
-use twilio_webhook_filter::core::secret::Secret;
-use twilio_webhook_filter::core::signature::form::Form;
-use twilio_webhook_filter::core::signature::key::{ClaimedMac, Nonce, SigningKey};
-use twilio_webhook_filter::core::signature::keyring::{Key, Keyring};
-use twilio_webhook_filter::core::signature::url::{ConfiguredUrl, PublicUrl, Target};
-use twilio_webhook_filter::core::signature::verify::{Signed, verify};
+use twilio_webhook_filter::{
+    ClaimedMac, ConfiguredUrl, Form, Key, Keyring, Nonce, PublicUrl, Secret, Signed, SigningKey,
+    Target, verify,
+};
 
 use crate::support::{Pairs, cases, choices, pairs, signed_by_the_contract, spell, telling_bytes};
 
@@ -119,8 +117,8 @@ proptest! {
         let mut bytes: Vec<&mut u8> = changed.iter_mut()
             .flat_map(|(name, value)| name.iter_mut().chain(value)).collect();
         prop_assume!(!bytes.is_empty());
-        let place = which.index(bytes.len());
-        *bytes[place] ^= by;
+        let index = which.index(bytes.len());
+        *bytes[index] ^= by;
         prop_assert_eq!(passes(&plainly(&changed), &claimed), None);
     }
 
@@ -159,8 +157,8 @@ proptest! {
         prop_assert!(nonce.is_some());
 
         let mut moved = pairs.clone();
-        let place = which.index(moved.len());
-        let (name, value) = &mut moved[place];
+        let index = which.index(moved.len());
+        let (name, value) = &mut moved[index];
         let both = [name.as_slice(), value].concat();
         let cut = 1 + cut.index(both.len());
         (*name, *value) = (both[..cut].to_vec(), both[cut..].to_vec());
@@ -168,23 +166,23 @@ proptest! {
 
         // The next parameter swallowed whole: `Body=2 tacosFromx`.
         let mut joined = pairs;
-        let place = which.index(joined.len() - 1);
-        let (name, value) = joined.remove(place + 1);
-        joined[place].1.extend([name, value].concat());
+        let index = which.index(joined.len() - 1);
+        let (name, value) = joined.remove(index + 1);
+        joined[index].1.extend([name, value].concat());
         prop_assert_eq!(passes(&plainly(&joined), &claimed), nonce);
     }
 
     #[test]
     fn a_changed_signature_never_passes(
         pairs in pairs(4),
-        place in 0..20_usize,
+        index in 0..20_usize,
         by in 1..=255_u8,
     ) {
         let mut mac = Hmac::<Sha1>::new_from_slice(TOKEN.as_bytes()).expect("any key will do");
         mac.update(URL.as_bytes());
         mac.update(&signed_by_the_contract(&pairs));
         let mut mac: [u8; 20] = mac.finalize().into_bytes().into();
-        mac[place] ^= by;
+        mac[index] ^= by;
         let claimed = ClaimedMac::parse(STANDARD.encode(mac).as_bytes()).expect("a signature");
         prop_assert_eq!(passes(&plainly(&pairs), &claimed), None);
     }
@@ -192,18 +190,18 @@ proptest! {
     #[test]
     fn a_signature_header_is_taken_in_its_one_spelling_only(
         bytes in prop::collection::vec(any::<u8>(), 15..36),
-        place in any::<Index>(),
+        index in any::<Index>(),
         with in prop_oneof![any::<u8>(), prop::sample::select(b"=+/-_ AZaz09\r\n,".to_vec())],
         insert in any::<bool>(),
     ) {
         let mut header = STANDARD.encode(&bytes).into_bytes();
         let right_length = matches!(bytes.len(), 20 | 32);
         prop_assert_eq!(ClaimedMac::parse(&header).is_some(), right_length);
-        let place = place.index(header.len());
+        let index = index.index(header.len());
         if insert {
-            header.insert(place, with);
+            header.insert(index, with);
         } else {
-            header[place] = with;
+            header[index] = with;
         }
         prop_assert_eq!(ClaimedMac::parse(&header).is_some(), is_canonical(&header));
     }

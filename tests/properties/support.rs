@@ -57,8 +57,8 @@ impl Choices {
 
     /// Shuffles by decisions.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for place in (1..items.len()).rev() {
-            items.swap(place, self.next(place + 1));
+        for index in (1..items.len()).rev() {
+            items.swap(index, self.next(index + 1));
         }
     }
 }

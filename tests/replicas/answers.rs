@@ -12,7 +12,7 @@ use crate::support::http1::Http1;
 use crate::support::http2::{Framing, Http2};
 use crate::support::messages::message;
 use crate::support::wire;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 /// A service that takes what comes, but for those that are to fail with a long answer.
 struct Service {
@@ -131,7 +131,7 @@ fn a_long_answer_that_is_held_until_the_claim_is_given_up_hangs_nobody() {
             replicas.middle.settled().await;
             assert_passed(&replicas.send(1, &request).await);
             for envoy in [0, 1] {
-                assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+                assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
             }
         }
     });

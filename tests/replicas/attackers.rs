@@ -79,14 +79,14 @@ fn whoever_has_captured_a_request_gets_one_of_all_its_spellings_through_all_envo
             let mut all: BTreeMap<(u16, String), usize> = BTreeMap::new();
             for round in 0..size("REPLICAS_ATTACKS", 1) as usize {
                 let ways = [Way::Open, Way::LateAnswer(slow), Way::LateRequest(slow)];
-                for (place, way) in ways.into_iter().enumerate() {
+                for (index, way) in ways.into_iter().enumerate() {
                     replicas.middle.set(way);
                     let (asked, arrived) = (replicas.middle.settled().await, replicas.accepted());
                     let parameters = whatsapp();
                     let mut answers = JoinSet::new();
                     // The request itself; and while it is being asked for, everything else.
                     let captured = form(WEBHOOK, &parameters);
-                    let victim = replicas.envoys[(round + place) % 3].address();
+                    let victim = replicas.envoys[(round + index) % 3].address();
                     answers.spawn(async move {
                         Http1::connect(victim, new_address())
                             .await

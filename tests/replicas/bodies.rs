@@ -12,7 +12,7 @@ use crate::support::messages::{
 };
 use crate::support::tap::Behaviour;
 use crate::support::wire::{Request, Response};
-use crate::support::{assert_passed, assert_refused, rule, signing};
+use crate::support::{assert_passed, assert_rejected, rule, signing};
 
 /// How long the store takes for each answer.
 const SLOW: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ fn a_body_in_pieces_is_whole_whether_it_ends_before_or_after_redis_has_answered(
                 let mut client =
                     Http1::connect(replicas.envoys[other].address(), new_address()).await;
                 let answer = client.send_pieces(&pieces, pause).await;
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
                 assert_eq!(replicas.envoys[other].tap.count(), first);
             }
         }
@@ -78,7 +78,7 @@ fn a_body_with_trailers_over_http2_is_whole_while_redis_is_asked() {
                 assert_arrived_whole(replicas, 0, first, &request);
                 let mut client = Http2::connect(replicas.envoys[1].address(), new_address()).await;
                 let answer = client.send(&request, framing).await;
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
             }
         }
         // Nothing but trailers: they alone say that there is no body.
@@ -114,13 +114,13 @@ async fn sent_large(replicas: &Replicas, size: usize, http2: bool) -> Response {
 }
 
 #[test]
-fn a_body_that_grows_too_large_while_redis_is_asked_is_refused() {
+fn a_body_that_grows_too_large_while_redis_is_asked_is_rejected() {
     Replicas::start(&with_early_limit()).run(async |replicas| {
         replicas.middle.set(Way::LateAnswer(SLOW));
         for http2 in [false, true] {
             // Above `max_body_bytes`, but not above what Envoy buffers: the filter says so, once Redis has answered.
             let answer = sent_large(replicas, 70_000, http2).await;
-            assert_refused(&answer, 413, "body_too_large");
+            assert_rejected(&answer, 413, "body_too_large");
         }
         for http2 in [false, true] {
             // Above that, too: Envoy says so itself, and does not wait for Redis.
@@ -164,13 +164,13 @@ fn a_websocket_is_opened_once_at_all_envoys_where_that_is_asked_for_and_carries_
                 client.write(b"hello").await;
                 assert_eq!(client.read_exactly(5).await, b"hello");
                 for other in [0, 1] {
-                    assert_refused(&replicas.send(other, &request).await, 409, "duplicate");
+                    assert_rejected(&replicas.send(other, &request).await, 409, "duplicate");
                 }
             }
             let before = replicas.accepted();
             let mut forged = handshake();
             forged.target.extend(b"x");
-            assert_refused(&replicas.send(0, &forged).await, 403, "invalid_signature");
+            assert_rejected(&replicas.send(0, &forged).await, 403, "invalid_signature");
             assert_eq!(replicas.accepted(), before);
 
             // No client may send before the answer, which decides whether it is a socket. What comes all the same is
@@ -212,7 +212,7 @@ fn what_is_exempt_asks_nobody() {
             let exempt = unsigned("GET", "/healthz");
             assert_passed(&replicas.send(envoy, &exempt).await);
             let unknown = unsigned("GET", "/elsewhere");
-            assert_refused(
+            assert_rejected(
                 &replicas.send(envoy, &unknown).await,
                 404,
                 "unknown_webhook",

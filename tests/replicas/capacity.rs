@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::replicas::{Replicas, plugin};
 use crate::support::messages::message;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 fn with_room_for_five(replay: Value) -> Replicas {
     Replicas::start(&plugin(json!({"replay": replay})))
@@ -25,7 +25,7 @@ fn room_for_five_is_room_for_five_at_all_envoys_together() {
         fill(replicas).await;
         let sixth = message();
         for envoy in [0, 1, 0, 1] {
-            assert_refused(&replicas.send(envoy, &sixth).await, 503, "store_full");
+            assert_rejected(&replicas.send(envoy, &sixth).await, 503, "store_full");
         }
         assert_eq!(replicas.accepted(), 5);
     });
@@ -40,7 +40,7 @@ fn what_must_no_longer_be_remembered_makes_room_for_what_must() {
         tokio::time::sleep(Duration::from_millis(2200)).await;
         let sixth = message();
         assert_passed(&replicas.send(0, &sixth).await);
-        assert_refused(&replicas.send(1, &sixth).await, 409, "duplicate");
+        assert_rejected(&replicas.send(1, &sixth).await, 409, "duplicate");
         assert_eq!(replicas.accepted(), 6);
     });
 }
@@ -54,7 +54,7 @@ fn where_the_oldest_may_go_there_is_always_room() {
         for number in 0..5 {
             let request = message();
             assert_passed(&replicas.send(number % 2, &request).await);
-            assert_refused(
+            assert_rejected(
                 &replicas.send((number + 1) % 2, &request).await,
                 409,
                 "duplicate",

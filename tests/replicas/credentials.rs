@@ -4,7 +4,7 @@ use crate::replicas::{Replicas, assert_well, plugin, send, setup, store, store_w
 use crate::servers::Redis;
 use crate::support::messages::{forged, message, whatsapp};
 use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 use crate::upstash::Upstash;
 
 #[test]
@@ -13,10 +13,10 @@ fn with_webdis_wrong_password_nothing_passes() {
     Replicas::of(1, change, &plugin(json!({}))).run(async |replicas| {
         for _ in 0..10 {
             let answer = replicas.send(0, &message()).await;
-            assert_refused(&answer, 503, "store_unavailable");
+            assert_rejected(&answer, 503, "store_unavailable");
         }
         let answer = replicas.send(0, &forged(&whatsapp())).await;
-        assert_refused(&answer, 403, "invalid_signature");
+        assert_rejected(&answer, 403, "invalid_signature");
         assert_eq!(replicas.accepted(), 0);
         assert_eq!(replicas.redis.keys(), [""; 0]);
     });
@@ -31,7 +31,7 @@ fn without_a_password_none_is_sent() {
     let plugin = plugin(json!({"store": store}));
     Replicas::of(1, |setup| setup, &plugin).run(async |replicas| {
         let answer = replicas.send(0, &message()).await;
-        assert_refused(&answer, 503, "store_unavailable");
+        assert_rejected(&answer, 503, "store_unavailable");
         for received in replicas.middle.since(0) {
             assert_eq!(received.header("authorization"), None);
         }
@@ -96,10 +96,10 @@ fn a_service_that_speaks_as_upstash_does_is_a_store_like_any_other() {
             let request = message();
             assert_passed(&send(&envoys[first], &request).await);
             for envoy in envoys {
-                assert_refused(&send(envoy, &request).await, 409, "duplicate");
+                assert_rejected(&send(envoy, &request).await, 409, "duplicate");
             }
         }
-        // Refused by its service, and then by nobody.
+        // Rejected by its service, and then by nobody.
         envoys[0].tap.behave(Behaviour::Answer(500));
         let request = message();
         assert_eq!(send(&envoys[0], &request).await.status, 500);
@@ -121,7 +121,7 @@ fn with_upstash_wrong_token_nothing_passes() {
     with_upstash(&json!("guessed-and-long-enough"), async |envoys, redis| {
         for envoy in envoys {
             let answer = send(envoy, &message()).await;
-            assert_refused(&answer, 503, "store_unavailable");
+            assert_rejected(&answer, 503, "store_unavailable");
             assert_eq!(envoy.tap.count(), 0);
         }
         assert_eq!(redis.keys(), [""; 0]);

@@ -8,7 +8,7 @@ use crate::support::http1::PATIENCE;
 use crate::support::messages::{forged, message, whatsapp};
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 use crate::traffic::{Outcome, Traffic, assert_none_twice, assert_none_twice_at_one, size};
 
 /// How long an answer may take when the store does not answer within its 0.1 s. What is asserted is that somebody gives
@@ -23,7 +23,7 @@ enum Fault {
     Full,
     /// Redis is stopped, and goes on later with all that was asked.
     Hung,
-    Middle(Way),
+    FaultProxy(Way),
 }
 
 const FAULTS: [Fault; 16] = [
@@ -31,19 +31,19 @@ const FAULTS: [Fault; 16] = [
     Fault::Webdis,
     Fault::Full,
     Fault::Hung,
-    Fault::Middle(Way::LateRequest(Duration::from_millis(400))),
-    Fault::Middle(Way::LateAnswer(Duration::from_millis(400))),
-    Fault::Middle(Way::LostAnswer),
-    Fault::Middle(Way::Silence),
-    Fault::Middle(Way::Close),
-    Fault::Middle(Way::Garbage),
-    Fault::Middle(Way::OtherJson),
-    Fault::Middle(Way::Half),
-    Fault::Middle(Way::Empty),
-    Fault::Middle(Way::Endless),
-    Fault::Middle(Way::Status(500)),
+    Fault::FaultProxy(Way::LateRequest(Duration::from_millis(400))),
+    Fault::FaultProxy(Way::LateAnswer(Duration::from_millis(400))),
+    Fault::FaultProxy(Way::LostAnswer),
+    Fault::FaultProxy(Way::Silence),
+    Fault::FaultProxy(Way::Close),
+    Fault::FaultProxy(Way::Garbage),
+    Fault::FaultProxy(Way::OtherJson),
+    Fault::FaultProxy(Way::Half),
+    Fault::FaultProxy(Way::Empty),
+    Fault::FaultProxy(Way::Endless),
+    Fault::FaultProxy(Way::Status(500)),
     // As Webdis answers where its ACL has no EVAL.
-    Fault::Middle(Way::Status(403)),
+    Fault::FaultProxy(Way::Status(403)),
 ];
 
 impl Fault {
@@ -53,7 +53,7 @@ impl Fault {
             Self::Webdis => replicas.webdis.kill(),
             Self::Full => replicas.redis.limit_memory("1"),
             Self::Hung => replicas.redis.freeze(),
-            Self::Middle(way) => replicas.middle.set(way),
+            Self::FaultProxy(way) => replicas.middle.set(way),
         }
     }
 
@@ -64,7 +64,7 @@ impl Fault {
             Self::Webdis => replicas.webdis.start_again(),
             Self::Full => replicas.redis.limit_memory("256mb"),
             Self::Hung => replicas.redis.thaw(),
-            Self::Middle(_) => {}
+            Self::FaultProxy(_) => {}
         }
     }
 }
@@ -88,7 +88,7 @@ async fn through(replicas: &Replicas, fault: Fault) -> Outcome {
     outcome
 }
 
-/// A request that was never accepted passes in the end, once. It may be refused for a while: its claim may have got
+/// A request that was never accepted passes in the end, once. It may be rejected for a while: its claim may have got
 /// through when its answer did not.
 async fn assert_passes_in_the_end(replicas: &Replicas, request: &Request, envoy: usize) {
     let start = Instant::now();
@@ -110,7 +110,7 @@ async fn assert_passes_in_the_end(replicas: &Replicas, request: &Request, envoy:
     }
     for envoy in 0..replicas.envoys.len() {
         let answer = replicas.send(envoy, request).await;
-        assert_refused(&answer, 409, "duplicate");
+        assert_rejected(&answer, 409, "duplicate");
     }
 }
 
@@ -128,8 +128,8 @@ fn with_reject_nothing_passes_twice_whatever_happens_to_the_store() {
                 "{fault:?} goes unnoticed: {counts:?}"
             );
             assert_none_twice(replicas);
-            let refused = outcome.refused();
-            for (number, request) in refused.into_iter().take(4).enumerate() {
+            let rejected = outcome.rejected();
+            for (number, request) in rejected.into_iter().take(4).enumerate() {
                 assert_passes_in_the_end(replicas, request, number % 2).await;
             }
             assert_none_twice(replicas);
@@ -146,7 +146,7 @@ fn with_local_requests_pass_and_each_envoy_knows_its_own_whatever_happens_to_the
     // Which answer it is that cannot be used makes no difference here: one of a kind.
     let one_of_a_kind = |fault: &Fault| {
         let others = [Way::OtherJson, Way::Half, Way::Empty, Way::Status(403)];
-        !matches!(fault, Fault::Middle(way) if others.contains(way))
+        !matches!(fault, Fault::FaultProxy(way) if others.contains(way))
     };
     replicas("local").run(async |replicas| {
         for fault in FAULTS.into_iter().filter(one_of_a_kind) {
@@ -167,13 +167,13 @@ fn with_local_requests_pass_and_each_envoy_knows_its_own_whatever_happens_to_the
 }
 
 #[test]
-fn without_the_store_strangers_are_still_refused_for_what_they_are() {
+fn without_the_store_strangers_are_still_rejected_for_what_they_are() {
     for on_error in ["reject", "local"] {
         replicas(on_error).run(async |replicas| {
             replicas.webdis.kill();
             for number in 0..20 {
                 let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
-                assert_refused(&answer, 403, "invalid_signature");
+                assert_rejected(&answer, 403, "invalid_signature");
             }
             assert_eq!(replicas.accepted(), 0);
         });
@@ -189,7 +189,7 @@ fn a_cluster_that_envoy_does_not_have_is_a_store_that_fails() {
             let answer = replicas.send(0, &request).await;
             assert_eq!((answer.status, answer.reason().as_str()), (status, reason));
             if on_error == "local" {
-                assert_refused(&replicas.send(0, &request).await, 409, "duplicate");
+                assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
             } else {
                 assert_eq!(replicas.accepted(), 0);
             }
@@ -210,14 +210,14 @@ fn limits_go_on_at_each_envoy_by_itself_where_the_store_fails_and_that_is_asked_
                 assert_passed(&replicas.send(envoy, &message()).await);
             }
             let answer = replicas.send(envoy, &message()).await;
-            assert_refused(&answer, 429, "rate_limited");
+            assert_rejected(&answer, 429, "rate_limited");
         }
         assert_eq!(replicas.accepted(), 6);
     });
 }
 
 #[test]
-fn what_was_accepted_before_redis_died_is_refused_after_it_has_come_back() {
+fn what_was_accepted_before_redis_died_is_rejected_after_it_has_come_back() {
     replicas("reject").run(async |replicas| {
         let traffic = Traffic::start(&replicas.envoys, 4);
         for _ in 0..3 {
@@ -242,7 +242,7 @@ fn what_was_accepted_before_redis_died_is_refused_after_it_has_come_back() {
         assert!(accepted.len() > 20, "{}", accepted.len());
         for request in accepted {
             let answer = crate::replicas::send(&later, request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
         assert_eq!(later.tap.count(), 0);
     });
@@ -268,7 +268,7 @@ fn a_request_under_way_when_the_store_dies_is_not_lost_and_its_repeat_does_not_p
         replicas.heal().await;
         for envoy in [0, 1] {
             let answer = replicas.send(envoy, &request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
     });
 }

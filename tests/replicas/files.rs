@@ -214,8 +214,8 @@ fn what_compose_makes_of_each_configuration_is_what_it_has_to_be() {
     }
     let envoy = made("envoy-1", "envoy.yaml", &[]);
     let envoy: Value = yaml_serde::from_str(&envoy).expect("YAML");
-    let address = |place: &Value| {
-        place["socket_address"]["address"]
+    let address = |index: &Value| {
+        index["socket_address"]["address"]
             .as_str()
             .unwrap_or_default()
             .to_owned()

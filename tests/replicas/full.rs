@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::replicas::{Replicas, metric, plugin};
 use crate::support::messages::message;
 use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 use crate::traffic::assert_none_twice;
 
 #[test]
@@ -21,12 +21,12 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
         let meanwhile: Vec<_> = (0..6).map(|_| message()).collect();
         for (number, request) in meanwhile.iter().enumerate() {
             let answer = replicas.send(number % 2, request).await;
-            assert_refused(&answer, 503, "store_unavailable");
+            assert_rejected(&answer, 503, "store_unavailable");
         }
         for (number, request) in before.iter().enumerate() {
             // The Envoy that has accepted it knows it; the other one cannot ask any more, or is told that it is one.
             let here = replicas.send(number % 2, request).await;
-            assert_refused(&here, 409, "duplicate");
+            assert_rejected(&here, 409, "duplicate");
             let there = replicas.send((number + 1) % 2, request).await;
             assert!([409, 503].contains(&there.status), "{there:?}");
         }
@@ -38,12 +38,12 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
         for (number, request) in meanwhile.iter().enumerate() {
             assert_passed(&replicas.send((number + 1) % 2, request).await);
             for envoy in [0, 1] {
-                assert_refused(&replicas.send(envoy, request).await, 409, "duplicate");
+                assert_rejected(&replicas.send(envoy, request).await, 409, "duplicate");
             }
         }
         for (number, request) in before.iter().enumerate() {
             let there = replicas.send((number + 1) % 2, request).await;
-            assert_refused(&there, 409, "duplicate");
+            assert_rejected(&there, 409, "duplicate");
         }
         assert_none_twice(replicas);
     });
@@ -75,7 +75,7 @@ fn what_services_answer_while_redis_has_no_memory_is_told_when_it_has_some() {
                 again,
                 "after {status}"
             );
-            assert_refused(&replicas.send(0, &request).await, 409, "duplicate");
+            assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
         }
         for envoy in &replicas.envoys {
             assert_eq!(metric(envoy, "store_settlements_lost"), 0);

@@ -11,7 +11,7 @@ use crate::support::http1::Http1;
 use crate::support::messages::message;
 use crate::support::tap::Behaviour;
 use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 use crate::traffic::{assert_none_twice, size};
 
 /// Sends a request, and leaves while Redis is asked.
@@ -47,7 +47,7 @@ fn a_sender_that_hangs_up_while_redis_is_asked_leaves_nothing_claimed() {
                     replicas.middle.set(Way::Open);
                     assert_passed(&replicas.send(1 - envoy, &request).await);
                     for envoy in [0, 1] {
-                        assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+                        assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
                     }
                 }
             }
@@ -77,7 +77,7 @@ fn hang_ups_at_all_envoys_are_counted_together_and_not_anew_in_each_window() {
         }
         for number in 0..4 {
             let answer = replicas.send(number % 2, &request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
         assert_eq!(replicas.accepted() - before, 4);
     });

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::middle::{Middle, Way};
-use crate::resp::Reply;
+use crate::middle::{FaultProxy, Way};
+use crate::resp::ScriptReply;
 use crate::servers::{Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
 use crate::support::envoy::new_address;
 use crate::support::http1::Http1;
@@ -143,7 +143,7 @@ async fn who_has_webdis_password_can_only_reach_the_filters_keys() {
     let mut stranger = crate::resp::Client::connect(redis.address()).expect("a connection");
     let answer = stranger.command(&["GET", "{twf:1}:a"]).expect("an answer");
     assert!(
-        matches!(&answer, Reply::Error(error) if error.starts_with("NOAUTH")),
+        matches!(&answer, ScriptReply::Error(error) if error.starts_with("NOAUTH")),
         "{answer:?}"
     );
 }
@@ -189,7 +189,7 @@ async fn what_redis_remembers_survives_its_death() {
 async fn what_stands_in_the_middle_counts_and_does_as_told() {
     let redis = Redis::start();
     let webdis = Webdis::start(redis.address());
-    let middle = Middle::start(webdis.address());
+    let middle = FaultProxy::start(webdis.address());
     let request = command(&["EVAL", "return 7", "0"]);
     let late = Duration::from_millis(200);
     for (way, status, text) in [

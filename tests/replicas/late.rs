@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::middle::Way;
 use crate::replicas::{Replicas, metric, plugin, store_with};
-use crate::support::assert_refused;
+use crate::support::assert_rejected;
 use crate::support::envoy::new_address;
 use crate::support::http1::{Http1, PATIENCE};
 use crate::support::messages::message;
@@ -31,7 +31,7 @@ async fn assert_passes_once(replicas: &Replicas, request: &Request, first: usize
         loop {
             let answer = replicas.send(envoy, request).await;
             if answer.status != 503 {
-                assert_refused(&answer, 409, "duplicate");
+                assert_rejected(&answer, 409, "duplicate");
                 break;
             }
             // Another worker, which does not ask yet.
@@ -58,7 +58,7 @@ fn claims_that_redis_gets_to_after_it_hung_are_void_while_traffic_goes_on() {
             let requests: Vec<_> = (0..4).map(|_| message()).collect();
             for (number, request) in requests.iter().enumerate() {
                 let answer = replicas.send(number % 2, request).await;
-                assert_refused(&answer, 503, "store_unavailable");
+                assert_rejected(&answer, 503, "store_unavailable");
             }
             assert!(replicas.middle.count() > asked, "nothing waits in Redis");
             // Long enough for an open circuit to try again: more claims, and the first releases.
@@ -84,7 +84,7 @@ fn claims_that_redis_gets_to_after_it_hung_are_void_while_traffic_goes_on() {
         let allowed = [(200, ""), (409, "duplicate"), (503, "store_unavailable")];
         outcome.assert_answers(&allowed, PATIENCE);
         assert_none_twice(replicas);
-        for (number, request) in outcome.refused().into_iter().take(8).enumerate() {
+        for (number, request) in outcome.rejected().into_iter().take(8).enumerate() {
             assert_passes_once(replicas, request, number % 2).await;
         }
         assert_none_twice(replicas);
@@ -109,7 +109,7 @@ fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
                 replicas.middle.set(Way::Open);
             };
             let (answer, ()) = tokio::join!(sent, lose);
-            assert_refused(&answer, 503, "store_unavailable");
+            assert_rejected(&answer, 503, "store_unavailable");
             replicas.middle.settled().await;
             let is_void = |key: &String| key.starts_with("{twf:1}:v:");
             assert!(
@@ -120,7 +120,7 @@ fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
                 assert_passes_once(replicas, &request, there).await;
                 tokio::time::sleep(late).await;
                 for envoy in [here, there] {
-                    assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+                    assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
                 }
             } else {
                 tokio::time::sleep(late).await;
@@ -153,7 +153,7 @@ fn a_claim_whose_sender_has_hung_up_before_it_arrives_changes_nothing() {
         assert_passes_once(replicas, &request, 1).await;
         tokio::time::sleep(late).await;
         for envoy in [0, 1] {
-            assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+            assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
         }
         assert_none_twice(replicas);
     });

@@ -82,7 +82,7 @@ mod answers;
 /// A request that somebody has captured.
 mod attackers;
 
-/// What passes though it would be refused.
+/// What passes though it would be rejected.
 mod monitor;
 
 /// Updates of the configuration of a running Envoy.

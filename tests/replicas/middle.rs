@@ -44,14 +44,14 @@ struct State {
 }
 
 /// Stands between the Envoys and Webdis. Threads, because what it does is waiting.
-pub(crate) struct Middle {
+pub(crate) struct FaultProxy {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Middle {
+impl FaultProxy {
     pub(crate) fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -132,7 +132,7 @@ impl Middle {
     }
 }
 
-impl Drop for Middle {
+impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.set(Way::Close);
         self.stopped.store(true, Ordering::SeqCst);
@@ -207,7 +207,7 @@ fn read(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     Ok(length)
 }
 
-/// Until Envoy gives up, or [`Middle::set`] ends it.
+/// Until Envoy gives up, or [`FaultProxy::set`] ends it.
 fn wait_for_end(stream: &TcpStream) -> io::Result<()> {
     while read(stream, &mut Vec::new())? > 0 {}
     Err(io::ErrorKind::ConnectionAborted.into())

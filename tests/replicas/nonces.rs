@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::replicas::{Replicas, metric, plugin};
 use crate::support::messages::{forged, message, whatsapp};
 use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 #[test]
 fn what_one_envoy_has_accepted_no_other_accepts() {
@@ -17,7 +17,7 @@ fn what_one_envoy_has_accepted_no_other_accepts() {
             for _ in 0..2 {
                 for envoy in 0..3 {
                     let answer = replicas.send(envoy, &request).await;
-                    assert_refused(&answer, 409, "duplicate");
+                    assert_rejected(&answer, 409, "duplicate");
                 }
             }
         }
@@ -27,7 +27,7 @@ fn what_one_envoy_has_accepted_no_other_accepts() {
         assert_passed(&replicas.send(0, &request).await);
         let later = replicas.another(&plugin);
         let answer = crate::replicas::send(&later, &request).await;
-        assert_refused(&answer, 409, "duplicate");
+        assert_rejected(&answer, 409, "duplicate");
         assert_eq!(later.tap.count(), 0);
     });
 }
@@ -53,7 +53,7 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             replicas.middle.settled().await;
             assert_passed(&replicas.send(1, &request).await);
             for envoy in [0, 1] {
-                assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+                assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
             }
         }
         for kept in [
@@ -65,13 +65,13 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             let request = message();
             assert_eq!(replicas.send(0, &request).await.reason(), "", "{kept:?}");
             replicas.middle.settled().await;
-            assert_refused(&replicas.send(1, &request).await, 409, "duplicate");
+            assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
         }
     });
 }
 
 #[test]
-fn while_the_service_behind_one_envoy_works_on_it_a_request_is_refused_at_the_others() {
+fn while_the_service_behind_one_envoy_works_on_it_a_request_is_rejected_at_the_others() {
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         let slow = Duration::from_secs(1);
         replicas.envoys[0]
@@ -85,7 +85,7 @@ fn while_the_service_behind_one_envoy_works_on_it_a_request_is_refused_at_the_ot
         };
         let (first, second) = tokio::join!(first, second);
         assert_eq!((first.status, first.reason().as_str()), (500, ""));
-        assert_refused(&second, 409, "duplicate");
+        assert_rejected(&second, 409, "duplicate");
         replicas.middle.settled().await;
         // The one that failed is given up. What the other Envoy has learned meanwhile must not stand against it.
         assert_passed(&replicas.send(1, &request).await);
@@ -114,7 +114,7 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided_at_another_envoy() 
             let (first, early) = tokio::join!(first, second);
             assert_eq!((first.status, first.reason().as_str()), (status, ""));
             for early in early {
-                assert_refused(&early, 409, "duplicate");
+                assert_rejected(&early, 409, "duplicate");
                 assert_eq!(early.header("retry-after"), Some("1"));
             }
             replicas.middle.settled().await;
@@ -154,7 +154,7 @@ fn an_envoy_gives_up_its_own_claim_only() {
         replicas.middle.settled().await;
         for envoy in [1, 0] {
             let answer = replicas.send(envoy, &request).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
     });
 }
@@ -166,11 +166,11 @@ fn a_repeat_that_an_envoy_knows_costs_no_round_trip() {
         assert_passed(&replicas.send(0, &request).await);
         let before = replicas.middle.settled().await;
         for _ in 0..10 {
-            assert_refused(&replicas.send(0, &request).await, 409, "duplicate");
+            assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
         }
         assert_eq!(replicas.middle.settled().await, before);
         // What an Envoy does not know it has to ask for.
-        assert_refused(&replicas.send(1, &request).await, 409, "duplicate");
+        assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
         assert!(replicas.middle.settled().await > before);
     });
 }
@@ -212,10 +212,10 @@ fn what_nobody_has_signed_is_never_written() {
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         for number in 0..50 {
             let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
-            assert_refused(&answer, 403, "invalid_signature");
+            assert_rejected(&answer, 403, "invalid_signature");
         }
         let without = message().without("x-twilio-signature");
-        assert_refused(&replicas.send(0, &without).await, 403, "missing_signature");
+        assert_rejected(&replicas.send(0, &without).await, 403, "missing_signature");
         assert_eq!(replicas.middle.settled().await, 0, "it is not even asked");
         assert_eq!(replicas.redis.keys(), [""; 0]);
     });
@@ -232,7 +232,7 @@ fn redis_forgetting_the_scripts_costs_a_second_round_trip_and_nothing_else() {
             assert_passed(&replicas.send(0, &request).await);
             let trips = replicas.middle.settled().await - before;
             assert!((2..=4).contains(&trips), "{trips} round trips");
-            assert_refused(&replicas.send(1, &request).await, 409, "duplicate");
+            assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
         }
         for envoy in &replicas.envoys {
             assert_eq!(metric(envoy, "store_callout_failures"), 0);

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use crate::replicas::{Replicas, plugin};
+use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
 use crate::support::envoy::new_address;
 use crate::support::messages::message;
-use crate::support::volley::{CONNECTIONS, WORKERS, spread, volley};
 use crate::traffic::size;
 use serde_json::json;
 
@@ -24,11 +24,11 @@ fn of_identical_requests_to_all_envoys_at_once_one_passes_in_each_of_500_rounds(
             }
             assert_eq!(connections.len(), 2 * CONNECTIONS);
             let requests: Vec<_> = (0..rounds).map(|_| message()).collect();
-            let volleys: Vec<_> = requests
+            let bursts: Vec<_> = requests
                 .iter()
                 .map(|request| vec![request.clone(); connections.len()])
                 .collect();
-            for answers in volley(connections, &volleys) {
+            for answers in burst(connections, &bursts) {
                 let mut counts: BTreeMap<(u16, &str), usize> = BTreeMap::new();
                 for (status, reason) in &answers {
                     *counts.entry((*status, reason.as_str())).or_default() += 1;

@@ -7,7 +7,7 @@ use crate::support::envoy::new_address;
 use crate::support::http1::Http1;
 use crate::support::messages::{PHONE, WEBHOOK, forged, form, message, set, whatsapp};
 use crate::support::wire::{Request, Response};
-use crate::support::{assert_passed, assert_refused, rule};
+use crate::support::{assert_passed, assert_rejected, rule};
 
 fn limited(rules: &serde_json::Value) -> Replicas {
     Replicas::start(&plugin(json!({"rate_limits": rules})))
@@ -37,16 +37,16 @@ fn one_address_has_one_allowance_at_all_envoys() {
         }
         for envoy in [0, 1, 0, 1] {
             let answer = send_from(replicas, envoy, from, &message()).await;
-            assert_refused(&answer, 429, "rate_limited");
+            assert_rejected(&answer, 429, "rate_limited");
             assert!((590..=600).contains(&retry_after(&answer)), "{answer:?}");
         }
         // All requests count, forged ones too; another address has its own.
         let other = new_address();
         for number in 0..6 {
             let answer = send_from(replicas, number % 2, other, &forged(&whatsapp())).await;
-            assert_refused(&answer, 403, "invalid_signature");
+            assert_rejected(&answer, 403, "invalid_signature");
         }
-        assert_refused(
+        assert_rejected(
             &send_from(replicas, 0, other, &message()).await,
             429,
             "rate_limited",
@@ -84,13 +84,13 @@ fn a_limit_for_a_webhook_counts_what_is_signed_at_all_envoys() {
     limited(&json!([rule("webhook", "authenticated", 4, "600s")])).run(async |replicas| {
         for number in 0..10 {
             let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
-            assert_refused(&answer, 403, "invalid_signature");
+            assert_rejected(&answer, 403, "invalid_signature");
         }
         for number in 0..4 {
             assert_passed(&replicas.send(number % 2, &message()).await);
         }
         for envoy in [0, 1] {
-            assert_refused(&replicas.send(envoy, &message()).await, 429, "rate_limited");
+            assert_rejected(&replicas.send(envoy, &message()).await, 429, "rate_limited");
         }
         // Another webhook has its own.
         let other = form("/voice/status", &whatsapp());
@@ -100,17 +100,17 @@ fn a_limit_for_a_webhook_counts_what_is_signed_at_all_envoys() {
 }
 
 #[test]
-fn a_limit_for_a_sender_counts_at_all_envoys_and_refused_repeats_use_up_nothing() {
+fn a_limit_for_a_sender_counts_at_all_envoys_and_rejected_repeats_use_up_nothing() {
     limited(&json!([rule("param:From", "authenticated", 3, "600s")])).run(async |replicas| {
         let first = message();
         assert_passed(&replicas.send(0, &first).await);
         for number in 0..10 {
-            assert_refused(&replicas.send(number % 2, &first).await, 409, "duplicate");
+            assert_rejected(&replicas.send(number % 2, &first).await, 409, "duplicate");
         }
         assert_passed(&replicas.send(1, &message()).await);
         assert_passed(&replicas.send(0, &message()).await);
         for envoy in [0, 1] {
-            assert_refused(&replicas.send(envoy, &message()).await, 429, "rate_limited");
+            assert_rejected(&replicas.send(envoy, &message()).await, 429, "rate_limited");
         }
         let sender = format!("whatsapp:+{PHONE}1");
         let other = form(WEBHOOK, &set(whatsapp(), "From", &sender));
@@ -120,20 +120,20 @@ fn a_limit_for_a_sender_counts_at_all_envoys_and_refused_repeats_use_up_nothing(
 }
 
 #[test]
-fn a_request_that_a_limit_refused_was_not_accepted_and_passes_later() {
+fn a_request_that_a_limit_rejected_was_not_accepted_and_passes_later() {
     limited(&json!([rule("webhook", "authenticated", 1, "2s")])).run(async |replicas| {
         assert_passed(&replicas.send(0, &message()).await);
         let late = message();
         let answer = replicas.send(1, &late).await;
-        assert_refused(&answer, 429, "rate_limited");
+        assert_rejected(&answer, 429, "rate_limited");
         tokio::time::sleep(Duration::from_secs(retry_after(&answer))).await;
         assert_passed(&replicas.send(1, &late).await);
-        assert_refused(&replicas.send(0, &late).await, 409, "duplicate");
+        assert_rejected(&replicas.send(0, &late).await, 409, "duplicate");
     });
 }
 
 #[test]
-fn a_limit_on_refused_requests_counts_them_at_all_envoys() {
+fn a_limit_on_rejected_requests_counts_them_at_all_envoys() {
     limited(&json!([rule("client_ip", "rejected", 4, "600s")])).run(async |replicas| {
         let from = new_address();
         for number in 0..6 {
@@ -141,16 +141,16 @@ fn a_limit_on_refused_requests_counts_them_at_all_envoys() {
         }
         for number in 0..4 {
             let answer = send_from(replicas, number % 2, from, &forged(&whatsapp())).await;
-            assert_refused(&answer, 403, "invalid_signature");
+            assert_rejected(&answer, 403, "invalid_signature");
         }
         // They are counted when their answer is out.
         replicas.middle.settled().await;
         for envoy in [0, 1] {
             let answer = send_from(replicas, envoy, from, &forged(&whatsapp())).await;
-            assert_refused(&answer, 429, "rate_limited");
+            assert_rejected(&answer, 429, "rate_limited");
         }
         let answer = send_from(replicas, 1, new_address(), &forged(&whatsapp())).await;
-        assert_refused(&answer, 403, "invalid_signature");
+        assert_rejected(&answer, 403, "invalid_signature");
         assert_eq!(replicas.accepted(), 6);
     });
 }
@@ -170,9 +170,9 @@ fn replays_at_all_envoys_never_use_up_a_limit_of_their_account_or_parameters() {
         let old = form(WEBHOOK, &old);
         for number in 0..8 {
             let answer = replicas.send(number % 2, &captured).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
             let answer = replicas.send(number % 2, &old).await;
-            assert_refused(&answer, 400, "stale_timestamp");
+            assert_rejected(&answer, 400, "stale_timestamp");
         }
         for envoy in [0, 1] {
             assert_passed(&replicas.send(envoy, &message()).await);
@@ -188,19 +188,19 @@ fn replays_at_all_envoys_use_up_the_limit_of_the_address_that_they_come_from() {
         assert_passed(&replicas.send(0, &captured).await);
         for number in 0..4 {
             let answer = send_from(replicas, number % 2, attacker, &captured).await;
-            assert_refused(&answer, 409, "duplicate");
+            assert_rejected(&answer, 409, "duplicate");
         }
         for envoy in [0, 1] {
             let answer = send_from(replicas, envoy, attacker, &captured).await;
-            assert_refused(&answer, 429, "rate_limited");
+            assert_rejected(&answer, 429, "rate_limited");
         }
         assert_passed(&replicas.send(1, &message()).await);
     });
 }
 
-/// Finding 10: a flood refused all who have no slot, and genuine senders have none.
+/// Finding 10: a flood rejected all who have no slot, and genuine senders have none.
 #[test]
-fn a_flood_of_refused_requests_refuses_no_genuine_sender_at_any_envoy() {
+fn a_flood_of_rejected_requests_rejects_no_genuine_sender_at_any_envoy() {
     let plugin = plugin(json!({
         "rate_limits": [rule("client_ip", "rejected", 2, "600s")],
         "rate_limit_capacity": 2,
@@ -217,7 +217,7 @@ fn a_flood_of_refused_requests_refuses_no_genuine_sender_at_any_envoy() {
         for number in 0..6 {
             assert_passed(&send_from(replicas, number % 2, genuine, &message()).await);
             let answer = send_from(replicas, number % 2, genuine, &forged(&whatsapp())).await;
-            assert_refused(&answer, 429, "rate_limited");
+            assert_rejected(&answer, 429, "rate_limited");
         }
         assert_eq!(replicas.accepted(), 6);
     });
@@ -234,7 +234,7 @@ fn in_no_window_do_all_envoys_together_let_more_through() {
             if answer.status == 200 {
                 passed.push((sent, Instant::now()));
             } else {
-                assert_refused(&answer, 429, "rate_limited");
+                assert_rejected(&answer, 429, "rate_limited");
                 let wait = retry_after(&answer);
                 assert!((1..=2).contains(&wait), "{wait}");
             }
@@ -262,9 +262,9 @@ fn after_the_seconds_that_one_envoy_names_another_lets_the_request_through() {
         for envoy in [0, 1] {
             assert_passed(&send_from(replicas, envoy, from, &message()).await);
         }
-        let refused = send_from(replicas, 0, from, &message()).await;
-        assert_refused(&refused, 429, "rate_limited");
-        let wait = retry_after(&refused);
+        let rejected = send_from(replicas, 0, from, &message()).await;
+        assert_rejected(&rejected, 429, "rate_limited");
+        let wait = retry_after(&rejected);
         assert!((1..=3).contains(&wait), "{wait}");
         tokio::time::sleep(Duration::from_secs(wait)).await;
         assert_passed(&send_from(replicas, 1, from, &message()).await);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::middle::{Middle, Way};
+use crate::middle::{FaultProxy, Way};
 use crate::servers::{self, Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
 use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
 use crate::support::http1::{Http1, PATIENCE};
@@ -87,7 +87,7 @@ pub(crate) fn setup(plugin: &Value, address: SocketAddr) -> Setup {
 /// Envoys, and what they share. Fields are dropped in this order.
 pub(crate) struct Replicas {
     pub(crate) envoys: Vec<Envoy>,
-    pub(crate) middle: Middle,
+    pub(crate) middle: FaultProxy,
     pub(crate) webdis: Webdis,
     pub(crate) redis: Redis,
 }
@@ -109,7 +109,7 @@ impl Replicas {
         plugin: &Value,
     ) -> Self {
         let webdis = Webdis::start(redis.address());
-        let middle = Middle::start(webdis.address());
+        let middle = FaultProxy::start(webdis.address());
         let one = || {
             let envoy = change(setup(plugin, middle.address)).start();
             envoy.tap.behave(Behaviour::Answer(200));
@@ -177,7 +177,7 @@ impl Replicas {
         self.envoys.iter().map(|envoy| envoy.tap.count()).sum()
     }
 
-    /// Waits until the Envoys remember together again, by themselves: what one accepts, the next refuses.
+    /// Waits until the Envoys remember together again, by themselves: what one accepts, the next rejects.
     pub(crate) async fn recovered(&self) {
         let envoys = self.envoys.len();
         for number in 0..envoys {

@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 
 /// What Redis answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub(crate) enum ScriptReply {
     Nil,
     Number(i64),
     /// A status or a text.
     Text(Vec<u8>),
     Error(String),
-    List(Vec<Reply>),
+    List(Vec<ScriptReply>),
 }
 
-impl Reply {
+impl ScriptReply {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -64,7 +64,7 @@ impl Client {
         })
     }
 
-    pub(crate) fn command(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
+    pub(crate) fn command(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<ScriptReply> {
         let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
         for word in words.iter().map(AsRef::as_ref) {
             bytes.extend(format!("${}\r\n", word.len()).as_bytes());
@@ -75,7 +75,7 @@ impl Client {
         self.reply()
     }
 
-    fn reply(&mut self) -> io::Result<Reply> {
+    fn reply(&mut self) -> io::Result<ScriptReply> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -83,19 +83,19 @@ impl Client {
         let (kind, rest) = line.trim_end().split_at(1);
         let number = || rest.parse::<i64>().map_err(io::Error::other);
         Ok(match kind {
-            "+" => Reply::Text(rest.as_bytes().to_vec()),
-            "-" => Reply::Error(rest.to_owned()),
-            ":" => Reply::Number(number()?),
-            "$" | "*" if number()? < 0 => Reply::Nil,
+            "+" => ScriptReply::Text(rest.as_bytes().to_vec()),
+            "-" => ScriptReply::Error(rest.to_owned()),
+            ":" => ScriptReply::Number(number()?),
+            "$" | "*" if number()? < 0 => ScriptReply::Nil,
             "$" => {
                 let mut bytes = vec![0; number()? as usize + 2];
                 self.stream.read_exact(&mut bytes)?;
                 bytes.truncate(bytes.len() - 2);
-                Reply::Text(bytes)
+                ScriptReply::Text(bytes)
             }
             "*" => {
                 let items = (0..number()?).map(|_| self.reply());
-                Reply::List(items.collect::<io::Result<_>>()?)
+                ScriptReply::List(items.collect::<io::Result<_>>()?)
             }
             _ => return Err(io::Error::other(format!("no reply of Redis: {line:?}"))),
         })

@@ -3,40 +3,27 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use twilio_webhook_filter::core::clock::{Moment, Span};
-use twilio_webhook_filter::core::config::settings::{
-    Count, OnStoreError, RedisSettings, RuleKey, RuleSettings,
-};
-use twilio_webhook_filter::core::redis::question::{By, Question};
-use twilio_webhook_filter::core::redis::reply::Reply;
-use twilio_webhook_filter::core::redis::script::Scripts;
-use twilio_webhook_filter::core::redis::shared::SharedRedis;
-use twilio_webhook_filter::core::redis::unsettled::Settlement;
-use twilio_webhook_filter::core::redis::wire::Api;
-use twilio_webhook_filter::core::request::answer::Answer;
-use twilio_webhook_filter::core::request::rules::{Due, Rules};
-use twilio_webhook_filter::core::signature::key::Nonce;
-use twilio_webhook_filter::core::table::limiter::{Limit, Limiter, Taken};
-use twilio_webhook_filter::core::table::memory::MemoryStore;
-use twilio_webhook_filter::core::table::nonces::{
-    Claim, MOST_ABANDONED, NonceRules, NonceTable, OnFull,
+use twilio_webhook_filter::{
+    Answer, Api, Claim, Count, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce,
+    NonceRules, NonceTable, OnFull, OnStoreError, RedisSettings, RedisStore, RuleKey, RuleSettings,
+    Rules, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement, Taken, Timestamp,
 };
 
 use crate::resp::Client;
 use crate::servers::Redis;
 
-const WINDOW: Span = Span(10_000);
+const WINDOW: Millis = Millis(10_000);
 /// Far from where the clock stands: what a script decides, it must decide by the time that it is told.
-const START: Moment = Moment(1_500_000_000_000);
+const START: Timestamp = Timestamp(1_500_000_000_000);
 
-fn shared_redis() -> SharedRedis {
-    SharedRedis::new(RedisSettings {
+fn shared_redis() -> RedisStore {
+    RedisStore::new(RedisSettings {
         cluster: "c".into(),
         api: Api::Webdis,
         authority: "c".into(),
         authorization: None,
         key_prefix: "twf".into(),
-        timeout: Span(100),
+        timeout: Millis(100),
         on_error: OnStoreError::Reject,
     })
 }
@@ -72,16 +59,16 @@ impl Asked {
         }
     }
 
-    fn ask(&mut self, question: &Question) -> Reply {
+    fn ask(&mut self, question: &ScriptCall) -> ScriptReply {
         let mut count = String::new();
-        let words = question.command(&self.scripts, By::Source, &mut count);
+        let words = question.command(&self.scripts, ScriptRef::Source, &mut count);
         reply(&mut self.client, &words)
     }
 
     /// With a clock that says `now`, and values that do not expire by any other.
-    fn ask_at(&mut self, question: &Question, now: Moment) -> Reply {
+    fn ask_at(&mut self, question: &ScriptCall, now: Timestamp) -> ScriptReply {
         let mut count = String::new();
-        let mut words = question.command(&self.scripts, By::Source, &mut count);
+        let mut words = question.command(&self.scripts, ScriptRef::Source, &mut count);
         let source = words[1];
         assert!(source.contains("redis.call('TIME')"));
         // Read from a key: a text of its own for each moment would fill Redis with scripts.
@@ -99,9 +86,9 @@ impl Asked {
     }
 }
 
-fn reply(client: &mut Client, words: &[&str]) -> Reply {
+fn reply(client: &mut Client, words: &[&str]) -> ScriptReply {
     let line = client.command(words).expect("Redis answers").text();
-    Reply::read(&line).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
+    ScriptReply::read(&line).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
 }
 
 // --- counters ------------------------------------------------------------------------------------
@@ -119,18 +106,18 @@ fn rules(requests: u32, capacity: usize) -> Rules {
     Rules::new(&[rule], capacity)
 }
 
-fn due(whom: u64, counts: bool) -> [Due; 1] {
-    [Due {
+fn due(key_hash: u64, counts: bool) -> [LimitCheck; 1] {
+    [LimitCheck {
         rule: 0,
-        whom: spread(whom),
+        key_hash: spread(key_hash),
         counts,
     }]
 }
 
-fn wait(reply: Reply) -> Option<Span> {
+fn wait(reply: ScriptReply) -> Option<Millis> {
     match reply {
-        Reply::Passed => None,
-        Reply::Limited { which: 0, wait } => Some(wait),
+        ScriptReply::Passed => None,
+        ScriptReply::Limited { which: 0, wait } => Some(wait),
         other => panic!("{other:?}"),
     }
 }
@@ -147,33 +134,33 @@ fn counters_in_redis_answer_as_the_filters_own_do() {
             requests,
             window: WINDOW,
         };
-        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryStore::new());
+        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryMap::new());
         let mut chance = Chance(u64::from(requests));
-        let (mut now, mut refused) = (START, 0);
+        let (mut now, mut rejected) = (START, 0);
         let pace = 1 + 2 * WINDOW.0 / (3 * u64::from(requests) * keys);
         for step in 0..1500.max(2 * requests * keys as u32) {
-            now = now.after(Span(chance.below(pace + 1)));
-            let whom = chance.below(keys);
+            now = now.after(Millis(chance.below(pace + 1)));
+            let key_hash = chance.below(keys);
             let counts = chance.below(5) > 0;
             let own = if counts {
-                match limiter.take(&store, spread(whom), now).expect("taken") {
+                match limiter.take(&store, spread(key_hash), now).expect("taken") {
                     Taken::Passed(_) => None,
-                    Taken::Refused(wait) => Some(wait),
+                    Taken::Rejected(wait) => Some(wait),
                 }
             } else {
-                limiter.peek(&store, spread(whom), now).expect("peeked")
+                limiter.peek(&store, spread(key_hash), now).expect("peeked")
             };
-            let question = shared.decide(&rules, &due(whom, counts), None, now);
+            let question = shared.decide(&rules, &due(key_hash, counts), None, now);
             let theirs = wait(asked.ask_at(&question, now));
             assert_eq!(
                 theirs, own,
-                "limit {requests}, step {step}, whom {whom}, {counts}"
+                "limit {requests}, step {step}, whom {key_hash}, {counts}"
             );
-            refused += u32::from(own.is_some());
+            rejected += u32::from(own.is_some());
         }
         assert!(
-            refused > 50,
-            "limit {requests}: the limit was hit {refused} times"
+            rejected > 50,
+            "limit {requests}: the limit was hit {rejected} times"
         );
     }
 }
@@ -186,22 +173,24 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
         redis.command(&["FLUSHALL"]);
         let rules = rules(requests, capacity);
         let mut chance = Chance(u64::from(requests) << 8 | capacity as u64);
-        let mut passed: HashMap<u64, VecDeque<Moment>> = HashMap::new();
-        let (mut now, mut most, mut refused) = (START, 0, 0);
+        let mut passed: HashMap<u64, VecDeque<Timestamp>> = HashMap::new();
+        let (mut now, mut most, mut rejected) = (START, 0, 0);
         for step in 0..2500_u64 {
-            now = now.after(Span(chance.below(1 + WINDOW.0 / (3 * u64::from(requests)))));
+            now = now.after(Millis(
+                chance.below(1 + WINDOW.0 / (3 * u64::from(requests))),
+            ));
             // Half of it comes from two, the other half from ever new ones.
-            let whom = if chance.below(2) == 0 {
+            let key_hash = if chance.below(2) == 0 {
                 chance.below(2)
             } else {
                 1000 + step
             };
-            let question = shared.decide(&rules, &due(whom, true), None, now);
+            let question = shared.decide(&rules, &due(key_hash, true), None, now);
             if wait(asked.ask_at(&question, now)).is_some() {
-                refused += 1;
+                rejected += 1;
                 continue;
             }
-            let moments = passed.entry(whom).or_default();
+            let moments = passed.entry(key_hash).or_default();
             moments.push_back(now);
             while moments
                 .front()
@@ -217,7 +206,7 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
             most = most.max(moments.len());
         }
         assert_eq!(most, requests as usize, "the limit was reached");
-        assert!(refused > 0);
+        assert!(rejected > 0);
         let keys: HashSet<_> = redis
             .keys()
             .into_iter()
@@ -239,10 +228,10 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
     }
 }
 
-/// Finding 10: a flood from one /48 refused all who have no slot. What Redis tells who only
+/// Finding 10: a flood from one /48 rejected all who have no slot. What Redis tells who only
 /// looks is what the filter's own limiter tells, and what taking says of the flood, too.
 #[test]
-fn in_redis_as_here_looking_refuses_nobody_for_what_others_have_done() {
+fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
     let redis = Redis::start();
     let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
     for (requests, capacity) in [(1, 1), (2, 4), (5, 8)] {
@@ -252,26 +241,29 @@ fn in_redis_as_here_looking_refuses_nobody_for_what_others_have_done() {
             requests,
             window: WINDOW,
         };
-        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryStore::new());
+        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryMap::new());
         let mut chance = Chance(u64::from(requests) << 8 | capacity as u64);
         let (mut now, mut own, mut inherited) = (START, 0, 0);
         for step in 0..1500 {
-            now = now.after(Span(chance.below(20)));
-            let whom = if chance.below(3) == 0 { 1 } else { 1000 + step };
+            now = now.after(Millis(chance.below(20)));
+            let key_hash = if chance.below(3) == 0 { 1 } else { 1000 + step };
             let mut ask = |counts| {
-                let question = shared.decide(&rules, &due(whom, counts), None, now);
+                let question = shared.decide(&rules, &due(key_hash, counts), None, now);
                 wait(asked.ask_at(&question, now))
             };
             let (looked, taken) = (ask(false), ask(true));
-            let here = limiter.peek(&store, spread(whom), now).expect("peeked");
-            assert_eq!(looked, here, "limit {requests}, step {step}, {whom}");
+            let here = limiter.peek(&store, spread(key_hash), now).expect("peeked");
+            assert_eq!(looked, here, "limit {requests}, step {step}, {key_hash}");
             assert!(looked.is_none() || looked == taken);
-            let taken_here = match limiter.take(&store, spread(whom), now).expect("taken") {
+            let taken_here = match limiter.take(&store, spread(key_hash), now).expect("taken") {
                 Taken::Passed(_) => None,
-                Taken::Refused(wait) => Some(wait),
+                Taken::Rejected(wait) => Some(wait),
             };
-            assert_eq!(taken, taken_here, "limit {requests}, step {step}, {whom}");
-            if whom != 1 {
+            assert_eq!(
+                taken, taken_here,
+                "limit {requests}, step {step}, {key_hash}"
+            );
+            if key_hash != 1 {
                 assert_eq!(looked, None, "it has sent nothing before");
             }
             own += u32::from(looked.is_some());
@@ -286,11 +278,11 @@ fn a_clock_put_back_locks_nobody_out_for_longer_than_a_window() {
     let redis = Redis::start();
     let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
     let rules = rules(2, 8);
-    let mut wait_at = |now: Moment| {
+    let mut wait_at = |now: Timestamp| {
         let question = shared.decide(&rules, &due(1, true), None, now);
         wait(asked.ask_at(&question, now))
     };
-    let ahead = START.after(Span::seconds(86_400));
+    let ahead = START.after(Millis::seconds(86_400));
     assert_eq!([wait_at(ahead), wait_at(ahead)], [None, None]);
     assert_eq!(
         wait_at(START),
@@ -298,8 +290,8 @@ fn a_clock_put_back_locks_nobody_out_for_longer_than_a_window() {
         "what was counted counts from now on"
     );
     assert_eq!(
-        wait_at(START.after(Span(9_999))),
-        Some(Span(1)),
+        wait_at(START.after(Millis(9_999))),
+        Some(Millis(1)),
         "and not anew each time"
     );
     assert_eq!(wait_at(START.after(WINDOW)), None);
@@ -333,10 +325,10 @@ fn a_damaged_counter_lets_nothing_through_for_a_window() {
             Some(WINDOW),
             "{damaged:?}"
         );
-        let later = START.after(Span(4_000));
+        let later = START.after(Millis(4_000));
         assert_eq!(
             wait(asked.ask_at(&question, later)),
-            Some(Span(6_000)),
+            Some(Millis(6_000)),
             "{damaged:?}"
         );
         assert_eq!(
@@ -361,40 +353,44 @@ fn a_request_is_counted_by_all_limits_or_by_none() {
         scope: String::new(),
     };
     let rules = Rules::new(&[rule(3, RuleKey::ClientIp), rule(1, RuleKey::Webhook)], 8);
-    let due = |rule, whom| Due {
+    let due = |rule, key_hash| LimitCheck {
         rule,
-        whom,
+        key_hash,
         counts: true,
     };
-    let mut ask = |due: &[Due]| asked.ask_at(&shared.decide(&rules, due, None, START), START);
-    assert_eq!(ask(&[due(0, 1), due(1, 9)]), Reply::Passed);
+    let mut ask =
+        |due: &[LimitCheck]| asked.ask_at(&shared.decide(&rules, due, None, START), START);
+    assert_eq!(ask(&[due(0, 1), due(1, 9)]), ScriptReply::Passed);
     for _ in 0..5 {
-        let limited = Reply::Limited {
+        let limited = ScriptReply::Limited {
             which: 1,
             wait: WINDOW,
         };
         assert_eq!(ask(&[due(0, 1), due(1, 9)]), limited);
     }
     // The first limit has counted one of six.
-    assert_eq!(ask(&[due(0, 1)]), Reply::Passed);
-    assert_eq!(ask(&[due(0, 1)]), Reply::Passed);
-    assert!(matches!(ask(&[due(0, 1)]), Reply::Limited { which: 0, .. }));
+    assert_eq!(ask(&[due(0, 1)]), ScriptReply::Passed);
+    assert_eq!(ask(&[due(0, 1)]), ScriptReply::Passed);
+    assert!(matches!(
+        ask(&[due(0, 1)]),
+        ScriptReply::Limited { which: 0, .. }
+    ));
     // A rule that stands there twice counts twice, as it does in shared data.
-    assert_eq!(ask(&[due(0, 2), due(0, 2)]), Reply::Passed);
+    assert_eq!(ask(&[due(0, 2), due(0, 2)]), ScriptReply::Passed);
     assert!(matches!(
         ask(&[due(0, 2), due(0, 2)]),
-        Reply::Limited { which: 1, .. }
+        ScriptReply::Limited { which: 1, .. }
     ));
-    assert_eq!(ask(&[due(0, 2)]), Reply::Passed);
+    assert_eq!(ask(&[due(0, 2)]), ScriptReply::Passed);
 }
 
 // --- claims --------------------------------------------------------------------------------------
 
 fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
-        window: Span::seconds(300),
-        keep: Span::seconds(86_400),
-        longest: Span::seconds(330),
+        window: Millis::seconds(300),
+        keep: Millis::seconds(86_400),
+        longest: Millis::seconds(330),
         capacity,
         on_full,
     }
@@ -402,13 +398,13 @@ fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
 
 /// One table of nonces in Redis. The time that it is told is the machine's.
 struct Claims {
-    shared: SharedRedis,
+    shared: RedisStore,
     asked: Asked,
     table: NonceTable,
     limits: Rules,
 }
 
-fn now() -> Moment {
+fn now() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since_epoch.expect("after 1970").into()
 }
@@ -427,11 +423,11 @@ impl Claims {
         self.table.prepare(Nonce([nonce; 32]), id, None, now())
     }
 
-    fn claim(&mut self, nonce: u8, id: u64) -> Reply {
+    fn claim(&mut self, nonce: u8, id: u64) -> ScriptReply {
         self.claim_and_count(nonce, id, &[])
     }
 
-    fn claim_and_count(&mut self, nonce: u8, id: u64, due: &[Due]) -> Reply {
+    fn claim_and_count(&mut self, nonce: u8, id: u64, due: &[LimitCheck]) -> ScriptReply {
         let claim = self.prepare(nonce, id);
         let asked = Some((&claim, self.table.rules()));
         let question = self.shared.decide(&self.limits, due, asked, now());
@@ -440,13 +436,13 @@ impl Claims {
 
     fn settle(&mut self, nonce: u8, id: u64, answer: Answer) {
         let claim = self.prepare(nonce, id);
-        let settlement = SharedRedis::settlement(&claim, self.table.rules(), answer, now());
+        let settlement = RedisStore::settlement(&claim, self.table.rules(), answer, now());
         self.tell(&[settlement]);
     }
 
     fn tell(&mut self, settlements: &[Settlement]) {
         let question = self.shared.settle(settlements, now());
-        assert_eq!(self.asked.ask(&question), Reply::Settled);
+        assert_eq!(self.asked.ask(&question), ScriptReply::Settled);
     }
 }
 
@@ -454,9 +450,9 @@ fn rules_of_two() -> Rules {
     rules(2, 8)
 }
 
-const CLAIMED: Reply = Reply::Claimed {
+const CLAIMED: ScriptReply = ScriptReply::Claimed {
     evicted: 0,
-    evicted_age: Span(0),
+    evicted_age: Millis(0),
 };
 
 /// What Redis must know of a nonce.
@@ -482,42 +478,42 @@ fn claims_follow_their_table_in_any_order_of_events() {
     let mut void = HashSet::new();
     let (mut seen, mut voided) = (HashMap::new(), 0);
     for step in 0..6000 {
-        let place = chance.below(4) as usize;
-        let id = chance.below(3) + 10 * place as u64;
+        let index = chance.below(4) as usize;
+        let id = chance.below(3) + 10 * index as u64;
         // Once in a while everything is forgotten, or a table of kept ones only would be looked at.
         if chance.below(100) == 0 {
             redis.command(&["FLUSHALL"]);
             known = [Known::No; 4];
             void.clear();
         }
-        let state = known[place];
+        let state = known[index];
         let is_own = matches!(state, Known::OnItsWay { id: own, .. } if own == id);
         // Most leave, or nobody would do so once too often.
-        known[place] = match chance.below(10) {
+        known[index] = match chance.below(10) {
             0..=2 => {
-                let reply = claims.claim(place as u8, id);
+                let reply = claims.claim(index as u8, id);
                 let expected = match state {
-                    _ if void.contains(&id) => Reply::Void,
+                    _ if void.contains(&id) => ScriptReply::Void,
                     Known::No | Known::Abandoned(_) => CLAIMED,
-                    Known::OnItsWay { .. } => Reply::Pending,
+                    Known::OnItsWay { .. } => ScriptReply::Pending,
                     Known::Kept | Known::NeverAnswered => reply,
                 };
                 assert_eq!(reply, expected, "step {step}: {state:?}");
-                voided += u32::from(reply == Reply::Void);
+                voided += u32::from(reply == ScriptReply::Void);
                 match (reply, state) {
                     (CLAIMED, Known::Abandoned(abandoned)) => Known::OnItsWay { id, abandoned },
                     (CLAIMED, _) => Known::OnItsWay { id, abandoned: 0 },
-                    (Reply::Kept { left }, Known::Kept)
-                    | (Reply::NeverAnswered { left }, Known::NeverAnswered) => {
+                    (ScriptReply::Kept { left }, Known::Kept)
+                    | (ScriptReply::NeverAnswered { left }, Known::NeverAnswered) => {
                         assert!((86_300_000..=86_400_000).contains(&left.0), "{left:?}");
                         state
                     }
-                    (Reply::Pending | Reply::Void, _) => state,
+                    (ScriptReply::Pending | ScriptReply::Void, _) => state,
                     other => panic!("step {step}: {other:?}"),
                 }
             }
             3 => {
-                claims.settle(place as u8, id, Answer::Taken);
+                claims.settle(index as u8, id, Answer::Taken);
                 match state {
                     // An answer that comes after its claim has lapsed is an acceptance all the same.
                     Known::No | Known::Abandoned(_) => Known::Kept,
@@ -526,7 +522,7 @@ fn claims_follow_their_table_in_any_order_of_events() {
                 }
             }
             4 => {
-                claims.settle(place as u8, id, Answer::Failed);
+                claims.settle(index as u8, id, Answer::Failed);
                 match state {
                     Known::OnItsWay { abandoned: 0, .. } if is_own => Known::No,
                     Known::OnItsWay { abandoned, .. } if is_own => Known::Abandoned(abandoned),
@@ -538,9 +534,9 @@ fn claims_follow_their_table_in_any_order_of_events() {
                 }
             }
             _ => {
-                claims.settle(place as u8, id, Answer::SenderLeft);
+                claims.settle(index as u8, id, Answer::SenderLeft);
                 match state {
-                    Known::OnItsWay { abandoned, .. } if is_own && abandoned < MOST_ABANDONED => {
+                    Known::OnItsWay { abandoned, .. } if is_own && abandoned < MAX_ABANDONED => {
                         Known::Abandoned(abandoned + 1)
                     }
                     Known::OnItsWay { .. } if is_own => Known::NeverAnswered,
@@ -555,7 +551,7 @@ fn claims_follow_their_table_in_any_order_of_events() {
             }
         }
         *seen
-            .entry(std::mem::discriminant(&known[place]))
+            .entry(std::mem::discriminant(&known[index]))
             .or_insert(0) += 1;
     }
     assert!(
@@ -571,18 +567,18 @@ fn claims_follow_their_table_in_any_order_of_events() {
 
 impl Claims {
     /// At a moment of the test's own; values expire by the machine's clock all the same.
-    fn claim_at(&mut self, nonce: u8, id: u64, now: Moment) -> Reply {
+    fn claim_at(&mut self, nonce: u8, id: u64, now: Timestamp) -> ScriptReply {
         let claim = self.table.prepare(Nonce([nonce; 32]), id, None, now);
         let asked = Some((&claim, self.table.rules()));
         let question = self.shared.decide(&self.limits, &[], asked, now);
         self.asked.ask_at(&question, now)
     }
 
-    fn settle_at(&mut self, nonce: u8, id: u64, answer: Answer, now: Moment) {
+    fn settle_at(&mut self, nonce: u8, id: u64, answer: Answer, now: Timestamp) {
         let claim = self.table.prepare(Nonce([nonce; 32]), id, None, now);
-        let settlement = SharedRedis::settlement(&claim, self.table.rules(), answer, now);
+        let settlement = RedisStore::settlement(&claim, self.table.rules(), answer, now);
         let question = self.shared.settle(&[settlement], now);
-        assert_eq!(self.asked.ask_at(&question, now), Reply::Settled);
+        assert_eq!(self.asked.ask_at(&question, now), ScriptReply::Settled);
     }
 }
 
@@ -600,7 +596,7 @@ fn hang_ups_are_counted_in_redis_for_as_long_as_the_request_would_be_kept() {
     let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
     let mut now = START;
     let mut id = 0;
-    for hung_up in 1..=MOST_ABANDONED + 1 {
+    for hung_up in 1..=MAX_ABANDONED + 1 {
         for answer in [Answer::Failed, Answer::SenderLeft] {
             id += 1;
             assert_eq!(claims.claim_at(1, id, now), CLAIMED, "{hung_up}");
@@ -612,13 +608,16 @@ fn hang_ups_are_counted_in_redis_for_as_long_as_the_request_would_be_kept() {
                 _ => assert!(left > 86_000_000, "{value:?}, for {left} ms"),
             }
         }
-        now = now.after(Span::seconds(301));
+        now = now.after(Millis::seconds(301));
     }
     assert_eq!(remembered(&redis, 1).0, "k:4");
     for _ in 0..2 {
         id += 1;
         let reply = claims.claim_at(1, id, now);
-        assert!(matches!(reply, Reply::NeverAnswered { .. }), "{reply:?}");
+        assert!(
+            matches!(reply, ScriptReply::NeverAnswered { .. }),
+            "{reply:?}"
+        );
     }
 }
 
@@ -638,27 +637,30 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
     let mut now = START;
-    for id in 1..=u64::from(MOST_ABANDONED) + 1 {
+    for id in 1..=u64::from(MAX_ABANDONED) + 1 {
         assert_eq!(claims.claim_at(1, id, now), CLAIMED);
-        let last = now.after(Span::seconds(300));
-        assert_eq!(claims.claim_at(1, 99, last), Reply::Pending);
-        now = last.after(Span(1));
+        let last = now.after(Millis::seconds(300));
+        assert_eq!(claims.claim_at(1, 99, last), ScriptReply::Pending);
+        now = last.after(Millis(1));
     }
     let reply = claims.claim_at(1, 100, now);
-    assert!(matches!(reply, Reply::NeverAnswered { .. }), "{reply:?}");
+    assert!(
+        matches!(reply, ScriptReply::NeverAnswered { .. }),
+        "{reply:?}"
+    );
     // Its own answer, if it comes yet, is what counts.
-    claims.settle_at(1, u64::from(MOST_ABANDONED) + 1, Answer::Taken, now);
+    claims.settle_at(1, u64::from(MAX_ABANDONED) + 1, Answer::Taken, now);
     let reply = claims.claim_at(1, 101, now);
-    assert!(matches!(reply, Reply::Kept { .. }), "{reply:?}");
+    assert!(matches!(reply, ScriptReply::Kept { .. }), "{reply:?}");
 
     // One that has lapsed and was claimed again, and then was taken after all, was taken.
     assert_eq!(claims.claim_at(2, 1, START), CLAIMED);
-    let later = START.after(Span::seconds(301));
+    let later = START.after(Millis::seconds(301));
     assert_eq!(claims.claim_at(2, 2, later), CLAIMED);
-    let latest = later.after(Span::seconds(301));
+    let latest = later.after(Millis::seconds(301));
     claims.settle_at(2, 1, Answer::Taken, latest);
     let reply = claims.claim_at(2, 3, latest);
-    assert!(matches!(reply, Reply::Kept { .. }), "{reply:?}");
+    assert!(matches!(reply, ScriptReply::Kept { .. }), "{reply:?}");
 }
 
 /// Envoys with the version before, which share the Redis during an update.
@@ -669,14 +671,17 @@ fn what_the_version_before_has_written_is_understood() {
     let key = format!("{{twf:1}}:n:{}", Nonce([1; 32]).to_hex());
     for (value, expected) in [
         ("k", None),
-        ("p:5:0", Some(Reply::Pending)),
+        ("p:5:0", Some(ScriptReply::Pending)),
         ("a:2", Some(CLAIMED)),
     ] {
         redis.command(&["SET", &key, value, "PX", "300000"]);
         let reply = claims.claim(1, 9);
         match expected {
             Some(expected) => assert_eq!(reply, expected, "{value}"),
-            None => assert!(matches!(reply, Reply::Kept { .. }), "{value}: {reply:?}"),
+            None => assert!(
+                matches!(reply, ScriptReply::Kept { .. }),
+                "{value}: {reply:?}"
+            ),
         }
     }
 }
@@ -686,19 +691,22 @@ fn the_count_of_hang_ups_goes_from_a_full_table_in_redis_as_a_kept_request_does_
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(2, OnFull::Reject));
     for (nonce, answer) in [(1, Answer::SenderLeft), (2, Answer::Taken)] {
-        let now = START.after(Span(nonce.into()));
+        let now = START.after(Millis(nonce.into()));
         assert_eq!(claims.claim_at(nonce, 1, now), CLAIMED);
         claims.settle_at(nonce, 1, answer, now);
     }
-    let last = START.after(Span::seconds(300));
-    assert_eq!(claims.claim_at(3, 1, last), Reply::Full);
-    let later = last.after(Span(1));
+    let last = START.after(Millis::seconds(300));
+    assert_eq!(claims.claim_at(3, 1, last), ScriptReply::Full);
+    let later = last.after(Millis(1));
     let reply = claims.claim_at(3, 1, later);
     assert!(
-        matches!(reply, Reply::Claimed { evicted: 1, .. }),
+        matches!(reply, ScriptReply::Claimed { evicted: 1, .. }),
         "{reply:?}"
     );
-    assert!(matches!(claims.claim_at(2, 2, later), Reply::Kept { .. }));
+    assert!(matches!(
+        claims.claim_at(2, 2, later),
+        ScriptReply::Kept { .. }
+    ));
 }
 
 #[test]
@@ -726,7 +734,11 @@ fn to_settle_twice_is_to_settle_once() {
         if answer != Answer::Taken {
             assert_eq!(claims.claim(nonce, own + 1), CLAIMED);
             claims.settle(nonce, own, answer);
-            assert_eq!(claims.claim(nonce, own + 2), Reply::Pending, "{answer:?}");
+            assert_eq!(
+                claims.claim(nonce, own + 2),
+                ScriptReply::Pending,
+                "{answer:?}"
+            );
         }
     }
 }
@@ -740,7 +752,7 @@ fn several_are_settled_at_once_each_in_its_own_way() {
         assert_eq!(claims.claim(nonce, u64::from(nonce)), CLAIMED);
         let answer = [Answer::Taken, Answer::Failed, Answer::SenderLeft][usize::from(nonce % 3)];
         let claim = claims.prepare(nonce, u64::from(nonce));
-        settlements.push(SharedRedis::settlement(
+        settlements.push(RedisStore::settlement(
             &claim,
             claims.table.rules(),
             answer,
@@ -750,28 +762,28 @@ fn several_are_settled_at_once_each_in_its_own_way() {
     claims.tell(&settlements);
     for nonce in 0..9 {
         let reply = claims.claim(nonce, 100);
-        let is_kept = matches!(reply, Reply::Kept { .. });
+        let is_kept = matches!(reply, ScriptReply::Kept { .. });
         assert_eq!(is_kept, nonce % 3 == 0, "{nonce}: {reply:?}");
     }
 }
 
 #[test]
-fn a_table_that_is_full_of_what_must_stay_refuses_or_forgets_the_oldest() {
+fn a_table_that_is_full_of_what_must_stay_rejects_or_forgets_the_oldest() {
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(3, OnFull::Reject));
     for nonce in 0..3 {
         assert_eq!(claims.claim(nonce, 1), CLAIMED);
     }
     claims.settle(0, 1, Answer::Taken);
-    assert_eq!(claims.claim(3, 1), Reply::Full);
+    assert_eq!(claims.claim(3, 1), ScriptReply::Full);
     assert!(
-        matches!(claims.claim(0, 2), Reply::Kept { .. }),
+        matches!(claims.claim(0, 2), ScriptReply::Kept { .. }),
         "a repeat is told as one all the same"
     );
     // What is given up makes room.
     claims.settle(1, 1, Answer::Failed);
     assert_eq!(claims.claim(3, 1), CLAIMED);
-    assert_eq!(claims.claim(4, 1), Reply::Full);
+    assert_eq!(claims.claim(4, 1), ScriptReply::Full);
 
     redis.command(&["FLUSHALL"]);
     let mut claims = Claims::new(&redis, nonce_rules(3, OnFull::EvictOldest));
@@ -781,11 +793,11 @@ fn a_table_that_is_full_of_what_must_stay_refuses_or_forgets_the_oldest() {
     }
     assert!(matches!(
         claims.claim(3, 1),
-        Reply::Claimed { evicted: 1, .. }
+        ScriptReply::Claimed { evicted: 1, .. }
     ));
-    assert_eq!(claims.claim(2, 2), Reply::Pending);
+    assert_eq!(claims.claim(2, 2), ScriptReply::Pending);
     assert!(
-        matches!(claims.claim(0, 2), Reply::Claimed { evicted: 1, .. }),
+        matches!(claims.claim(0, 2), ScriptReply::Claimed { evicted: 1, .. }),
         "the oldest went"
     );
     assert_eq!(nonces(&redis), 3);
@@ -804,7 +816,7 @@ fn nonces(redis: &Redis) -> usize {
 fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
     let redis = Redis::start();
     let short = NonceRules {
-        window: Span(20),
+        window: Millis(20),
         ..nonce_rules(3, OnFull::Reject)
     };
     let mut claims = Claims::new(&redis, short);
@@ -814,10 +826,10 @@ fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
     }
     std::thread::sleep(std::time::Duration::from_millis(40));
     assert!(
-        matches!(claims.claim(2, 2), Reply::Kept { .. }),
+        matches!(claims.claim(2, 2), ScriptReply::Kept { .. }),
         "there was room"
     );
-    let Reply::Claimed {
+    let ScriptReply::Claimed {
         evicted,
         evicted_age,
     } = claims.claim(3, 1)
@@ -830,10 +842,10 @@ fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
     for nonce in 4..6 {
         assert!(matches!(
             claims.claim(nonce, 1),
-            Reply::Claimed { evicted: 1, .. }
+            ScriptReply::Claimed { evicted: 1, .. }
         ));
     }
-    assert_eq!(claims.claim(6, 1), Reply::Full);
+    assert_eq!(claims.claim(6, 1), ScriptReply::Full);
     assert_eq!(nonces(&redis), 3);
 }
 
@@ -841,14 +853,14 @@ fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
 fn a_request_need_not_be_remembered_for_longer_than_it_must() {
     let redis = Redis::start();
     let short = NonceRules {
-        window: Span(30),
-        keep: Span(0),
+        window: Millis(30),
+        keep: Millis(0),
         ..nonce_rules(10, OnFull::Reject)
     };
     let mut claims = Claims::new(&redis, short);
     assert_eq!(claims.claim(1, 1), CLAIMED);
     claims.settle(1, 1, Answer::Taken);
-    assert!(matches!(claims.claim(1, 2), Reply::Kept { .. }));
+    assert!(matches!(claims.claim(1, 2), ScriptReply::Kept { .. }));
     std::thread::sleep(std::time::Duration::from_millis(60));
     assert_eq!(claims.claim(1, 3), CLAIMED);
 }
@@ -860,17 +872,20 @@ fn a_repeat_is_counted_by_no_limit_and_what_is_limited_or_full_claims_nothing() 
     let limit = due(1, true);
     assert_eq!(claims.claim_and_count(1, 1, &limit), CLAIMED);
     for id in 2..9 {
-        assert_eq!(claims.claim_and_count(1, id, &limit), Reply::Pending);
+        assert_eq!(claims.claim_and_count(1, id, &limit), ScriptReply::Pending);
     }
     assert_eq!(claims.claim_and_count(2, 1, &limit), CLAIMED);
     assert!(matches!(
         claims.claim_and_count(3, 1, &limit),
-        Reply::Limited { which: 0, .. }
+        ScriptReply::Limited { which: 0, .. }
     ));
     assert_eq!(nonces(&redis), 2);
     assert_eq!(claims.claim_and_count(3, 1, &due(2, true)), CLAIMED);
     for id in 1..9 {
-        assert_eq!(claims.claim_and_count(4, id, &due(3, true)), Reply::Full);
+        assert_eq!(
+            claims.claim_and_count(4, id, &due(3, true)),
+            ScriptReply::Full
+        );
     }
     // Nothing was counted of those.
     claims.settle(3, 1, Answer::Failed);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::resp::{Client, Reply};
+use crate::resp::{Client, ScriptReply};
 use crate::support::http1::PATIENCE;
 use crate::support::process::{Process, free_port, repository, tool};
 
@@ -160,7 +160,7 @@ impl Redis {
     pub(crate) fn start_again(&self) {
         self.0.start(|address| {
             client(address).is_ok_and(|mut client| {
-                client.command(&["PING"]).ok() == Some(Reply::Text(b"PONG".to_vec()))
+                client.command(&["PING"]).ok() == Some(ScriptReply::Text(b"PONG".to_vec()))
             })
         });
     }
@@ -169,13 +169,13 @@ impl Redis {
         client(self.0.address).expect("Redis answers")
     }
 
-    pub(crate) fn command(&self, words: &[&str]) -> Reply {
+    pub(crate) fn command(&self, words: &[&str]) -> ScriptReply {
         self.client().command(words).expect("Redis answers")
     }
 
     pub(crate) fn keys(&self) -> Vec<String> {
         let keys = self.command(&["KEYS", "*"]).list();
-        keys.iter().map(Reply::text).collect()
+        keys.iter().map(ScriptReply::text).collect()
     }
 
     /// Every byte that it has written since it was first started: each write with its arguments.

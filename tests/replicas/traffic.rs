@@ -135,7 +135,7 @@ impl Outcome {
     }
 
     /// The requests that no Envoy has accepted.
-    pub(crate) fn refused(&self) -> Vec<&Request> {
+    pub(crate) fn rejected(&self) -> Vec<&Request> {
         let passed = |number: &usize| {
             let mut answers = self.sent.iter().filter(|sent| sent.request == *number);
             answers.any(|sent| sent.status == 200)

@@ -9,7 +9,7 @@ use crate::support::envoy::new_address;
 use crate::support::http1::Http1;
 use crate::support::messages::message;
 use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_refused};
+use crate::support::{assert_passed, assert_rejected};
 
 fn in_shared_data() -> Value {
     plugin(json!({"store": {"type": "shared_data"}}))
@@ -44,7 +44,7 @@ fn from_shared_data_to_redis_and_back_what_an_envoy_has_accepted_it_never_accept
                 assert_passed(&send(envoy, &request).await);
                 if is_in_redis {
                     let answer = replicas.send(number % 2, &request).await;
-                    assert_refused(&answer, 409, "duplicate");
+                    assert_rejected(&answer, 409, "duplicate");
                 }
                 accepted.push(request);
             }
@@ -70,7 +70,7 @@ fn from_shared_data_to_redis_and_back_what_an_envoy_has_accepted_it_never_accept
             assert!(!sent.is_empty());
             accepted.extend(sent);
             for request in &accepted {
-                assert_refused(&send(envoy, request).await, 409, "duplicate");
+                assert_rejected(&send(envoy, request).await, 409, "duplicate");
             }
         }
         assert!(metric(envoy, "store_callouts") > 0);
@@ -129,9 +129,9 @@ fn a_question_under_way_during_an_update_is_answered() {
         let (answer, ()) = tokio::join!(sent, update);
         assert_passed(&answer);
         replicas.middle.set(Way::Open);
-        assert_refused(&send(envoy, &request).await, 409, "duplicate");
+        assert_rejected(&send(envoy, &request).await, 409, "duplicate");
         for envoy in [0, 1] {
-            assert_refused(&replicas.send(envoy, &request).await, 409, "duplicate");
+            assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
         }
         assert_well(envoy);
     });

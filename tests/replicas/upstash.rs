@@ -6,14 +6,14 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
-use crate::resp::{Client, Reply};
+use crate::resp::{Client, ScriptReply};
 use crate::support::wire::{self, Received};
 
 pub(crate) const TOKEN: &str = "AX4sASQgZDk3OTU0NTAtY2JjNC00";
 
 /// `POST /` with a command as a list of texts and numbers, answered by a real Redis.
 ///
-/// As Upstash documents it: 200 `{"result": …}`; 400 `{"error": "…"}` for what Redis refuses, an unknown script
+/// As Upstash documents it: 200 `{"result": …}`; 400 `{"error": "…"}` for what Redis rejects, an unknown script
 /// included; 401 without the token.
 pub(crate) struct Upstash {
     pub(crate) address: SocketAddr,
@@ -104,7 +104,7 @@ fn answer(request: &Received, redis: SocketAddr) -> (u16, Value) {
         client.command(&words)
     });
     match reply {
-        Ok(Reply::Error(error)) => (400, json!({"error": error})),
+        Ok(ScriptReply::Error(error)) => (400, json!({"error": error})),
         Ok(reply) => (200, json!({"result": reply.json()})),
         Err(error) => (500, json!({"error": error.to_string()})),
     }

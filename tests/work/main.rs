@@ -2,12 +2,12 @@
 //! takes for it, against a usual forged one.
 //!
 //! A usual forged request is the message of 755 bytes under a signature that does not fit,
-//! refused without a diagnosis. Each shape of a family of hostile ones is counted twice, in
+//! rejected without a diagnosis. Each shape of a family of hostile ones is counted twice, in
 //! processes of their own under valgrind: the check alone, and with the diagnosis that it may
 //! get. What holds for all of them:
 //!
-//! - The diagnosis takes no more than [`MOST_OF_A_DIAGNOSIS`], whatever it looks at.
-//! - The check alone takes no more than [`MOST_OF_A_CHECK`].
+//! - The diagnosis takes no more than [`MAX_OF_A_DIAGNOSIS`], whatever it looks at.
+//! - The check alone takes no more than [`MAX_OF_A_CHECK`].
 //!
 //! Both are in usual forged requests *of the core*, as it is counted here. A worker takes
 //! six times that for one, since Envoy and V8 have their part in it: `scripts/work` counts
@@ -17,9 +17,7 @@
 
 use std::hint::black_box;
 
-use twilio_webhook_filter::core::request::headers::Headers;
-use twilio_webhook_filter::core::request::state::Surroundings;
-use twilio_webhook_filter::core::table::memory::MemoryStore;
+use twilio_webhook_filter::{Headers, MemoryMap, Surroundings};
 
 use crate::callgrind::{CASE, instructions};
 use crate::deciding::{NOW, decide};
@@ -40,10 +38,10 @@ mod shapes;
 mod tables;
 
 /// Of a body of 64 KiB, the largest by default, most goes into hashing it twice.
-const MOST_OF_A_CHECK: u64 = 60;
+const MAX_OF_A_CHECK: u64 = 60;
 
 /// Some four usual forged requests of a worker.
-const MOST_OF_A_DIAGNOSIS: u64 = 25;
+const MAX_OF_A_DIAGNOSIS: u64 = 25;
 
 /// Behind the name of a shape: its diagnosis is counted, too.
 const DIAGNOSED: &str = " diagnosed";
@@ -75,7 +73,7 @@ fn the_case_that_runs_under_valgrind() {
 
 /// The check of a request, and its diagnosis.
 fn run(shape: &Shape, diagnosed: bool) -> String {
-    let store = &MemoryStore::new();
+    let store = &MemoryMap::new();
     let around = Surroundings { store, now: NOW };
     let request = &shape.request;
     let headers = request.pairs();
@@ -105,7 +103,7 @@ fn no_check_and_no_diagnosis_takes_more_than_its_bound() {
         let own = count(shape.name, "");
         let whole = count(shape.name, DIAGNOSED);
         let diagnosis = whole.saturating_sub(own);
-        if own > MOST_OF_A_CHECK * usual || diagnosis > MOST_OF_A_DIAGNOSIS * usual {
+        if own > MAX_OF_A_CHECK * usual || diagnosis > MAX_OF_A_DIAGNOSIS * usual {
             too_dear.push(shape.name);
         }
         cells.push(vec![

@@ -1,9 +1,9 @@
-//! Shapes of requests that are dear to refuse.
+//! Shapes of requests that are dear to reject.
 
 use std::rc::Rc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use twilio_webhook_filter::core::request::state::Filter;
+use twilio_webhook_filter::Filter;
 
 use crate::deciding::{Request, filter};
 use crate::message::{PATH, TOKEN, URL, message};

@@ -72,7 +72,7 @@ impl Ends {
 
     fn run(&mut self, slice: &Slice) -> Result<Value, String> {
         let messages = Messages::prepare(slice);
-        let (warm, counted) = messages.places.split_at(slice.warm);
+        let (warm, counted) = messages.indices.split_at(slice.warm);
         let clocks = Clocks::of(&slice.pids)?;
         let mut sender = Sender::connect(
             slice.to,
@@ -125,11 +125,11 @@ impl Ends {
         &mut self,
         sender: &mut Sender,
         messages: &Messages,
-        places: &[std::ops::Range<usize>],
+        indices: &[std::ops::Range<usize>],
     ) -> Result<(), String> {
-        let mut next = places.iter().map(|place| &messages.wire[place.clone()]);
-        for (place, message) in sender.places().zip(next.by_ref()) {
-            sender.send(place, message, self.poll.registry())?;
+        let mut next = indices.iter().map(|index| &messages.wire[index.clone()]);
+        for (index, message) in sender.indices().zip(next.by_ref()) {
+            sender.send(index, message, self.poll.registry())?;
         }
         while sender.is_waiting() {
             match self.poll.poll(&mut self.events, Some(PATIENCE)) {
@@ -140,13 +140,13 @@ impl Ends {
                 return Err(format!("no answer in {PATIENCE:?}"));
             }
             for event in &self.events {
-                let place = event.token().0;
-                if place >= FIRST_TOKEN {
+                let index = event.token().0;
+                if index >= FIRST_TOKEN {
                     self.upstream.handle(event, self.poll.registry())?;
-                } else if sender.receive(place)?
+                } else if sender.receive(index)?
                     && let Some(message) = next.next()
                 {
-                    sender.send(place, message, self.poll.registry())?;
+                    sender.send(index, message, self.poll.registry())?;
                 }
             }
         }
@@ -157,20 +157,20 @@ impl Ends {
 /// The messages of one slice in memory, so that making them takes none of the time that is measured.
 struct Messages {
     wire: Vec<u8>,
-    places: Vec<std::ops::Range<usize>>,
+    indices: Vec<std::ops::Range<usize>>,
 }
 
 impl Messages {
     fn prepare(slice: &Slice) -> Self {
         let mut wire = Vec::new();
         let numbers = (slice.first..).take(slice.warm + slice.count);
-        let place = |number| {
+        let index = |number| {
             let start = wire.len();
             message::write(&slice.account, slice.kind, number, &mut wire);
             start..wire.len()
         };
-        let places = numbers.map(place).collect();
-        Self { wire, places }
+        let indices = numbers.map(index).collect();
+        Self { wire, indices }
     }
 }
 

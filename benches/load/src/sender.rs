@@ -36,7 +36,7 @@ impl Sender {
         expected: u16,
         registry: &Registry,
     ) -> Result<Self, String> {
-        let all = (0..connections).map(|place| connect(to, Token(place), registry));
+        let all = (0..connections).map(|index| connect(to, Token(index), registry));
         Ok(Self {
             to,
             expected,
@@ -52,21 +52,21 @@ impl Sender {
     }
 
     /// The connections that could send now.
-    pub(crate) fn places(&self) -> std::ops::Range<usize> {
+    pub(crate) fn indices(&self) -> std::ops::Range<usize> {
         0..self.connections.len()
     }
 
     pub(crate) fn send(
         &mut self,
-        place: usize,
+        index: usize,
         message: &[u8],
         registry: &Registry,
     ) -> Result<(), String> {
-        if self.connections[place].over {
-            self.connections[place] = connect(self.to, Token(place), registry)?;
+        if self.connections[index].over {
+            self.connections[index] = connect(self.to, Token(index), registry)?;
             self.reconnected += 1;
         }
-        let connection = &mut self.connections[place];
+        let connection = &mut self.connections[index];
         connection.sent = Some(Instant::now());
         self.waiting += 1;
         http::write(&mut connection.stream, message)
@@ -74,8 +74,8 @@ impl Sender {
     }
 
     /// Reads what has come on a connection; true if it was an answer, so that the next message can be sent.
-    pub(crate) fn receive(&mut self, place: usize) -> Result<bool, String> {
-        let connection = &mut self.connections[place];
+    pub(crate) fn receive(&mut self, index: usize) -> Result<bool, String> {
+        let connection = &mut self.connections[index];
         let open = http::read(&mut connection.stream, &mut connection.received);
         if !open.map_err(|error| format!("{}: {error}", self.to))? {
             connection.over = true;

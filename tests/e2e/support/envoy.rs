@@ -120,7 +120,7 @@ impl Setup {
     }
 
     /// The log of an Envoy that must not start.
-    pub(crate) fn refused(self) -> Result<String, &'static str> {
+    pub(crate) fn rejected(self) -> Result<String, &'static str> {
         match Envoy::start(self) {
             Ok(_) => Err("Envoy has started"),
             Err(log) => Ok(log),

@@ -18,7 +18,7 @@ pub(crate) const OTHER_TOKENS: [&str; 2] = [
 pub(crate) const ORIGIN: &str = "https://orders.example.com";
 /// The one webhook that the ordering upstream has.
 pub(crate) const WEBHOOK: &str = "/api/v1/whatsapp/webhook";
-/// In every message; may show in no log and no refusal.
+/// In every message; may show in no log and no rejection.
 pub(crate) const PHONE: &str = "4915735998877";
 pub(crate) const TEXT: &str = "zwei Pizza Margherita, bitte 🍕";
 

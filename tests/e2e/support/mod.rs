@@ -1,5 +1,6 @@
 //! The harness.
 
+pub(crate) mod burst;
 pub(crate) mod envoy;
 pub(crate) mod http1;
 pub(crate) mod http2;
@@ -8,7 +9,6 @@ pub(crate) mod process;
 pub(crate) mod signing;
 pub(crate) mod tap;
 pub(crate) mod upstream;
-pub(crate) mod volley;
 pub(crate) mod wire;
 
 use std::io::{self, Read as _, Write as _};
@@ -46,9 +46,9 @@ pub(crate) fn assert_passed(response: &Response) {
     );
 }
 
-/// A refusal as the contract has it: status, reason, and exactly these three fields.
+/// A rejection as the contract has it: status, reason, and exactly these three fields.
 #[track_caller]
-pub(crate) fn assert_refused(response: &Response, status: u16, reason: &str) {
+pub(crate) fn assert_rejected(response: &Response, status: u16, reason: &str) {
     assert_eq!(
         (response.status, response.reason().as_str()),
         (status, reason),

@@ -30,7 +30,7 @@ pub(crate) fn tool(variable: &str, default: &str) -> Result<PathBuf, String> {
 }
 
 /// A port below the range from which the kernel takes its own, so that nobody takes it between now and
-/// its use (or, for the tap that refuses for a while, between two uses).
+/// its use (or, for the tap that rejects for a while, between two uses).
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 10_100 + (std::process::id() % 200) as u16 * 100;

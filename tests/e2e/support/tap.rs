@@ -47,7 +47,7 @@ struct State {
 }
 
 enum Command {
-    Refuse,
+    Reject,
     Accept,
     Stop,
 }
@@ -104,8 +104,8 @@ impl Tap {
     }
 
     /// Closes the port and every connection.
-    pub(crate) fn refuse_connections(&self) {
-        self.command(Command::Refuse);
+    pub(crate) fn reject_connections(&self) {
+        self.command(Command::Reject);
     }
 
     pub(crate) fn accept_connections(&self) {
@@ -225,7 +225,7 @@ async fn serve(
             command = inbox.recv() => {
                 let Some((command, done)) = command else { return };
                 match command {
-                    Command::Refuse => {
+                    Command::Reject => {
                         listener = None;
                         connections.shutdown().await;
                     }

@@ -118,7 +118,7 @@ impl Response {
             .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
-    /// The `error` of a refusal, or the empty string: a short name for what happened.
+    /// The `error` of a rejection, or the empty string: a short name for what happened.
     pub(crate) fn reason(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         body["error"].as_str().unwrap_or_default().to_owned()

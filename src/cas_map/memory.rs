@@ -1,0 +1,87 @@
+//! A store in this process's memory with exactly the rules of Envoy's shared data,
+//! the awkward ones included. For tests, fuzzers and benchmarks.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_NOTHING, Version};
+
+/// Keys and values behind one lock, as in Envoy.
+#[derive(Default)]
+pub struct MemoryMap {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<String, (Vec<u8>, u32)>,
+    last_version: u32,
+}
+
+impl MemoryMap {
+    /// An empty store.
+    pub fn new() -> MemoryMap {
+        MemoryMap::default()
+    }
+
+    /// The host's `proxy_set_shared_data`: on an absent key the version is ignored,
+    /// version 0 writes unconditionally, versions count up over all keys and skip 0.
+    /// Answers whether it wrote.
+    pub fn host_set(&self, key: &str, value: &[u8], version: u32) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, current)) = state.entries.get(key)
+            && version != 0
+            && version != *current
+        {
+            return false;
+        }
+        state.last_version = state.last_version.checked_add(1).unwrap_or(1);
+        let next = state.last_version;
+        state.entries.insert(key.to_owned(), (value.to_vec(), next));
+        true
+    }
+
+    /// How often anything was written.
+    pub fn writes(&self) -> u32 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_version
+    }
+
+    /// How many keys were ever written: there is no delete.
+    pub fn keys(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.entries.len()
+    }
+
+    /// The bytes of all values together.
+    pub fn bytes(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.entries.values().map(|(value, _)| value.len()).sum()
+    }
+
+    /// The names of all keys.
+    pub fn key_names(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.entries.keys().cloned().collect()
+    }
+}
+
+impl CasMap for MemoryMap {
+    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(state.entries.get(key).map(|(value, version)| Entry {
+            value: value.clone(),
+            version: Version(*version),
+        }))
+    }
+
+    fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<Version>,
+        value: &[u8],
+    ) -> Result<bool, CasError> {
+        let version = expected.map_or(VERSION_OF_NOTHING, |version| version.0);
+        Ok(self.host_set(key, value, version))
+    }
+}

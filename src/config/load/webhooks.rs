@@ -1,0 +1,306 @@
+//! Which paths are webhooks, which are exempt, and which URL each has at Twilio.
+
+use crate::config::load::policies::with_longest;
+use crate::config::load::{Globals, Loader, form_reading, max_parameters, variable};
+use crate::config::reader::{Node, Object, Problems};
+use crate::config::settings::WebhookSettings;
+use crate::request::path::{PathPattern, normalize_leniently};
+use crate::signature::url::{ConfiguredUrl, PublicUrl};
+
+/// Each webhook has a metric for each verdict.
+const MAX_WEBHOOKS: usize = 256;
+
+impl Loader<'_> {
+    pub(super) fn webhooks(&self, root: &Object<'_>, globals: &Globals) -> Vec<WebhookSettings> {
+        let of_the_environment = self.webhook_url();
+        let nodes = root
+            .field("webhooks")
+            .map(|node| node.list().unwrap_or_default());
+        let mut webhooks = Vec::new();
+        for node in nodes.iter().flatten() {
+            let webhook = self.webhook(node, globals, of_the_environment.as_ref(), &webhooks);
+            webhooks.extend(webhook);
+        }
+        if nodes.is_none_or(|nodes| nodes.is_empty()) {
+            match of_the_environment {
+                Some(url) => webhooks.extend(self.webhook_of_the_environment(&url, globals)),
+                None => self.problems.expected(
+                    "webhooks",
+                    "at least one webhook, here or as the environment variable WEBHOOK_URL \
+                     (vm_config.environment_variables)",
+                ),
+            }
+        }
+        if webhooks.len() > MAX_WEBHOOKS {
+            self.problems
+                .expected("webhooks", format_args!("at most {MAX_WEBHOOKS}"));
+        }
+        agree_on_the_longest(&mut webhooks);
+        webhooks
+    }
+
+    fn webhook_url(&self) -> Option<ConfiguredUrl> {
+        let text = self.variable(variable::WEBHOOK_URL)?;
+        match ConfiguredUrl::parse(&text) {
+            Ok(url) => Some(url),
+            Err(what) => {
+                self.problems.expected(variable::WEBHOOK_URL, what);
+                None
+            }
+        }
+    }
+
+    fn webhook_of_the_environment(
+        &self,
+        url: &ConfiguredUrl,
+        globals: &Globals,
+    ) -> Option<WebhookSettings> {
+        let path = path_of(url, variable::WEBHOOK_URL, self.problems)?;
+        Some(WebhookSettings {
+            label: label(&path, &[]),
+            path,
+            public_url: PublicUrl::configured(url),
+            methods: default_methods(),
+            form: globals.form,
+            max_parameters: globals.max_parameters,
+            timestamp: globals.timestamp.clone(),
+            replay: with_longest(&globals.replay, &globals.timestamp),
+            rate_limits: globals.rate_limits.clone(),
+        })
+    }
+
+    fn webhook(
+        &self,
+        node: &Node<'_>,
+        globals: &Globals,
+        of_the_environment: Option<&ConfiguredUrl>,
+        before: &[WebhookSettings],
+    ) -> Option<WebhookSettings> {
+        let object = node.object(&[
+            "path",
+            "url",
+            "methods",
+            "form",
+            "max_parameters",
+            "timestamp",
+            "replay",
+            "rate_limits",
+        ])?;
+        let url_node = object.field("url");
+        let configured = url_node.as_ref().and_then(url);
+        let path = match (object.field("path"), &configured) {
+            (Some(node), _) => path_pattern(&node),
+            (None, Some(url)) => path_of(url, node.path(), self.problems),
+            (None, None) => {
+                object.required("path");
+                None
+            }
+        };
+        let timestamp = self.timestamp(object.field("timestamp"), &globals.timestamp);
+        let replay = self.replay(
+            object.field("replay"),
+            globals.replay.as_ref(),
+            &globals.replay_basis,
+        );
+        let methods = match object.field("methods") {
+            Some(node) => methods(&node),
+            None => default_methods(),
+        };
+        let form = form_reading(&object);
+        let max_parameters = max_parameters(&object);
+        let path = path?;
+        if before.iter().any(|earlier| earlier.path == path) {
+            self.problems.expected(
+                format_args!("{}.path", node.path()),
+                "a path that no other webhook has",
+            );
+        }
+        let label = label(&path, before);
+        let rate_limits = match object.field("rate_limits") {
+            Some(node) => self.rate_limits(&node, &label),
+            None => globals.rate_limits.clone(),
+        };
+        if let (Some(url), true) = (&url_node, path.is_prefix()) {
+            return url.expected(
+                "no url here, since the path is a prefix: its URL is public_base_url and the \
+                 path as received",
+            );
+        }
+        let fits = |url: &&ConfiguredUrl| path.matches(url.path().as_bytes());
+        let public_url = match (&url_node, configured, &globals.base) {
+            (Some(_), configured, _) => PublicUrl::configured(&configured?),
+            (None, _, Some(base)) => base.clone(),
+            (None, _, None) => match of_the_environment.filter(fits) {
+                Some(url) if !path.is_prefix() => PublicUrl::configured(url),
+                _ => {
+                    self.problems.expected(
+                        format_args!("{}.url", node.path()),
+                        "a url here, or a public_base_url for all webhooks: the filter never \
+                         guesses the URL that Twilio signs",
+                    );
+                    return None;
+                }
+            },
+        };
+        Some(WebhookSettings {
+            path,
+            label,
+            public_url,
+            methods,
+            form: form.unwrap_or(globals.form),
+            max_parameters: max_parameters.unwrap_or(globals.max_parameters),
+            replay: with_longest(&replay, &timestamp),
+            timestamp,
+            rate_limits,
+        })
+    }
+
+    pub(super) fn exempt_paths(
+        &self,
+        root: &Object<'_>,
+        webhooks: &[WebhookSettings],
+    ) -> Vec<PathPattern> {
+        let nodes = root.field("exempt_paths").and_then(|node| node.list());
+        let pattern = |node: &Node<'_>| {
+            let pattern = path_pattern(node)?;
+            let text = pattern.as_configured();
+            let plain = normalize_leniently(text.as_bytes());
+            if !pattern.is_prefix()
+                && webhooks
+                    .iter()
+                    .any(|webhook| webhook.path.could_reach(&plain))
+            {
+                return node.expected("a path that is not a webhook's, however it is spelled");
+            }
+            self.warn_of_exempt_prefix(node.path(), &pattern, webhooks);
+            Some(pattern)
+        };
+        nodes
+            .unwrap_or_default()
+            .iter()
+            .filter_map(pattern)
+            .collect()
+    }
+}
+
+impl Loader<'_> {
+    /// Whatever an upstream takes for the webhook, and this filter for something beside
+    /// it, passes unchecked.
+    fn warn_of_exempt_prefix(
+        &self,
+        index: &str,
+        pattern: &PathPattern,
+        webhooks: &[WebhookSettings],
+    ) {
+        let is_inside = |webhook: &WebhookSettings| {
+            let path = webhook.path.as_configured();
+            pattern.could_reach(&normalize_leniently(path.trim_end_matches('*').as_bytes()))
+        };
+        if pattern.is_prefix() && webhooks.iter().any(is_inside) {
+            self.warn(
+                index,
+                "this prefix contains a webhook, and what lies around that passes unchecked; name \
+                 the exempt paths one by one",
+            );
+        }
+    }
+}
+
+fn default_methods() -> Vec<String> {
+    vec!["POST".to_owned()]
+}
+
+fn methods(node: &Node<'_>) -> Vec<String> {
+    let names = node.list().unwrap_or_default();
+    if names.is_empty() {
+        node.expected::<()>("at least one method, such as \"POST\"");
+    }
+    let name = |node: &Node<'_>| {
+        let what = "a method in upper case, such as \"POST\"";
+        let name = node.text(what)?;
+        if !name.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return node.expected(what);
+        }
+        Some(name.to_owned())
+    };
+    names.iter().filter_map(name).collect()
+}
+
+pub(super) fn url(node: &Node<'_>) -> Option<ConfiguredUrl> {
+    let what = "a URL such as https://orders.example.com/webhook";
+    ConfiguredUrl::parse(node.text(what)?)
+        .map_err(|what| node.expected::<()>(what))
+        .ok()
+}
+
+fn path_pattern(node: &Node<'_>) -> Option<PathPattern> {
+    let what = "a path such as /webhook or /webhooks/*";
+    PathPattern::parse(node.text(what)?)
+        .map_err(|what| node.expected::<()>(what))
+        .ok()
+}
+
+/// The path of a webhook that only has a URL.
+fn path_of(url: &ConfiguredUrl, index: &str, problems: &Problems) -> Option<PathPattern> {
+    let path = if url.path().is_empty() {
+        "/"
+    } else {
+        url.path()
+    };
+    match PathPattern::parse(path) {
+        Ok(pattern) if !pattern.is_prefix() => Some(pattern),
+        _ => {
+            problems.expected(
+                index,
+                "a path beside this URL, since the URL's own is not one as it arrives here",
+            );
+            None
+        }
+    }
+}
+
+/// A name for metrics: the path in `[a-z0-9_-]`, and no two alike.
+fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
+    let text = path
+        .as_configured()
+        .to_ascii_lowercase()
+        .replace('*', "all");
+    let mut plain = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => plain.push(char::from(byte)),
+            _ if plain.ends_with('-') || plain.is_empty() => {}
+            _ => plain.push('-'),
+        }
+    }
+    let plain = match plain.trim_end_matches('-') {
+        "" => "root",
+        text => text,
+    };
+    let taken = |label: &str| before.iter().any(|webhook| webhook.label == label);
+    let mut label = plain.to_owned();
+    for number in 2..=MAX_WEBHOOKS {
+        if !taken(&label) {
+            break;
+        }
+        label = format!("{plain}-{number}");
+    }
+    label
+}
+
+/// Webhooks share tables: what one of them must remember for long must not look to
+/// another like an entry of a clock that was ahead.
+fn agree_on_the_longest(webhooks: &mut [WebhookSettings]) {
+    let replays = webhooks
+        .iter()
+        .filter_map(|webhook| webhook.replay.as_ref());
+    let Some(longest) = replays.map(|replay| replay.rules.longest).max() else {
+        return;
+    };
+    for replay in webhooks
+        .iter_mut()
+        .filter_map(|webhook| webhook.replay.as_mut())
+    {
+        replay.rules.longest = longest;
+    }
+}

@@ -1,0 +1,466 @@
+//! JSON values that know where they stand, and the list of what is wrong with them.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::copied::{Alphabet, Place, is_variable, remnant};
+use crate::secret::Secret;
+use crate::time::Millis;
+
+/// Everything that is wrong with a configuration, each with the path of its field.
+#[derive(Debug, Default)]
+pub struct Problems {
+    found: RefCell<Vec<String>>,
+}
+
+impl Problems {
+    /// Adds `path: expected …`.
+    pub fn expected(&self, path: impl fmt::Display, what: impl fmt::Display) {
+        self.note(path, format_args!("expected {what}"));
+    }
+
+    /// Adds `path: what`.
+    pub fn note(&self, path: impl fmt::Display, what: impl fmt::Display) {
+        self.add(format_args!("{path}: {what}"));
+    }
+
+    /// Once in the module, and not wherever a problem is noted.
+    #[cold]
+    #[inline(never)]
+    fn add(&self, problem: fmt::Arguments<'_>) {
+        self.found.borrow_mut().push(problem.to_string());
+    }
+
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// One by one.
+    pub fn each(&self) -> Vec<String> {
+        self.found.borrow().clone()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.found.borrow().join("; "))
+    }
+}
+
+/// Where the VM's environment is read.
+pub trait Environment {
+    /// The value of a variable, if it is set.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+impl<F: Fn(&str) -> Option<String>> Environment for F {
+    fn variable(&self, name: &str) -> Option<String> {
+        self(name)
+    }
+}
+
+/// A value and its path. Each method answers `None` after noting what is wrong.
+#[derive(Clone)]
+pub struct Node<'a> {
+    value: &'a Value,
+    path: String,
+    problems: &'a Problems,
+}
+
+impl<'a> Node<'a> {
+    /// The whole document.
+    pub fn root(value: &'a Value, problems: &'a Problems) -> Node<'a> {
+        Node {
+            value,
+            path: String::new(),
+            problems,
+        }
+    }
+
+    /// Where the value stands, such as `webhooks[0].url`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.value.is_object()
+    }
+
+    /// Whether it is just this text.
+    pub fn is_text(&self, text: &str) -> bool {
+        self.value.as_str() == Some(text)
+    }
+
+    /// Notes that something else was expected here.
+    pub fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
+        self.note_expected(&what);
+        None
+    }
+
+    /// Once in the module, and not wherever something is expected.
+    #[cold]
+    #[inline(never)]
+    fn note_expected(&self, what: &dyn fmt::Display) {
+        let path = if self.path.is_empty() {
+            "configuration"
+        } else {
+            &self.path
+        };
+        self.problems
+            .expected(path, format_args!("{what}, found {}", Kind(self.value)));
+    }
+
+    /// An object with no other fields than these.
+    pub fn object(&self, fields: &[&str]) -> Option<Object<'a>> {
+        let Value::Object(map) = self.value else {
+            return self.expected(format_args!("an object with {}", fields.join(", ")));
+        };
+        for name in map.keys().filter(|name| !fields.contains(&name.as_str())) {
+            self.problems.note(
+                self.below(&shown(name)),
+                format_args!("unknown field; the fields here are {}", fields.join(", ")),
+            );
+        }
+        Some(Object {
+            map,
+            node: self.clone(),
+        })
+    }
+
+    /// A list.
+    pub fn list(&self) -> Option<Vec<Node<'a>>> {
+        let Value::Array(items) = self.value else {
+            return self.expected("a list");
+        };
+        let node = |(index, value)| Node {
+            value,
+            path: format!("{}[{index}]", self.path),
+            problems: self.problems,
+        };
+        Some(items.iter().enumerate().map(node).collect())
+    }
+
+    /// A text that is not empty.
+    pub fn text(&self, what: &str) -> Option<&'a str> {
+        match self.value.as_str() {
+            Some(text) if !text.is_empty() => Some(text),
+            _ => self.expected(what),
+        }
+    }
+
+    /// A text that is not empty, of visible ASCII, and as it was meant.
+    pub fn plain_text(&self, what: &str) -> Option<&'a str> {
+        let text = self.text(what)?;
+        match remnant(text, Place::Json, Alphabet::Ascii) {
+            None => Some(text),
+            Some(left) => self.expected(format_args!("{what}: it {left}")),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self) -> Option<bool> {
+        let flag = self.value.as_bool();
+        flag.or_else(|| self.expected("true or false"))
+    }
+
+    /// A whole number within bounds. Numbers that come as doubles are fine: a
+    /// protobuf `Struct` has no others.
+    pub fn number(&self, least: u64, most: u64) -> Option<u64> {
+        let whole = |double: f64| {
+            let fits = double.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&double);
+            fits.then_some(double as u64)
+        };
+        let number = self.value.as_u64().or(self.value.as_f64().and_then(whole));
+        match number {
+            Some(number) if (least..=most).contains(&number) => Some(number),
+            _ => self.expected(format_args!("a whole number from {least} to {most}")),
+        }
+    }
+
+    /// A duration as Envoy spells them: `"300s"`, `"0.25s"`.
+    pub fn duration(&self, least: Millis, most: Millis) -> Option<Millis> {
+        let what = || {
+            format!(
+                "a duration from {} to {} such as \"300s\" or \"0.25s\", in steps of 0.001s",
+                Seconds(least),
+                Seconds(most)
+            )
+        };
+        let Some(span) = self.value.as_str().and_then(parse_duration) else {
+            return self.expected(what());
+        };
+        if span < least || span > most {
+            return self.expected(what());
+        }
+        Some(span)
+    }
+
+    /// One of several words.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let chosen = words.iter().find(|(word, _)| self.is_text(word));
+        if let Some((_, chosen)) = chosen {
+            return Some(*chosen);
+        }
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.expected(format_args!("\"{}\"", words.join("\" or \"")))
+    }
+
+    /// A secret: its text, or `{"env": "NAME"}`. With it, where it came from.
+    pub(super) fn secret(
+        &self,
+        environment: &dyn Environment,
+        kind: SecretKind,
+    ) -> Option<(Secret, String)> {
+        let (text, index, label) = match self.value {
+            Value::Object(_) => {
+                let field = self.object(&["env"])?.required("env")?;
+                let name = variable_name(&field)?;
+                let called = shown_variable(name);
+                match environment.variable(name) {
+                    Some(text) if !text.is_empty() => (text, Place::Environment, name.to_owned()),
+                    Some(_) => {
+                        return self.expected(format_args!(
+                            "a secret in the environment variable {called}, which is empty"
+                        ));
+                    }
+                    None => {
+                        return self.expected(format_args!(
+                            "a secret in the environment variable {called}, which is not set for \
+                             the VM (vm_config.environment_variables)"
+                        ));
+                    }
+                }
+            }
+            Value::String(text) if !text.is_empty() => {
+                (text.clone(), Place::Json, self.path.clone())
+            }
+            _ => {
+                return self.expected("a secret that is not empty: a text or {\"env\": \"NAME\"}");
+            }
+        };
+        let Some(what) = remnant(&text, index, kind.alphabet) else {
+            return Some((Secret::new(text), label));
+        };
+        let called = match index {
+            Place::Json => "it",
+            Place::Environment => &format!("the environment variable {}", shown_variable(&label)),
+        };
+        self.problems
+            .expected(&self.path, format_args!("{}: {called} {what}", kind.what));
+        None
+    }
+
+    fn below(&self, name: &str) -> String {
+        below(&self.path, name)
+    }
+}
+
+/// What a secret is made of.
+#[derive(Clone, Copy)]
+pub(super) struct SecretKind {
+    what: &'static str,
+    alphabet: Alphabet,
+}
+
+impl SecretKind {
+    /// An auth token or a shared key.
+    pub(super) const KEY: SecretKind = SecretKind {
+        what: "a secret of visible ASCII characters without quotes",
+        alphabet: Alphabet::Ascii,
+    };
+    /// What goes into a header as it is.
+    pub(super) const BEARER: SecretKind = SecretKind {
+        what: "a token of visible ASCII characters, here or in its environment variable",
+        alphabet: Alphabet::Ascii,
+    };
+    /// What somebody made up.
+    pub(super) const PASSWORD: SecretKind = SecretKind {
+        what: "a secret without white space, quotes and control characters",
+        alphabet: Alphabet::Any,
+    };
+}
+
+/// The path of a field.
+pub(super) fn below(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// The name of a field that nobody asked for, if it can be shown: it may be a secret that
+/// was put in the wrong index, or hold what would end the line.
+pub(super) fn shown(name: &str) -> Cow<'_, str> {
+    let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_printable || name.len() > 64 || looks_secret(name) {
+        return "(a name that is not shown)".into();
+    }
+    name.into()
+}
+
+/// Whether there are sixteen letters and digits in a row, both among them.
+fn looks_secret(text: &str) -> bool {
+    text.split(|character: char| !character.is_ascii_alphanumeric())
+        .any(|run| {
+            let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
+            run.len() >= 16 && has_digit
+        })
+}
+
+/// The name of a variable, as it stands in `env`: what Kubernetes takes for one.
+fn variable_name<'a>(field: &Node<'a>) -> Option<&'a str> {
+    let what = "the name of an environment variable";
+    let name = field.text(what)?;
+    let may_begin = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.');
+    let may_stand = |byte: u8| may_begin(&byte) || byte.is_ascii_digit();
+    if !name.as_bytes().first().is_some_and(may_begin) || !name.bytes().all(may_stand) {
+        return match remnant(name, Place::Environment, Alphabet::Ascii) {
+            Some(left) if !is_variable(name) => field.expected(format_args!("{what}: it {left}")),
+            _ => field.expected(format_args!(
+                "{what}, of letters, digits and _ alone, and not its value"
+            )),
+        };
+    }
+    Some(name)
+}
+
+/// The name of a variable, if it cannot be the secret itself in the place of its variable.
+fn shown_variable(name: &str) -> &str {
+    let is_usual = name
+        .bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_usual && !looks_secret(name) {
+        name
+    } else {
+        "that is named here"
+    }
+}
+
+/// An object whose field names have been checked.
+pub struct Object<'a> {
+    map: &'a Map<String, Value>,
+    node: Node<'a>,
+}
+
+impl<'a> Object<'a> {
+    /// A field, if it is there.
+    pub fn field(&self, name: &str) -> Option<Node<'a>> {
+        let value = self.map.get(name)?;
+        Some(Node {
+            value,
+            path: self.node.below(name),
+            problems: self.node.problems,
+        })
+    }
+
+    /// A field that has to be there.
+    pub fn required(&self, name: &str) -> Option<Node<'a>> {
+        let field = self.field(name);
+        if field.is_none() {
+            self.node
+                .problems
+                .note(self.node.below(name), "this field is missing");
+        }
+        field
+    }
+}
+
+/// What a value is, for an error message. The value itself is not shown: it may be a secret.
+struct Kind<'a>(&'a Value);
+
+impl fmt::Display for Kind<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.0 {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(text) if text.is_empty() => "an empty text",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        })
+    }
+}
+
+/// A span as Envoy spells it.
+struct Seconds(Millis);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, millis) = (self.0.0 / 1000, self.0.0 % 1000);
+        if millis == 0 {
+            write!(formatter, "{whole}s")
+        } else {
+            write!(formatter, "{whole}.{millis:03}s")
+        }
+    }
+}
+
+/// `digits [ "." 1*9digits ] "s"`, in whole milliseconds.
+fn parse_duration(text: &str) -> Option<Millis> {
+    let number = text.strip_suffix('s')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let all_digits = |text: &str| {
+        !text.is_empty() && text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !all_digits(whole) || !all_digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    let nanos: u64 = format!("{fraction:0<9}").parse().ok()?;
+    if !nanos.is_multiple_of(1_000_000) {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    Some(Millis(
+        whole.checked_mul(1000)?.checked_add(nanos / 1_000_000)?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn durations_are_spelled_as_in_envoys_configuration() {
+        for (text, millis) in [
+            ("300s", 300_000),
+            ("0.25s", 250),
+            ("1.500000000s", 1500),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse_duration(text), Some(Millis(millis)), "{text}");
+        }
+        for text in [
+            "", "s", "300", "-1s", "5m", "1.s", ".5s", "1e3s", "0.0001s", "1 s", "１s",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_may_come_as_doubles_and_nothing_else_may() {
+        let number = |text: &str| {
+            let value: Value = serde_json::from_str(text).expect(text);
+            let problems = Problems::default();
+            Node::root(&value, &problems).number(1, 100)
+        };
+        assert_eq!(number("7"), Some(7));
+        assert_eq!(number("7.0"), Some(7));
+        for text in ["7.5", "-7", "0", "101", "1e300", "\"7\"", "null", "true"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What copying leaves around a text: white space, quotes, a byte order mark, the name
+//! of a variable in place of its value.
+//!
+//! Nobody sees it, every signature fails by it. So it is rejected, in words that say what
+//! it is and that never show the text, which may be a secret.
+
+/// Where a text was found, which decides what to do about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the JSON.
+    Json,
+    /// In an environment variable.
+    Environment,
+}
+
+/// Which characters a text may consist of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alphabet {
+    /// Visible ASCII but quotes: tokens and keys.
+    Ascii,
+    /// Letters of any language, too: names and passwords that somebody made up.
+    Any,
+}
+
+/// What copying has left of or around a text, as the end of a sentence that begins with "it".
+///
+/// Once in the module; it is only asked at configuration.
+#[inline(never)]
+pub(crate) fn remnant(text: &str, index: Place, alphabet: Alphabet) -> Option<&'static str> {
+    let trimmed = trim(text, is_blank);
+    let bare = trim(text, is_blank_or_quote);
+    if trimmed.is_empty() {
+        return Some("is nothing but white space");
+    }
+    if is_variable(bare) {
+        return Some(match index {
+            Place::Json => {
+                "is the name of a variable that was not expanded: use {\"env\": \"NAME\"}"
+            }
+            Place::Environment => {
+                "is the name of a variable that was not expanded: write the value itself"
+            }
+        });
+    }
+    if is_placeholder(bare) {
+        return Some("is a placeholder in <…>: write the value itself");
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Some("begins with a byte order mark");
+    }
+    let (first, last) = (trimmed.chars().next(), trimmed.chars().next_back());
+    if first.is_some_and(is_quote) && last.is_some_and(is_quote) {
+        return Some(match index {
+            Place::Json => "has quotes around it, besides those of JSON",
+            Place::Environment => "has quotes around it: docker --env-file keeps them",
+        });
+    }
+    if text.ends_with(['\n', '\r']) {
+        return Some("ends in a line end");
+    }
+    if text.len() > trimmed.len() {
+        return Some(if text.starts_with(trimmed) {
+            "ends in white space"
+        } else {
+            "begins with white space"
+        });
+    }
+    text.chars().find_map(|character| match character {
+        _ if is_blank(character) => Some("has white space in it"),
+        _ if is_quote(character) => Some("has a quote in it"),
+        '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' => Some("has a control character in it"),
+        char::REPLACEMENT_CHARACTER => Some("has bytes in it that are not UTF-8"),
+        _ if alphabet == Alphabet::Ascii && !character.is_ascii() => {
+            Some("has a character in it that is not ASCII")
+        }
+        _ => None,
+    })
+}
+
+const BYTE_ORDER_MARK: char = '\u{FEFF}';
+
+/// White space, and what looks like it or like nothing. Listed, so that the JSON Schema
+/// can list the same.
+pub(crate) fn is_blank(character: char) -> bool {
+    matches!(
+        character,
+        '\t'..='\r'
+            | ' '
+            | '\u{85}'
+            | '\u{A0}'
+            | '\u{AD}'
+            | '\u{1680}'
+            | '\u{180E}'
+            | '\u{2000}'..='\u{200F}'
+            | '\u{2028}'..='\u{202F}'
+            | '\u{205F}'..='\u{2064}'
+            | '\u{3000}'
+            | BYTE_ORDER_MARK
+    )
+}
+
+/// Quotes, those of word processors among them.
+pub(crate) fn is_quote(character: char) -> bool {
+    matches!(character, '"' | '\'' | '`' | '\u{2018}'..='\u{201F}')
+}
+
+fn is_blank_or_quote(character: char) -> bool {
+    is_blank(character) || is_quote(character)
+}
+
+/// What is left without such characters around it.
+///
+/// By a pointer, so that there is one of it in the module.
+#[inline(never)]
+pub(crate) fn trim(text: &str, is_around: fn(char) -> bool) -> &str {
+    text.trim_matches(is_around)
+}
+
+/// Whether there is such a character anywhere.
+#[inline(never)]
+pub(crate) fn has(text: &str, is_there: fn(char) -> bool) -> bool {
+    text.chars().any(is_there)
+}
+
+/// `$NAME`, `${NAME}`, `$(NAME)`, `%NAME%`, `{{ NAME }}`, as shells, Compose, Kubernetes,
+/// Windows and templates spell a variable.
+#[inline(never)]
+pub(crate) fn is_variable(text: &str) -> bool {
+    let is_name = |text: &[u8]| {
+        let may_stand = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(byte);
+        !text.is_empty() && text.iter().all(may_stand)
+    };
+    let text = text.as_bytes();
+    let dollars = text.iter().take_while(|byte| **byte == b'$').count();
+    match text.get(dollars..).unwrap_or_default() {
+        [b'{', .., b'}'] | [b'(', .., b')'] if dollars > 0 => true,
+        name @ [b'A'..=b'Z' | b'a'..=b'z' | b'_', ..] if dollars > 0 => is_name(name),
+        [b'{', b'{', .., b'}', b'}'] => dollars == 0,
+        [b'%', name @ .., b'%'] => dollars == 0 && is_name(name),
+        _ => false,
+    }
+}
+
+/// `<your-auth-token>`.
+fn is_placeholder(text: &str) -> bool {
+    text.len() > 2 && text.starts_with('<') && text.ends_with('>')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn of_a_token(text: &str) -> &'static str {
+        remnant(text, Place::Environment, Alphabet::Ascii).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_copying_leaves_around_a_token_is_said_in_words() {
+        for (text, words) in [
+            ("8f1c0de5\n", "ends in a line end"),
+            ("8f1c0de5\r\n", "ends in a line end"),
+            ("8f1c0de5 ", "ends in white space"),
+            ("8f1c0de5\u{A0}", "ends in white space"),
+            ("8f1c0de5\u{200B}", "ends in white space"),
+            ("\t8f1c0de5", "begins with white space"),
+            ("8f1c 0de5", "has white space in it"),
+            ("8f1c\u{2060}0de5", "has white space in it"),
+            (" \n", "is nothing but white space"),
+            ("\u{FEFF}8f1c0de5", "byte order mark"),
+            ("\"8f1c0de5\"", "docker --env-file keeps them"),
+            ("'8f1c0de5'", "has quotes around it"),
+            ("`8f1c0de5`", "has quotes around it"),
+            ("\"8f1c0de5\"\n", "has quotes around it"),
+            ("\u{201C}8f1c0de5\u{201D}", "has quotes around it"),
+            ("8f1c0de5\"", "has a quote in it"),
+            ("8f1c\u{0}0de5", "has a control character in it"),
+            ("8f1c\u{1B}0de5", "has a control character in it"),
+            ("8f1c\u{7F}0de5", "has a control character in it"),
+            ("8f1c\u{FFFD}0de5", "not UTF-8"),
+            ("8f1cödé", "not ASCII"),
+            ("••••••••", "not ASCII"),
+            ("$TOKEN", "variable that was not expanded"),
+            ("$$TOKEN", "variable that was not expanded"),
+            ("$env:TOKEN", "variable that was not expanded"),
+            ("${TOKEN}", "variable that was not expanded"),
+            ("\"${TOKEN}\"", "variable that was not expanded"),
+            ("${TOKEN:-none}\n", "variable that was not expanded"),
+            ("${{ secrets.TOKEN }}", "variable that was not expanded"),
+            ("$(TOKEN)", "variable that was not expanded"),
+            ("%TOKEN%", "variable that was not expanded"),
+            ("{{ .Values.token }}", "variable that was not expanded"),
+            ("{{token}}", "variable that was not expanded"),
+            ("<your auth token>", "placeholder"),
+        ] {
+            let said = of_a_token(text);
+            assert!(said.contains(words), "{text:?}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_as_it_is() {
+        for text in [
+            "8f1c0de5a7b94c2299d0aa1122334455",
+            "x",
+            "AXy-_==",
+            "a$b",
+            "$",
+            "$5",
+            "p%q",
+            "%%",
+            "a{{b",
+            "<",
+            "<>",
+        ] {
+            assert_eq!(of_a_token(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_have_letters_of_any_language_and_no_white_space() {
+        let of_a_password = |text| remnant(text, Place::Json, Alphabet::Any).unwrap_or_default();
+        assert_eq!(of_a_password("pässwörd"), "");
+        assert_eq!(of_a_password("pässwörd\u{3000}"), "ends in white space");
+        assert_eq!(
+            of_a_password("$PASSWORD"),
+            "is the name of a variable that was not expanded: use {\"env\": \"NAME\"}"
+        );
+    }
+}

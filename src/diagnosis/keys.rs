@@ -1,0 +1,283 @@
+//! Is it the key? Which keys a diagnosis tries, and what is known of them.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+
+use crate::cas_map::{CasMap, Step, update};
+use crate::diagnosis::{Evidence, FailedSignature};
+use crate::signature::form::Form;
+use crate::signature::keyring::{Key, Keyring, selected_id};
+use crate::signature::verify::ACCOUNT_PARAMETER;
+use crate::time::{Millis, Timestamp};
+
+/// With how many keys each mistake is tried at the most.
+const MAX_KEYS: usize = 4;
+
+/// For how long a key that has verified a request is taken for the right one.
+const LATELY: Millis = Millis::seconds(3600);
+
+/// How often a worker tells the others that a key has verified something.
+const BETWEEN_NOTES: Millis = Millis::seconds(600);
+
+/// When each key has verified a request for the last time, in whichever worker.
+pub struct LastVerified(Vec<Cell<Times>>);
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    last: Option<Timestamp>,
+    /// When the other workers were told.
+    noted: Option<Timestamp>,
+}
+
+impl LastVerified {
+    /// None of so many keys has verified anything.
+    pub fn new(keys: usize) -> LastVerified {
+        LastVerified(vec![Cell::default(); keys])
+    }
+
+    /// The key at this place of the keyring has verified a request.
+    pub fn note(&self, index: usize, key: &Key, store: &impl CasMap, now: Timestamp) {
+        let Some(own) = self.0.get(index) else { return };
+        let Times { noted, .. } = own.get();
+        let is_noted = noted.is_some_and(|at| at <= now && now.since(at) < BETWEEN_NOTES);
+        let noted = if is_noted { noted } else { Some(now) };
+        own.set(Times {
+            last: Some(now),
+            noted,
+        });
+        if !is_noted {
+            // Where that fails, the others know less, and nothing else happens.
+            let _ = update(store, &name(key), |_| {
+                Step::Write(now.0.to_le_bytes().into(), ())
+            });
+        }
+    }
+
+    /// Asks what other workers have noted.
+    pub(crate) fn learn(&self, keyring: &Keyring, store: &impl CasMap) {
+        for (index, own) in self.0.iter().enumerate() {
+            let key = keyring.get(index);
+            let entry = key.and_then(|key| store.get(&name(key)).ok().flatten());
+            let noted = entry.and_then(|entry| entry.value.try_into().ok());
+            let noted = noted.map(|bytes| Timestamp(u64::from_le_bytes(bytes)));
+            let times = own.get();
+            own.set(Times {
+                last: times.last.max(noted),
+                ..times
+            });
+        }
+    }
+
+    fn of(&self, index: usize) -> Option<Timestamp> {
+        self.0.get(index).and_then(|times| times.get().last)
+    }
+
+    /// How long ago, if that is not too long.
+    pub(super) fn lately(&self, index: usize, now: Timestamp) -> Option<Millis> {
+        let ago = now.since(self.of(index)?);
+        (ago <= LATELY).then_some(ago)
+    }
+}
+
+/// What other workers know a key by.
+fn name(key: &Key) -> String {
+    format!("twf1:verified:{}", key.label)
+}
+
+/// The keys that come into question, each with its place in the keyring.
+pub(super) struct Suspected<'a> {
+    /// Those that the request selects, the likeliest first, [`MAX_KEYS`] at the most.
+    pub(super) selected: Vec<(usize, &'a Key)>,
+    /// Others whose MACs are as long.
+    pub(super) unselected: Vec<(usize, &'a Key)>,
+}
+
+impl<'a> Suspected<'a> {
+    pub(super) fn new(
+        failed_signature: &FailedSignature,
+        evidence: &Evidence<'a>,
+        query: &Form,
+    ) -> Suspected<'a> {
+        let named: Vec<&[u8]> = named_accounts(failed_signature.form.as_ref(), query).collect();
+        let length = failed_signature.claimed.length();
+        let settings = failed_signature.settings.as_deref();
+        let likely = |keys: Vec<(usize, &'a Key)>| likely(keys, &named, evidence.verified);
+        let selected: Vec<_> = evidence.keyring.candidates(settings, length).collect();
+        let unselected: Vec<_> = (0..evidence.keyring.len())
+            .filter_map(|index| Some((index, evidence.keyring.get(index)?)))
+            .filter(|(index, key)| {
+                key.signing.mac_length() == length
+                    && selected.iter().all(|(other, _)| other != index)
+            })
+            .collect();
+        Suspected {
+            selected: likely(selected),
+            unselected: likely(unselected),
+        }
+    }
+}
+
+/// Keys of the accounts that the parameters name, and of none; all, where there are no such.
+/// Those come first that have verified something lately.
+fn likely<'a>(
+    mut keys: Vec<(usize, &'a Key)>,
+    named: &[&[u8]],
+    verified: &LastVerified,
+) -> Vec<(usize, &'a Key)> {
+    let belongs = |key: &Key| {
+        let account = key.account.as_ref().map(String::as_bytes);
+        account.is_none_or(|account| named.contains(&account))
+    };
+    if !named.is_empty() && keys.iter().any(|(_, key)| belongs(key)) {
+        keys.retain(|(_, key)| belongs(key));
+    }
+    let last = |index: &usize| Reverse(verified.of(*index));
+    let mut chosen = Vec::new();
+    // A handful is looked for, and the sorting of a list would be more code than this.
+    while chosen.len() < MAX_KEYS
+        && let Some(first) = keys.iter().map(|(index, _)| (last(index), *index)).min()
+        && let Some(found) = keys.iter().position(|(index, _)| *index == first.1)
+    {
+        chosen.push(keys.remove(found));
+    }
+    chosen
+}
+
+/// The accounts that form and query name.
+pub(super) fn named_accounts<'f>(
+    form: Option<&'f Form>,
+    query: &'f Form,
+) -> impl Iterator<Item = &'f [u8]> {
+    let form = form.into_iter();
+    form.flat_map(|form| form.values(ACCOUNT_PARAMETER))
+        .chain(query.values(ACCOUNT_PARAMETER))
+}
+
+/// What can be said without trying anything: there is no key that could have signed it.
+pub(super) fn explain_none(
+    failed_signature: &FailedSignature,
+    evidence: &Evidence<'_>,
+) -> Option<String> {
+    let keyring = evidence.keyring;
+    let length = failed_signature.claimed.length();
+    let settings = failed_signature.settings.as_deref();
+    let algorithm = match length {
+        32 => "by a shared key (HMAC-SHA256)",
+        _ => "by an auth token (HMAC-SHA1)",
+    };
+    if keyring.of_mac_length(length).next().is_none() {
+        let setting = match length {
+            32 => "shared_keys",
+            _ => "accounts",
+        };
+        return Some(format!(
+            "it is a signature {algorithm}, and none is configured ({setting})"
+        ));
+    }
+    if keyring.candidates(settings, length).next().is_some() {
+        return None;
+    }
+    let Some(id) = settings.and_then(selected_id) else {
+        return Some(format!(
+            "it is a signature {algorithm}, and the request does not say by which: the header \
+             x-twilio-webhooks-signature-settings is missing"
+        ));
+    };
+    Some(match is_shared_id(keyring, id) {
+        true => format!(
+            "the request selects the shared key {}, which is configured, and its signature is \
+             one {algorithm}",
+            shown_id(id)
+        ),
+        false => format!(
+            "the request selects the shared key {}, which is not configured (shared_keys)",
+            shown_id(id)
+        ),
+    })
+}
+
+/// For the last resort: which shared key was asked for, where that is none that is configured.
+pub(super) fn unknown_id(failed_signature: &FailedSignature, keyring: &Keyring) -> Option<String> {
+    let id = failed_signature.settings.as_deref().and_then(selected_id)?;
+    (!is_shared_id(keyring, id)).then(|| shown_id(id))
+}
+
+fn is_shared_id(keyring: &Keyring, id: &[u8]) -> bool {
+    let indices = 0..keyring.len();
+    let mut ids = indices.filter_map(|index| keyring.get(index)?.shared_id.as_ref());
+    ids.any(|known| known.as_bytes() == id)
+}
+
+/// The longest id that is shown.
+const MAX_ID: usize = 64;
+
+/// An id as a line may show it: it is whatever the sender says.
+fn shown_id(id: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    match std::str::from_utf8(id) {
+        Ok("") => "with no id".into(),
+        Ok(text) if text.len() <= MAX_ID && text.bytes().all(|byte| is_plain(&byte)) => text.into(),
+        _ => "with an id that is too long or not printable".into(),
+    }
+}
+
+/// What is configured for the account that the request names.
+pub(super) fn explain_account(
+    failed_signature: &FailedSignature,
+    query: &Form,
+    keyring: &Keyring,
+) -> Option<String> {
+    let mut named = named_accounts(failed_signature.form.as_ref(), query);
+    let is_configured = |named: &[u8]| keyring.accounts().any(|own| own.as_bytes() == named);
+    let is_unknown =
+        keyring.accounts().next().is_some() && named.any(|named| !is_configured(named));
+    is_unknown.then(|| {
+        "the parameters name an account that is not configured (accounts): its token is not known \
+         here"
+            .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cas_map::memory::MemoryMap;
+    use crate::secret::Secret;
+    use crate::signature::key::SigningKey;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn what_one_worker_has_verified_every_other_knows_and_tells_seldom() {
+        let key = |label: &str| Key {
+            signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
+            account: None,
+            label: label.into(),
+            shared_id: None,
+        };
+        let keyring = Keyring::new(vec![key("A"), key("B")]);
+        let store = MemoryMap::new();
+        let (here, there) = (LastVerified::new(2), LastVerified::new(2));
+        let at = |seconds| Timestamp(1_000_000).after(Millis::seconds(seconds));
+        let note = |seconds| {
+            let key = keyring.get(1).expect("the second");
+            here.note(1, key, &store, at(seconds));
+        };
+        (0..600).for_each(note);
+        assert_eq!(store.writes(), 1);
+        there.learn(&keyring, &store);
+        assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
+        assert_eq!(there.lately(0, at(599)), None);
+        here.learn(&keyring, &store);
+        assert_eq!(
+            here.lately(1, at(599)),
+            Some(Millis(0)),
+            "it knows better itself"
+        );
+        note(600);
+        assert_eq!(store.writes(), 2);
+        // Put back, the clock says nothing of when the others were told.
+        note(10);
+        assert_eq!(store.writes(), 3);
+    }
+}

@@ -1,0 +1,144 @@
+//! The hint of last resort: nothing that was tried fits. It says what that was, and in the
+//! order of likelihood what is left. It blames no token unless something says so.
+
+use crate::diagnosis::Evidence;
+use crate::diagnosis::keys::Suspected;
+use crate::signature::form::Form;
+use crate::signature::keyring::Key;
+use crate::signature::url::Target;
+use crate::time::Millis;
+
+/// The longest URL that is shown, and the most names of keys.
+const MAX_SHOWN: usize = 200;
+const MAX_KEYS_SHOWN: usize = 3;
+
+pub(super) fn tell(
+    evidence: &Evidence<'_>,
+    target: Target<'_>,
+    form: Option<&Form>,
+    keys: &Suspected<'_>,
+    unknown_id: Option<&str>,
+    used_up: bool,
+) -> String {
+    let mut hint = format!(
+        "nothing that is known to go wrong makes it fit. Tried: {}, {}, {}",
+        url(evidence, target),
+        parameters(form),
+        names_of(&keys.selected),
+    );
+    if used_up {
+        hint.push_str(", and of the known mistakes the likelier ones: all would take too long");
+    }
+    let query = match target.query {
+        Some(query) if !query.is_empty() => {
+            ", another query than the one that arrived, in order, escaping or parameters,"
+        }
+        _ => ", a query",
+    };
+    hint.push_str(". What is left, the likeliest first: ");
+    if let Some(id) = unknown_id {
+        hint.push_str(&format!(
+            "the request asks for the shared key {id}, which is not configured (shared_keys); "
+        ));
+    }
+    hint.push_str(&format!(
+        "the URL at Twilio is another one (a path or a \
+         prefix of it{query} or a host that this filter cannot see)"
+    ));
+    if form.is_some() {
+        hint.push_str("; a parameter was added, dropped or changed on the way");
+    }
+    hint.push_str(&match verified(evidence, &keys.selected) {
+        Some((key, ago)) => format!(
+            "; the key is right: {} has verified another request {} s ago",
+            key.label,
+            ago.0 / 1000
+        ),
+        None if keys.selected.iter().all(|(_, key)| key.shared_id.is_some()) => {
+            "; the secret is another one than Twilio has for that id; or it is forged".into()
+        }
+        None => "; the token is another account's or an old one; or it is forged".into(),
+    });
+    hint
+}
+
+/// The key that has verified a request last, if that is not long ago.
+fn verified<'a>(evidence: &Evidence<'_>, keys: &[(usize, &'a Key)]) -> Option<(&'a Key, Millis)> {
+    let now = evidence.now;
+    let lately = |(index, key): &(usize, &'a Key)| {
+        let ago = evidence.verified.lately(*index, now)?;
+        Some((*key, ago))
+    };
+    let mut verified = keys.iter().filter_map(lately);
+    let first = verified.next()?;
+    Some(verified.fold(first, |last, other| match other.1 < last.1 {
+        true => other,
+        false => last,
+    }))
+}
+
+/// The URL as it is configured: what the request says of itself is not signed, and not shown.
+fn url(evidence: &Evidence<'_>, target: Target<'_>) -> String {
+    let url = evidence.public.url();
+    let scheme = if target.websocket {
+        "wss"
+    } else {
+        url.scheme()
+    };
+    let host = url.host().rsplit('@').next().unwrap_or_default();
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    let path = url.path();
+    let text = format!("{scheme}://{host}{port}{path}");
+    let is_long = text.chars().nth(MAX_SHOWN).is_some();
+    let mut shown: String = text.chars().take(MAX_SHOWN).collect();
+    if is_long {
+        shown.push('…');
+    }
+    if evidence.public.takes_path_from_request() {
+        shown.push_str(" followed by the path that arrived");
+    }
+    match target.query {
+        None => shown + " without a query",
+        Some(query) => {
+            let pieces = query.split(|byte| *byte == b'&');
+            let count = pieces.filter(|piece| !piece.is_empty()).count();
+            format!("{shown} with a query of {}", counted(count))
+        }
+    }
+}
+
+fn parameters(form: Option<&Form>) -> String {
+    match form {
+        None => "no form".into(),
+        Some(form) => format!("a form of {}", counted(form.pairs().count())),
+    }
+}
+
+fn counted(count: usize) -> String {
+    match count {
+        1 => "1 parameter".into(),
+        count => format!("{count} parameters"),
+    }
+}
+
+fn names_of(keys: &[(usize, &Key)]) -> String {
+    let name = |(_, key): &(usize, &Key)| match &key.shared_id {
+        // By the id the request asks for it.
+        Some(id) => format!("{} (id {id})", key.label),
+        None => key.label.clone(),
+    };
+    let shown: Vec<String> = keys.iter().take(MAX_KEYS_SHOWN).map(name).collect();
+    let more = keys.len().saturating_sub(shown.len());
+    let word = if keys.len() == 1 {
+        "the key"
+    } else {
+        "the keys"
+    };
+    match more {
+        0 => format!("{word} {}", shown.join(", ")),
+        more => format!("{word} {} and {more} more", shown.join(", ")),
+    }
+}

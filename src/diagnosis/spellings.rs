@@ -1,0 +1,190 @@
+//! Other spellings of one path, one query, one text.
+
+use crate::signature::form::hex_digit;
+
+/// What is not escaped in a query without changing what it says.
+const DELIMITERS: &[u8] = b"&=%+";
+
+/// A query as forms have it, and Twilio: all is escaped but `-._*`, and a space is a plus.
+pub(super) fn as_a_form(query: &[u8]) -> Vec<u8> {
+    let upper = hex_case(query, u8::to_ascii_uppercase);
+    let escaped = escaped(&upper, b"&=%+*");
+    replaced(&replaced(&escaped, b"~", b"%7E"), b"%20", b"+")
+}
+
+/// A query as other software writes the same parameters, the likeliest first; none is the
+/// query as it is.
+pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Spellings::new(query);
+    let blank_escaped = |text: &[u8]| replaced(text, b"+", b"%20");
+    let blank_plus = |text: &[u8]| replaced(text, b"%20", b"+");
+    let as_a_form = as_a_form(query);
+    let upper = hex_case(query, u8::to_ascii_uppercase);
+    // RFC 3986 leaves `~` alone and not `*`.
+    let all_escaped = blank_escaped(&escaped(&upper, DELIMITERS));
+    all.add(as_a_form.clone());
+    all.add(all_escaped.clone());
+    // What only one of them changes.
+    all.add(blank_plus(query));
+    all.add(blank_escaped(query));
+    all.add(upper);
+    all.add(escaped(query, DELIMITERS));
+    all.add(blank_escaped(&as_a_form));
+    all.add(replaced(query, b"+", b"%2B"));
+    all.add(hex_case(query, u8::to_ascii_lowercase));
+    // As little escaped as may be, and as JavaScript has it.
+    let unescaped = unescaped(query, b"&=%+#");
+    let marks = marks_unescaped(query);
+    for text in [&unescaped, &marks] {
+        all.add(text.clone());
+        all.add(blank_plus(text));
+        all.add(blank_escaped(text));
+    }
+    all.add(hex_case(&all_escaped, u8::to_ascii_lowercase));
+    all.0.remove(0);
+    all.0
+}
+
+/// The same of a path, whose slashes are never escaped here.
+pub(super) fn of_path(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Spellings::new(path);
+    all.add(unescaped(path, b"/%?#+"));
+    all.add(unescaped(path, b"/%?#"));
+    // Letters that are not ASCII, signed as they were typed.
+    all.add(unescape(path, &|byte| !byte.is_ascii()));
+    all.add(escaped(path, b"/%+"));
+    all.add(escaped(path, b"/%"));
+    all.add(replaced(path, b"+", b"%2B"));
+    all.add(replaced(path, b"~", b"%7E"));
+    all.add(replaced(path, b"+", b"%20"));
+    all.add(replaced(path, b"%20", b"+"));
+    all.add(hex_case(path, u8::to_ascii_lowercase));
+    all.add(hex_case(path, u8::to_ascii_uppercase));
+    all.0.remove(0);
+    all.0
+}
+
+/// Each one once.
+struct Spellings(Vec<Vec<u8>>);
+
+impl Spellings {
+    fn new(own: &[u8]) -> Spellings {
+        Spellings(vec![own.to_vec()])
+    }
+
+    #[inline(never)]
+    fn add(&mut self, spelling: Vec<u8>) {
+        if !self.0.contains(&spelling) {
+            self.0.push(spelling);
+        }
+    }
+}
+
+/// With one slash where there were several.
+pub(super) fn without_double_slashes(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    for byte in path {
+        if !(*byte == b'/' && out.last() == Some(&b'/')) {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// With one of the slashes doubled.
+pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let doubled = slashes.take(5).map(|(index, _)| {
+        let (before, behind) = path.split_at(index);
+        [before, b"/", behind].concat()
+    });
+    doubled.collect()
+}
+
+/// Escapes of visible characters undone, but for those that would change what the text says.
+fn unescaped(text: &[u8], but: &[u8]) -> Vec<u8> {
+    unescape(text, &|byte| {
+        byte.is_ascii_graphic() && !but.contains(&byte)
+    })
+}
+
+/// Only those undone that JavaScript's `encodeURIComponent` leaves alone.
+fn marks_unescaped(text: &[u8]) -> Vec<u8> {
+    unescape(text, &|byte| b"!'()*~".contains(&byte))
+}
+
+#[inline(never)]
+fn unescape(text: &[u8], is_undone: &dyn Fn(u8) -> bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if let (b'%', [high, low, after @ ..]) = (*first, rest)
+            && let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low))
+            && let byte = high << 4 | low
+            && is_undone(byte)
+        {
+            out.push(byte);
+            rest = after;
+        } else {
+            out.push(*first);
+        }
+    }
+    out
+}
+
+/// Every character escaped that is not unreserved, but for these.
+#[inline(never)]
+fn escaped(text: &[u8], but: &[u8]) -> Vec<u8> {
+    const HEX: [u8; 16] = *b"0123456789ABCDEF";
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || but.contains(byte) {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    out
+}
+
+#[inline(never)]
+fn hex_case(text: &[u8], change: fn(&u8) -> u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut digits = 0;
+    for byte in text {
+        match byte {
+            b'%' => {
+                digits = 2;
+                out.push(*byte);
+            }
+            byte if digits > 0 => {
+                digits -= 1;
+                out.push(change(byte));
+            }
+            byte => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// Every occurrence replaced.
+#[inline(never)]
+pub(super) fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        match rest.strip_prefix(from) {
+            Some(after) if !from.is_empty() => {
+                out.extend_from_slice(to);
+                rest = after;
+            }
+            _ => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,294 @@
+//! How much a diagnosis may do, and what is tried within that.
+
+use crate::signature::key::{BegunMac, ClaimedMac};
+use crate::signature::keyring::Key;
+
+/// What one diagnosis may do, in bytes hashed, and whatever else takes as long as those.
+///
+/// With SHA-1 a byte takes some twenty instructions, so that this is some 1.2 million. To
+/// reject a usual forged request takes a worker 400,000, most of it in Envoy and V8, and ten
+/// of those are what a request may cost. Tests count the core's part for the worst requests
+/// that are known, and `scripts/work` the worker's.
+pub(crate) const MAX_WORK: usize = 55_000;
+
+/// What it takes to reject that usual request, in the same measure.
+const OF_A_USUAL_REQUEST: usize = 2_900;
+
+/// How much of what a dear request took itself counts: a long message is to be tried with the
+/// likeliest mistakes all the same.
+const MAX_OF_ITS_OWN: usize = MAX_WORK * 2 / 5;
+
+/// An HMAC besides the bytes of its message: copying the state, filling up the last block,
+/// the outer hash, the comparison.
+pub(super) const OF_A_MAC: usize = 170;
+
+/// A piece of a message, however short.
+const OF_A_PIECE: usize = 4;
+
+/// Something made anew, with memory of its own.
+const OF_A_COPY: usize = 16;
+
+/// A byte of SHA-256 takes as long as so many halves of one of SHA-1.
+const HALVES_OF_A_SHA256_BYTE: usize = 5;
+
+/// How much may still be done. Whatever loops over what a stranger sends asks first.
+#[derive(Debug)]
+pub(crate) struct Work {
+    left: usize,
+    rejected: bool,
+}
+
+impl Work {
+    /// All that one diagnosis may do.
+    pub(crate) fn new() -> Work {
+        Work {
+            left: MAX_WORK,
+            rejected: false,
+        }
+    }
+
+    /// What rejecting the request took beyond a usual one counts, up to [`MAX_OF_ITS_OWN`]: so many
+    /// bytes were hashed, as messages of a MAC of this length, and a form was parsed.
+    pub(crate) fn take_own(&mut self, hashed: usize, mac: usize, body: usize, count: usize) {
+        let hashed = match mac {
+            32 => hashed.saturating_mul(HALVES_OF_A_SHA256_BYTE) / 2,
+            _ => hashed,
+        };
+        let own = hashed.saturating_add(body).saturating_add(14 * count);
+        let beyond = own.saturating_sub(OF_A_USUAL_REQUEST);
+        self.left = self.left.saturating_sub(beyond.min(MAX_OF_ITS_OWN));
+    }
+
+    /// Takes some of it, if there is as much left. What is rejected once is not given later,
+    /// so that a search ends where its next step is too dear.
+    #[must_use]
+    #[inline(never)]
+    pub(crate) fn take(&mut self, work: usize) -> bool {
+        self.rejected |= work > self.left;
+        if !self.rejected {
+            self.left -= work;
+        }
+        !self.rejected
+    }
+
+    /// For so many new copies of so many bytes in all.
+    #[must_use]
+    #[inline(never)]
+    pub(crate) fn take_copies(&mut self, copies: usize, bytes: usize) -> bool {
+        self.take(copies.saturating_mul(OF_A_COPY).saturating_add(bytes / 4))
+    }
+
+    /// For a look at each byte of a text, or a change of it.
+    #[must_use]
+    pub(crate) fn take_text(&mut self, bytes: usize) -> bool {
+        self.take(bytes / 2 + OF_A_COPY)
+    }
+
+    /// For the SHA-256 of so many bytes.
+    #[must_use]
+    pub(crate) fn take_sha256(&mut self, bytes: usize) -> bool {
+        self.take((bytes + 64) * HALVES_OF_A_SHA256_BYTE / 2)
+    }
+
+    /// Whether something was not done for want of it.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.rejected
+    }
+}
+
+/// Tries messages until one fits or the work is done.
+pub(super) struct Search<'a> {
+    keys: Vec<&'a Key>,
+    claimed: &'a ClaimedMac,
+    pub(super) work: Work,
+    /// How many messages were tried.
+    pub(super) tried: usize,
+}
+
+/// What messages begin with, hashed with each key.
+#[derive(Clone)]
+pub(super) struct Beginning(Vec<BegunMac>);
+
+impl<'a> Search<'a> {
+    /// For a message that one of these keys has signed like this.
+    pub(super) fn new(keys: Vec<&'a Key>, claimed: &'a ClaimedMac, work: Work) -> Search<'a> {
+        Search {
+            keys,
+            claimed,
+            work,
+            tried: 0,
+        }
+    }
+
+    /// Whether these pieces, one after the other, are what was signed.
+    pub(super) fn fits(&mut self, pieces: &[&[u8]]) -> bool {
+        self.key_for(pieces).is_some()
+    }
+
+    /// The key that has signed them.
+    #[inline(never)]
+    pub(super) fn key_for(&mut self, pieces: &[&[u8]]) -> Option<&'a Key> {
+        if !self.take(pieces, OF_A_MAC) {
+            return None;
+        }
+        self.tried += 1;
+        let mut keys = self.keys.iter().copied();
+        keys.find(|key| ends(key.signing.begin(), pieces, self.claimed))
+    }
+
+    /// What the next messages begin with. `None` where there is no work left for it.
+    #[inline(never)]
+    pub(super) fn begin(&mut self, pieces: &[&[u8]]) -> Option<Beginning> {
+        if !self.take(pieces, OF_A_COPY) {
+            return None;
+        }
+        let keys = self.keys.iter();
+        let mut beginning = Beginning(keys.map(|key| key.signing.begin()).collect());
+        for begun in &mut beginning.0 {
+            update(begun, pieces);
+        }
+        Some(beginning)
+    }
+
+    /// They go on like this.
+    #[inline(never)]
+    pub(super) fn go_on(&mut self, beginning: &mut Beginning, piece: &[u8]) {
+        if self.take(&[piece], 0) {
+            for begun in &mut beginning.0 {
+                begun.update(piece);
+            }
+        }
+    }
+
+    /// Whether these pieces behind the beginning are what was signed.
+    #[inline(never)]
+    pub(super) fn ends(&mut self, beginning: &Beginning, pieces: &[&[u8]]) -> bool {
+        if !self.take(pieces, OF_A_MAC) {
+            return false;
+        }
+        self.tried += 1;
+        let mut begun = beginning.0.iter();
+        begun.any(|begun| ends(begun.clone(), pieces, self.claimed))
+    }
+
+    /// For pieces hashed with every key.
+    #[inline(never)]
+    fn take(&mut self, pieces: &[&[u8]], besides: usize) -> bool {
+        let bytes: usize = pieces.iter().map(|piece| piece.len() + OF_A_PIECE).sum();
+        let one_key = match self.claimed.length() {
+            32 => bytes * HALVES_OF_A_SHA256_BYTE / 2 + besides * 2,
+            _ => bytes + besides,
+        };
+        self.work.take(one_key.saturating_mul(self.keys.len()))
+    }
+}
+
+#[inline(never)]
+fn ends(mut begun: BegunMac, pieces: &[&[u8]], claimed: &ClaimedMac) -> bool {
+    update(&mut begun, pieces);
+    bool::from(begun.finish().equals(claimed))
+}
+
+fn update(begun: &mut BegunMac, pieces: &[&[u8]]) {
+    for piece in pieces {
+        begun.update(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::signature::key::SigningKey;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use hmac::{Hmac, KeyInit, Mac};
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn key() -> Key {
+        Key {
+            signing: SigningKey::auth_token(&Secret::new("token".into())).expect("a token"),
+            account: None,
+            label: "token".into(),
+            shared_id: None,
+        }
+    }
+
+    fn sign(message: &[u8]) -> ClaimedMac {
+        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(b"token").expect("any key");
+        mac.update(message);
+        let header = STANDARD.encode(mac.finalize().into_bytes());
+        ClaimedMac::parse(header.as_bytes()).expect("canonical")
+    }
+
+    #[test]
+    fn what_is_taken_is_gone_and_what_is_rejected_once_stays_rejected() {
+        let mut work = Work::new();
+        assert!(work.take(MAX_WORK - 1) && work.take(1) && !work.is_used_up());
+        assert!(!work.take(1) && work.is_used_up());
+        let mut work = Work::new();
+        assert!(!work.take(MAX_WORK + 1) && !work.take(1) && work.is_used_up());
+        let mut work = Work::new();
+        assert!(!work.take_copies(usize::MAX, 0) && work.is_used_up());
+    }
+
+    #[test]
+    fn what_the_request_itself_took_counts_up_to_a_bound() {
+        let mut work = Work::new();
+        work.take_own(1_800, 20, 755, 20);
+        assert_eq!(work.left, MAX_WORK);
+        work.take_own(3_800, 20, 755, 20);
+        assert!((MAX_WORK - 2100..MAX_WORK - 1900).contains(&work.left));
+        let mut work = Work::new();
+        work.take_own(1_800, 32, 755, 20);
+        assert!(work.left < MAX_WORK - 2500);
+        let mut work = Work::new();
+        work.take_own(130_000, 20, 65_000, 1);
+        assert_eq!(work.left, MAX_WORK - MAX_OF_ITS_OWN);
+    }
+
+    #[test]
+    fn a_search_computes_no_more_hmacs_than_its_work_allows_and_then_finds_nothing() {
+        let (key, claimed) = (key(), sign(b"the right one"));
+        for (keys, most) in [(1, MAX_WORK / OF_A_MAC), (4, MAX_WORK / OF_A_MAC / 4)] {
+            let mut search = Search::new(vec![&key; keys], &claimed, Work::new());
+            while !search.work.is_used_up() {
+                assert!(!search.fits(&[b"a wrong one"]));
+            }
+            assert!(
+                search.tried > most / 2 && search.tried <= most,
+                "{}",
+                search.tried
+            );
+            let tried = search.tried;
+            assert!(
+                !search.fits(&[b"the right one"]),
+                "there is no work left for it"
+            );
+            assert_eq!(search.tried, tried);
+        }
+        let mut search = Search::new(vec![&key], &claimed, Work::new());
+        assert!(search.fits(&[b"the ", b"right one"]));
+    }
+
+    #[test]
+    fn a_long_message_takes_as_much_work_as_it_has_bytes() {
+        let (key, claimed) = (key(), sign(b"x"));
+        let long = vec![b'x'; MAX_WORK / 2];
+        let mut search = Search::new(vec![&key], &claimed, Work::new());
+        assert!(!search.fits(&[&long]) && !search.fits(&[&long]));
+        assert_eq!((search.tried, search.work.is_used_up()), (1, true));
+    }
+
+    #[test]
+    fn a_message_goes_on_behind_its_beginning() {
+        let (key, claimed) = (key(), sign(b"one two three"));
+        let mut search = Search::new(vec![&key], &claimed, Work::new());
+        let mut beginning = search.begin(&[b"one", b" "]).expect("work");
+        assert!(search.ends(&beginning, &[b"two", b" three"]));
+        search.go_on(&mut beginning, b"two");
+        assert!(search.ends(&beginning, &[b" three"]));
+        assert!(!search.ends(&beginning, &[b"two three"]));
+    }
+}

@@ -1,0 +1,4 @@
+//! The hosts that the filter runs in.
+
+#[cfg(target_os = "wasi")]
+mod wasm;

@@ -1,0 +1,353 @@
+//! Which webhook is this? Paths are compared byte for byte: a path spelled in
+//! another way belongs to no webhook, and what belongs to none does not pass.
+
+/// A configured path: exact, or everything below a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    /// The exact path, or the prefix up to and with its last slash.
+    text: String,
+    is_prefix: bool,
+    /// As the most lenient of upstreams would read it.
+    plain: Vec<u8>,
+}
+
+impl PathPattern {
+    /// Reads `/exact/path` or `/prefix/*`.
+    ///
+    /// # Errors
+    /// One sentence that says what a path has to look like.
+    pub fn parse(text: &str) -> Result<PathPattern, &'static str> {
+        if !text.starts_with('/') {
+            return Err("a path that starts with a slash");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['?', '#']) {
+            return Err("a path of visible ASCII characters without query and fragment");
+        }
+        let (text, is_prefix) = match text.strip_suffix("/*") {
+            Some(prefix) => (format!("{prefix}/"), true),
+            None => (text.to_owned(), false),
+        };
+        if text.contains('*') {
+            return Err("a path with * only as its last segment (/prefix/*)");
+        }
+        let plain = normalize_leniently(text.as_bytes());
+        Ok(PathPattern {
+            text,
+            is_prefix,
+            plain,
+        })
+    }
+
+    /// Whether this is `/prefix/*`.
+    pub fn is_prefix(&self) -> bool {
+        self.is_prefix
+    }
+
+    /// Whether a request path (without its query) falls under this pattern.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        if self.is_prefix {
+            path.strip_prefix(self.text.as_bytes())
+                .is_some_and(is_contained)
+        } else {
+            path == self.text.as_bytes()
+        }
+    }
+
+    /// Whether a path that [`normalize_leniently`] has spelled is one that some upstream
+    /// could take for a path under this pattern.
+    pub fn could_reach(&self, plain: &[u8]) -> bool {
+        let own = self.plain.as_slice();
+        if self.is_prefix {
+            let below = plain.strip_prefix(own);
+            below.is_some_and(|rest| own == b"/" || rest.is_empty() || rest.starts_with(b"/"))
+        } else {
+            plain == own
+        }
+    }
+
+    /// Whether a plainly spelled path begins with this one, whatever follows: frameworks
+    /// take `/webhook.json`, `/webhook/x` or `/webhook%20` for `/webhook`. Every path
+    /// begins with `/`, which says nothing.
+    pub fn begins(&self, plain: &[u8]) -> bool {
+        !self.is_prefix && self.plain != b"/" && plain.starts_with(&self.plain)
+    }
+
+    /// In what a path, which is also plainly spelled, differs from this one, if that is
+    /// little.
+    pub fn difference(&self, path: &[u8], plain: &[u8]) -> Option<&'static str> {
+        let own = self.text.as_bytes();
+        let is_root = self.plain == b"/";
+        if self.is_prefix {
+            return (!is_root && self.could_reach(plain)).then_some("in its spelling");
+        }
+        fn trimmed(path: &[u8]) -> &[u8] {
+            path.strip_suffix(b"/").unwrap_or(path)
+        }
+        if !is_root && trimmed(path) == trimmed(own) {
+            return Some(if own.ends_with(b"/") {
+                "by the slash that is missing at its end"
+            } else {
+                "by a slash at its end"
+            });
+        }
+        if path.eq_ignore_ascii_case(own) {
+            return Some("in capital and small letters");
+        }
+        if plain == self.plain {
+            return Some(
+                "in its spelling (// or /./, escapes, capital letters, a slash at its end)",
+            );
+        }
+        if is_root || plain == b"/" {
+            return None;
+        }
+        if plain.ends_with(&self.plain) {
+            Some("by a prefix that the request has in front of it")
+        } else if self.plain.ends_with(plain) {
+            Some("by a prefix that the request lacks")
+        } else if plain.starts_with(&self.plain) {
+            Some("by what the request has behind it")
+        } else {
+            None
+        }
+    }
+
+    /// As it was configured.
+    pub fn as_configured(&self) -> String {
+        if self.is_prefix {
+            format!("{}*", self.text)
+        } else {
+            self.text.clone()
+        }
+    }
+}
+
+/// Whether what follows a prefix can only mean something below it.
+///
+/// `/public/../webhook` starts with `/public/` and is the webhook to any upstream
+/// that resolves dot segments. So dot segments, backslashes, path parameters and
+/// escapes that spell such things (or spell an escape, for an upstream that decodes
+/// twice) do not match a prefix, whatever they mean. Empty segments lead nowhere else.
+fn is_contained(rest: &[u8]) -> bool {
+    rest.split(|byte| *byte == b'/')
+        .all(|segment| !matches!(segment, b"." | b"..") && is_plain(segment))
+}
+
+/// A path as the most lenient of upstreams would read it: escapes decoded (twice),
+/// lower case, backslashes as slashes, path parameters, empty and dot segments and
+/// the slash at the end gone.
+///
+/// Only for rejecting: two paths that differ here mean different things everywhere;
+/// two that are equal may mean the same somewhere.
+pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
+    let mut bytes = path.to_vec();
+    for _ in 0..2 {
+        // An encoded plus would decode to a plus, which form decoding reads as a space.
+        let mut plus_kept = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            match byte {
+                b'+' => plus_kept.extend_from_slice(b"%2B"),
+                other => plus_kept.push(other),
+            }
+        }
+        bytes = crate::signature::form::decode(&plus_kept);
+    }
+    let mut segments: Vec<Vec<u8>> = Vec::new();
+    for segment in bytes.split(|byte| matches!(byte, b'/' | b'\\')) {
+        let name = segment.split(|byte| matches!(byte, b';' | 0)).next();
+        match name.unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            name => segments.push(name.to_ascii_lowercase()),
+        }
+    }
+    let mut plain = vec![b'/'];
+    plain.extend_from_slice(&segments.join(&b'/'));
+    plain
+}
+
+fn is_plain(segment: &[u8]) -> bool {
+    let mut bytes = segment.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' | b';' | b'#' | 0..=0x20 | 0x7F.. => return false,
+            b'%' => {
+                let digits = [bytes.next(), bytes.next()];
+                let [Some(high), Some(low)] = digits else {
+                    return false;
+                };
+                let spelled = crate::signature::form::hex_digit(*high)
+                    .zip(crate::signature::form::hex_digit(*low))
+                    .map(|(high, low)| high << 4 | low);
+                match spelled {
+                    None
+                    | Some(b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#' | 0..=0x1F | 0x7F) => {
+                        return false;
+                    }
+                    Some(_) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        PathPattern::parse(pattern)
+            .expect(pattern)
+            .matches(path.as_bytes())
+    }
+
+    #[test]
+    fn an_exact_path_matches_itself_and_no_other_spelling() {
+        assert!(matches("/api/hook", "/api/hook"));
+        for other in [
+            "/api/hook/",
+            "/api//hook",
+            "//api/hook",
+            "/API/hook",
+            "/api/%68ook",
+            "/api/./hook",
+            "/api%2Fhook",
+            "/x/../api/hook",
+            "/api/hook;x",
+            "api/hook",
+            "",
+            "/api/hook%00",
+        ] {
+            assert!(!matches("/api/hook", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_what_lies_below_it() {
+        for below in [
+            "/hooks//a",
+            "/hooks/",
+            "/hooks/a",
+            "/hooks/a/b",
+            "/hooks/a%20b",
+            "/hooks/.well-known",
+        ] {
+            assert!(matches("/hooks/*", below), "{below}");
+        }
+        assert!(!matches("/hooks/*", "/hooks"));
+        assert!(!matches("/hooks/*", "/hooksx/a"));
+    }
+
+    #[test]
+    fn nothing_leaves_a_prefix_by_its_spelling() {
+        for escape in [
+            "/hooks/..",
+            "/hooks/../admin",
+            "/hooks/a/../../admin",
+            "/hooks/%2e%2e/admin",
+            "/hooks/.%2E/admin",
+            "/hooks/..%2fadmin",
+            "/hooks/..\\admin",
+            "/hooks/%5c..",
+            "/hooks/..;/admin",
+            "/hooks/%252e%252e/admin",
+            "/hooks/%",
+            "/hooks/%4",
+            "/hooks/%zz",
+            "/hooks/%00",
+            "/hooks/a%3Fb",
+            "/hooks/a%23b",
+            "/hooks/a#b",
+            "/hooks/./a",
+            "/hooks/\u{fc}",
+        ] {
+            assert!(!matches("/hooks/*", escape), "{escape}");
+        }
+    }
+
+    #[test]
+    fn a_respelled_path_still_means_the_webhook() {
+        let webhook = PathPattern::parse("/Api/hook").expect("a path");
+        for spelling in [
+            "/Api/hook",
+            "/api/hook",
+            "//api///hook/",
+            "/api/./hook",
+            "/x/../api/hook",
+            "/api%2Fhook",
+            "/api%252fhook",
+            "/api\\hook",
+            "/api;v=1/hook;x",
+            "/API/HOOK%00.png",
+            "/../api/hook",
+        ] {
+            assert!(
+                webhook.could_reach(&normalize_leniently(spelling.as_bytes())),
+                "{spelling}"
+            );
+        }
+        for other in ["/api", "/api/hooks", "/api/hook/x", "/api/ho+ok", "/"] {
+            assert!(
+                !webhook.could_reach(&normalize_leniently(other.as_bytes())),
+                "{other}"
+            );
+        }
+        let below = PathPattern::parse("/hooks/*").expect("a prefix");
+        assert!(below.could_reach(&normalize_leniently(b"/HOOKS//a")));
+        assert!(below.could_reach(&normalize_leniently(b"/hooks")));
+        assert!(!below.could_reach(&normalize_leniently(b"/hooksx")));
+    }
+
+    #[test]
+    fn in_what_a_path_differs_is_said_only_where_that_is_little() {
+        let difference = |pattern: &str, path: &str| {
+            let pattern = PathPattern::parse(pattern).expect(pattern);
+            pattern.difference(path.as_bytes(), &normalize_leniently(path.as_bytes()))
+        };
+        for (pattern, path, expected) in [
+            ("/hooks/*", "/HOOKS/x", Some("in its spelling")),
+            ("/hooks/*", "/other", None),
+            ("/*", "//x", None),
+            ("/a/", "/a", Some("by the slash that is missing at its end")),
+            ("/a", "/a/", Some("by a slash at its end")),
+            ("/", "/x", None),
+            ("/", "/x/", None),
+            ("/a", "/", None),
+            ("/a", "//", None),
+            ("/a/b", "/b", Some("by a prefix that the request lacks")),
+            (
+                "/b",
+                "/a/b",
+                Some("by a prefix that the request has in front of it"),
+            ),
+            ("/a", "/a/b", Some("by what the request has behind it")),
+            ("/a", "/b", None),
+        ] {
+            assert_eq!(difference(pattern, path), expected, "{path} for {pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_rejected() {
+        for text in [
+            "",
+            "hook",
+            "/a b",
+            "/a?b",
+            "/a#b",
+            "/*/a",
+            "/a*",
+            "/\u{fc}",
+            "https://h/p",
+        ] {
+            assert!(PathPattern::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(PathPattern::parse("/*").expect("all").as_configured(), "/*");
+    }
+}

@@ -1,0 +1,425 @@
+//! Is this body one that a signature can cover?
+//!
+//! Twilio signs a form by its parameters, anything else by its hash in the URL,
+//! and nothing else at all. Whatever says how a body is to be read (content type,
+//! charset, content coding) is itself unsigned, so only one reading is let through.
+
+use crate::reason::Reason;
+use crate::signature::form::{decode, hex_digit, split_at_first_equals};
+use crate::signature::key::sha256;
+use crate::signature::url::BODY_HASH_PARAMETER;
+
+/// What a method means for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodKind {
+    /// GET and HEAD: all that they say stands in their URL.
+    Query,
+    /// DELETE, which has no body that means anything (RFC 9110, section 9.3.5).
+    Bodiless,
+    /// Any other.
+    Body,
+}
+
+impl MethodKind {
+    /// By the method as it is sent.
+    pub fn of(method: &[u8]) -> MethodKind {
+        match method {
+            b"GET" | b"HEAD" => MethodKind::Query,
+            b"DELETE" => MethodKind::Bodiless,
+            _ => MethodKind::Body,
+        }
+    }
+}
+
+/// What the headers say of a body. It is decided before the body comes, so that
+/// no header has to be kept until it is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeclaredBody {
+    /// A form that can be read in one way only.
+    Form,
+    /// Neither a form nor anything that a lenient upstream could take for one.
+    Other,
+    /// Something that may be read as a form in another way than it was signed, or
+    /// said twice.
+    Ambiguous,
+    /// Compressed or otherwise coded.
+    Coded,
+}
+
+/// A header that may stand only once stands more often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+/// The value of a header that may stand once, if it stands at all.
+pub type Once<'a> = Result<Option<&'a [u8]>, Repeated>;
+
+impl DeclaredBody {
+    /// By `content-type` and `content-encoding`.
+    pub fn new(content_type: Once<'_>, content_encoding: Once<'_>) -> DeclaredBody {
+        match content_encoding {
+            Ok(None) => {}
+            Ok(Some(coding)) if is_word(coding, b"identity") => {}
+            Ok(Some(_)) | Err(Repeated) => return DeclaredBody::Coded,
+        }
+        match content_type {
+            Err(Repeated) => DeclaredBody::Ambiguous,
+            Ok(Some(content_type)) if is_form(content_type) => DeclaredBody::Form,
+            Ok(Some(content_type)) if is_form_like(content_type) => DeclaredBody::Ambiguous,
+            Ok(_) => DeclaredBody::Other,
+        }
+    }
+}
+
+/// What binds a body to the signature.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// No body: the URL alone is signed.
+    Empty,
+    /// No body, where the URL holds the hash of one: somebody has taken it away.
+    Missing,
+    /// A form: its parameters are signed.
+    Form,
+    /// Anything else: the URL holds the SHA-256 of its bytes, as its last parameter.
+    Hash([u8; 32]),
+}
+
+/// What a webhook's requests may be, as far as it matters to what covers their bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The request's own.
+    pub kind: MethodKind,
+    /// Whether the webhook takes any method that sends a body (POST, PUT, PATCH).
+    pub webhook_takes_bodies: bool,
+}
+
+impl Coverage {
+    /// Decides by the method, what was declared, what came, and the query as received.
+    ///
+    /// # Errors
+    /// [`Reason::MalformedBody`] for a content coding: Twilio sends none, and what
+    /// the upstream would decode is not what was signed.
+    /// [`Reason::UnsignedBody`] for a body that neither parameters nor hash cover, and for
+    /// any with GET, HEAD or DELETE, which one upstream reads and the next one does not.
+    pub fn of(
+        method: Method,
+        declared: DeclaredBody,
+        body: &[u8],
+        query: &[u8],
+    ) -> Result<Coverage, Reason> {
+        if body.is_empty() {
+            return Ok(Coverage::of_no_body(method, query));
+        }
+        match declared {
+            DeclaredBody::Coded => return Err(Reason::MalformedBody),
+            _ if method.kind != MethodKind::Body => return Err(Reason::UnsignedBody),
+            DeclaredBody::Form => return Ok(Coverage::Form),
+            DeclaredBody::Ambiguous => return Err(Reason::UnsignedBody),
+            DeclaredBody::Other => {}
+        }
+        let hash = signed_hash(query).ok_or(Reason::UnsignedBody)?;
+        Ok(Coverage::Hash(hash))
+    }
+
+    /// Where the URL holds a hash, no body is a body, too: else whoever has a signed JSON
+    /// request could send it without its body.
+    ///
+    /// Twilio's callbacks by GET have one all the same, or two, of whatever it may be. They
+    /// lose nothing, where the webhook takes nothing that has a body.
+    fn of_no_body(method: Method, query: &[u8]) -> Coverage {
+        if method.kind == MethodKind::Query && !method.webhook_takes_bodies {
+            return Coverage::Empty;
+        }
+        let is_of_no_body = |hash| {
+            let hash = parse_hash(&decode(hash));
+            // Twilio hashes a JSON body that is missing as nothing, or as `{}`.
+            hash.is_some_and(|hash| hash == sha256(&[]) || hash == sha256(&[b"{}"]))
+        };
+        if body_hashes(query).all(is_of_no_body) {
+            Coverage::Empty
+        } else {
+            Coverage::Missing
+        }
+    }
+}
+
+/// The hash in a query that holds exactly one.
+fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
+    let mut hashes = body_hashes(query);
+    match (hashes.next(), hashes.next()) {
+        (Some(hash), None) => parse_hash(&decode(hash)),
+        _ => None,
+    }
+}
+
+/// Whether the last parameter of a query is `bodySHA256`, where Twilio puts it. Anywhere
+/// else it is text that somebody has written into another parameter.
+pub(crate) fn ends_in_hash(query: &[u8]) -> bool {
+    let last = query.rsplit(|byte| *byte == b'&').next();
+    last.is_some_and(is_body_hash)
+}
+
+/// The value of every `bodySHA256` of a query, however its name is spelled, as received.
+fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pieces = query.split(|byte| *byte == b'&');
+    let hashes = pieces.filter(|piece| is_body_hash(piece));
+    hashes.map(|piece| split_at_first_equals(piece).1)
+}
+
+/// Whether a piece of a query is `bodySHA256=…`, however its name is spelled.
+pub(crate) fn is_body_hash(piece: &[u8]) -> bool {
+    // Each character takes three bytes at the most: nothing longer is worth to be decoded.
+    const MAX_LEN: usize = 3 * BODY_HASH_PARAMETER.len();
+    let (name, _) = split_at_first_equals(piece);
+    (BODY_HASH_PARAMETER.len()..=MAX_LEN).contains(&name.len())
+        && (name == BODY_HASH_PARAMETER
+            || name.contains(&b'%') && decode(name) == BODY_HASH_PARAMETER)
+}
+
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+/// Equal but for case. Not inlined: unrolled for each word this would be 4 KB.
+#[inline(never)]
+fn is_word(text: &[u8], word: &[u8]) -> bool {
+    // As a rule it is spelled as it is here, and to see that takes far fewer steps.
+    text == word || text.eq_ignore_ascii_case(word)
+}
+
+/// `application/x-www-form-urlencoded`, alone or with `charset=utf-8`.
+///
+/// In another charset an upstream would read other text than was signed, and
+/// another parameter is one that Twilio never sends.
+fn is_form(content_type: &[u8]) -> bool {
+    let mut parts = content_type.split(|byte| *byte == b';');
+    let essence = parts.next().unwrap_or_default().trim_ascii();
+    is_word(essence, FORM) && parts.all(|part| is_utf8_charset(part.trim_ascii()))
+}
+
+fn is_utf8_charset(parameter: &[u8]) -> bool {
+    [
+        &b""[..],
+        b"charset=utf-8",
+        b"charset=\"utf-8\"",
+        b"charset=utf8",
+    ]
+    .iter()
+    .any(|accepted| is_word(parameter, accepted))
+}
+
+/// Any content type that a lenient upstream might read as a form: then a body hash
+/// does not settle what the body says.
+fn is_form_like(content_type: &[u8]) -> bool {
+    content_type
+        .windows(FORM.len())
+        .any(|window| is_word(window, FORM))
+}
+
+/// 64 hex digits. Either case: the digits stand in the signed URL, so they are
+/// the signer's own spelling, and both cases spell the same hash.
+pub(crate) fn parse_hash(text: &[u8]) -> Option<[u8; 32]> {
+    if text.len() != 64 {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, digits) in hash.iter_mut().zip(text.chunks_exact(2)) {
+        let [high, low] = digits else { return None };
+        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const HASH: &str = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
+
+    const POST: Method = Method {
+        kind: MethodKind::Body,
+        webhook_takes_bodies: true,
+    };
+
+    fn coverage(content_type: Option<&str>, query: &str) -> Result<Coverage, Reason> {
+        let declared = DeclaredBody::new(Ok(content_type.map(str::as_bytes)), Ok(None));
+        Coverage::of(POST, declared, b"body", query.as_bytes())
+    }
+
+    fn without_body(method: &[u8], webhook_takes_bodies: bool, query: &str) -> Coverage {
+        let method = Method {
+            kind: MethodKind::of(method),
+            webhook_takes_bodies,
+        };
+        let declared = DeclaredBody::new(Ok(None), Ok(None));
+        Coverage::of(method, declared, b"", query.as_bytes()).expect("no body is no error")
+    }
+
+    #[test]
+    fn a_form_is_covered_by_its_parameters() {
+        for content_type in [
+            "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded; charset=utf-8",
+            "Application/X-WWW-Form-URLEncoded;charset=UTF-8",
+            "application/x-www-form-urlencoded;",
+        ] {
+            assert_eq!(
+                coverage(Some(content_type), ""),
+                Ok(Coverage::Form),
+                "{content_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_form_in_a_charset_that_changes_its_meaning_is_not_covered_even_by_a_hash() {
+        let query = format!("bodySHA256={HASH}");
+        for content_type in [
+            "application/x-www-form-urlencoded; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=utf-8; charset=utf-7",
+            "application/x-www-form-urlencoded; boundary=x",
+            "text/plain, application/x-www-form-urlencoded",
+        ] {
+            let covered = coverage(Some(content_type), &query);
+            assert_eq!(covered, Err(Reason::UnsignedBody), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn anything_else_needs_exactly_one_hash() {
+        let one = format!("a=1&bodySHA256={HASH}");
+        assert!(matches!(
+            coverage(Some("application/json"), &one),
+            Ok(Coverage::Hash(_))
+        ));
+        assert!(matches!(coverage(None, &one), Ok(Coverage::Hash(_))));
+        let upper = format!("bodySHA256={}", HASH.to_uppercase());
+        assert_eq!(coverage(None, &upper), coverage(None, &one));
+        let twice = format!("bodySHA256={HASH}&bodySHA256={HASH}");
+        let hidden = format!("bodySHA256={HASH}&body%53HA256={}", "0".repeat(64));
+        for query in [
+            "",
+            "bodySHA256=",
+            "bodysha256=00",
+            "bodySHA256=00",
+            &twice,
+            &hidden,
+        ] {
+            let covered = coverage(Some("application/json"), query);
+            assert_eq!(covered, Err(Reason::UnsignedBody), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_content_type_covers_nothing() {
+        let declared = DeclaredBody::new(Err(Repeated), Ok(None));
+        let query = b"";
+        assert_eq!(
+            Coverage::of(POST, declared, b"a=1", query),
+            Err(Reason::UnsignedBody)
+        );
+        assert_eq!(
+            Coverage::of(POST, declared, b"", query),
+            Ok(Coverage::Empty)
+        );
+    }
+
+    #[test]
+    fn a_content_coding_is_rejected() {
+        for (coding, expected) in [
+            (Ok(Some(&b"gzip"[..])), Err(Reason::MalformedBody)),
+            (Err(Repeated), Err(Reason::MalformedBody)),
+            (Ok(Some(b"Identity")), Ok(Coverage::Form)),
+        ] {
+            let declared = DeclaredBody::new(Ok(Some(FORM)), coding);
+            assert_eq!(Coverage::of(POST, declared, b"a=1", b""), expected);
+        }
+    }
+
+    #[test]
+    fn a_body_with_get_head_or_delete_is_covered_by_nothing() {
+        let query = format!("bodySHA256={HASH}");
+        for method in [&b"GET"[..], b"HEAD", b"DELETE"] {
+            for content_type in [None, Some(FORM)] {
+                let method = Method {
+                    kind: MethodKind::of(method),
+                    webhook_takes_bodies: true,
+                };
+                let declared = DeclaredBody::new(Ok(content_type), Ok(None));
+                let covered = Coverage::of(method, declared, b"000=", query.as_bytes());
+                assert_eq!(covered, Err(Reason::UnsignedBody));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_hashed_cannot_be_taken_away() {
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let braces = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        for hash in [nothing, braces] {
+            let query = format!("a=1&bodySHA256={hash}");
+            assert_eq!(without_body(b"POST", true, &query), Coverage::Empty);
+        }
+        let one = format!("a=1&bodySHA256={HASH}");
+        let not_last = format!("body%53HA256={HASH}&a=1");
+        let twice = format!("bodySHA256={nothing}&bodySHA256={HASH}");
+        for query in [&one, &not_last, &twice, "bodySHA256=", "bodySHA256=00"] {
+            assert_eq!(without_body(b"POST", true, query), Coverage::Missing);
+            assert_eq!(without_body(b"GET", true, query), Coverage::Missing);
+            assert_eq!(without_body(b"DELETE", false, query), Coverage::Missing);
+        }
+    }
+
+    #[test]
+    fn a_callback_by_get_may_hold_any_hash_where_no_body_is_taken() {
+        let twice = format!("bodySHA256={HASH}&bodySHA256={HASH}&Status=x");
+        for method in [&b"GET"[..], b"HEAD"] {
+            assert_eq!(without_body(method, false, &twice), Coverage::Empty);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_known_by_its_name_however_that_is_escaped() {
+        let escaped = |name: &str| {
+            name.bytes()
+                .map(|b| format!("%{b:02x}"))
+                .collect::<String>()
+        };
+        for name in [
+            "bodySHA256",
+            "%62odySHA256",
+            "bodySHA25%36",
+            &escaped("bodySHA256"),
+        ] {
+            assert!(is_body_hash(name.as_bytes()), "{name}");
+            assert!(is_body_hash(format!("{name}=1").as_bytes()), "{name}");
+        }
+        for name in [
+            "bodySHA25",
+            "bodySHA2567",
+            "bodySHA25%37",
+            "bodySHA25+6",
+            "body%2553HA256",
+            &escaped("bodySHA25"),
+            &escaped("bodySHA2567"),
+            "",
+        ] {
+            assert!(!is_body_hash(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_parameter_is_the_hash() {
+        for query in ["bodySHA256=1", "a=1&bodySHA256=1", "a=1&body%53HA256=1"] {
+            assert!(ends_in_hash(query.as_bytes()), "{query}");
+        }
+        for query in [
+            "",
+            "bodySHA256=1&z=",
+            "bodySHA256=1&",
+            "a=bodySHA256=1",
+            "bodysha256=1",
+        ] {
+            assert!(!ends_in_hash(query.as_bytes()), "{query}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Keys that sign, and the MACs they make.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::secret::Secret;
+
+/// HMAC with the key already worked in.
+///
+/// Hashing the key's inner and outer pads is a quarter of the work for a short
+/// message; it is done once, at configuration, and the state is copied for each
+/// message. The key itself is not kept.
+pub struct SigningKey(State);
+
+#[derive(Clone)]
+enum State {
+    /// `X-Twilio-Signature` by an account's auth token.
+    Sha1(Hmac<Sha1>),
+    /// A shared key (Twilio's public beta).
+    Sha256(Hmac<Sha256>),
+}
+
+impl SigningKey {
+    /// An auth token: HMAC-SHA1.
+    ///
+    /// `None` if the token is empty: an empty key is one that everybody has.
+    pub fn auth_token(token: &Secret) -> Option<SigningKey> {
+        Some(SigningKey(State::Sha1(keyed(token)?)))
+    }
+
+    /// A shared key: HMAC-SHA256. `None` if it is empty.
+    pub fn shared_key(secret: &Secret) -> Option<SigningKey> {
+        Some(SigningKey(State::Sha256(keyed(secret)?)))
+    }
+
+    /// How long this key's MACs are: 20 or 32 bytes.
+    pub fn mac_length(&self) -> usize {
+        match self.0 {
+            State::Sha1(_) => 20,
+            State::Sha256(_) => 32,
+        }
+    }
+
+    /// The MAC of `message`.
+    pub fn mac(&self, message: &[u8]) -> ComputedMac {
+        match &self.0 {
+            State::Sha1(keyed) => ComputedMac::new(&finish(keyed, message)),
+            State::Sha256(keyed) => ComputedMac::new(&finish(keyed, message)),
+        }
+    }
+}
+
+/// A MAC whose message goes on: what many messages begin with is hashed once, and the state
+/// is copied for each. Only a diagnosis compares so many messages that this pays.
+#[derive(Clone)]
+pub(crate) struct BegunMac(State);
+
+impl SigningKey {
+    /// The MAC of a message of which nothing is known yet.
+    pub(crate) fn begin(&self) -> BegunMac {
+        BegunMac(self.0.clone())
+    }
+}
+
+impl BegunMac {
+    /// The message goes on like this.
+    #[inline(never)]
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        match &mut self.0 {
+            State::Sha1(mac) => mac.update(piece),
+            State::Sha256(mac) => mac.update(piece),
+        }
+    }
+
+    /// The message is complete.
+    #[inline(never)]
+    pub(crate) fn finish(self) -> ComputedMac {
+        match self.0 {
+            State::Sha1(mac) => ComputedMac::new(&mac.finalize().into_bytes()),
+            State::Sha256(mac) => ComputedMac::new(&mac.finalize().into_bytes()),
+        }
+    }
+}
+
+fn keyed<M: KeyInit>(secret: &Secret) -> Option<M> {
+    let key = secret.expose().as_bytes();
+    if key.is_empty() {
+        return None;
+    }
+    M::new_from_slice(key).ok()
+}
+
+fn finish<M: Mac + Clone>(keyed: &M, message: &[u8]) -> hmac::digest::Output<M> {
+    let mut mac = keyed.clone();
+    mac.update(message);
+    mac.finalize().into_bytes()
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SigningKey(…)")
+    }
+}
+
+/// A MAC that this filter computed. Until a request has matched it, it is as
+/// secret as a signature: whoever sees it can forge the request.
+pub struct ComputedMac {
+    bytes: [u8; MAX_MAC],
+    length: usize,
+}
+
+/// HMAC-SHA256.
+const MAX_MAC: usize = 32;
+
+impl ComputedMac {
+    fn new(output: &[u8]) -> ComputedMac {
+        let mut bytes = [0; MAX_MAC];
+        for (to, from) in bytes.iter_mut().zip(output) {
+            *to = *from;
+        }
+        ComputedMac {
+            bytes,
+            length: output.len().min(MAX_MAC),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Whether this is the MAC that the request claims, in constant time for MACs of one length.
+    pub fn equals(&self, claimed: &ClaimedMac) -> Choice {
+        self.as_slice().ct_eq(claimed.as_slice())
+    }
+
+    /// What is remembered of an accepted request: the SHA-256 of the MAC in base64.
+    ///
+    /// It is of the *computed* MAC, so that every spelling of a request that has the
+    /// same MAC has the same nonce.
+    pub fn nonce(&self) -> Nonce {
+        let mut text = [0; MAX_MAC_IN_BASE64];
+        let length = STANDARD
+            .encode_slice(self.as_slice(), &mut text)
+            .unwrap_or_default();
+        let text = text.get(..length).unwrap_or_default();
+        Nonce(sha256(&[text]))
+    }
+}
+
+/// The hash of several pieces, one after the other.
+///
+/// Once in the module: whoever calls `digest` gets a kilobyte of padding and buffers.
+#[inline(never)]
+pub(crate) fn sha256(pieces: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    hasher.finalize().into()
+}
+
+const MAX_MAC_IN_BASE64: usize = 44;
+
+/// The identity of a request: equal for all requests that one signature fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nonce(pub [u8; 32]);
+
+impl Nonce {
+    /// 64 lower-case hex digits, as the upstream gets it.
+    pub fn to_hex(self) -> String {
+        let mut out = String::with_capacity(64);
+        for byte in self.0 {
+            for digit in [byte >> 4, byte & 0xF] {
+                out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            }
+        }
+        out
+    }
+}
+
+/// The MAC that a request carries in `X-Twilio-Signature`, decoded.
+#[derive(Debug)]
+pub struct ClaimedMac {
+    bytes: [u8; MAX_MAC],
+    length: usize,
+}
+
+impl ClaimedMac {
+    /// Reads a header value: canonical base64 (padded, no spare bits, nothing
+    /// around it) of 20 or 32 bytes. `None` for anything else, so that one MAC has
+    /// one spelling.
+    pub fn parse(header: &[u8]) -> Option<ClaimedMac> {
+        let length = match header.len() {
+            28 => 20,
+            44 => 32,
+            _ => return None,
+        };
+        // One byte of room to spare: the decoder works in whole groups of three.
+        let mut decoded = [0; MAX_MAC + 1];
+        if STANDARD.decode_slice(header, &mut decoded) != Ok(length) {
+            return None;
+        }
+        let mut bytes = [0; MAX_MAC];
+        for (to, from) in bytes.iter_mut().zip(decoded) {
+            *to = from;
+        }
+        Some(ClaimedMac { bytes, length })
+    }
+
+    /// 20 or 32 bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn token(text: &str) -> SigningKey {
+        SigningKey::auth_token(&Secret::new(text.into())).expect("not empty")
+    }
+
+    #[test]
+    fn a_signature_has_one_spelling_only() {
+        let good = b"RSOYDt4T1cUTdK1PDd93/VVr8B8=";
+        assert_eq!(ClaimedMac::parse(good).expect("good").length(), 20);
+        for bad in [
+            &b""[..],
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B8",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B9=",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B8= ",
+            b" RSOYDt4T1cUTdK1PDd93/VVr8B8=",
+            b"RSOYDt4T1cUTdK1PDd93_VVr8B8=",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B8=,RSOYDt4T1cUTdK1PDd93/VVr8B8=",
+            b"RSOYDt4T1cUTdK1PDd93/VVr8B\xFF=",
+            b"AAAA",
+        ] {
+            assert!(ClaimedMac::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn thirty_two_bytes_are_a_signature_too() {
+        let header = STANDARD.encode([7; 32]);
+        let claimed = ClaimedMac::parse(header.as_bytes()).expect("32 bytes");
+        assert_eq!(claimed.length(), 32);
+        let header = STANDARD.encode([7; 31]);
+        assert!(ClaimedMac::parse(header.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn the_example_of_twilios_documentation_verifies() {
+        let mac = token("12345").mac(
+            b"https://mycompany.com/myapp.php?foo=1&bar=2\
+              CallSidCA1234567890ABCDECaller+14158675309Digits1234From+14158675309To+18005551212",
+        );
+        let claimed = ClaimedMac::parse(b"RSOYDt4T1cUTdK1PDd93/VVr8B8=").expect("canonical");
+        assert!(bool::from(mac.equals(&claimed)));
+        let nonce = Nonce(Sha256::digest(b"RSOYDt4T1cUTdK1PDd93/VVr8B8=").into());
+        assert_eq!(mac.nonce(), nonce);
+    }
+
+    #[test]
+    fn a_message_in_pieces_has_the_mac_of_the_whole() {
+        let shared = SigningKey::shared_key(&Secret::new("s".into())).expect("a secret");
+        for key in [token("12345"), shared] {
+            let whole = vec![7; 300];
+            let mut begun = key.begin();
+            begun.update(&whole[..130]);
+            for split in [130, 192, 300] {
+                let mut other = begun.clone();
+                other.update(&whole[130..split]);
+                other.update(&whole[split..]);
+                assert_eq!(other.finish().as_slice(), key.mac(&whole).as_slice());
+            }
+        }
+    }
+
+    #[test]
+    fn macs_of_different_lengths_are_never_equal() {
+        let short = token("12345").mac(b"x");
+        let header = STANDARD.encode([0; 32]);
+        let claimed = ClaimedMac::parse(header.as_bytes()).expect("32 bytes");
+        assert!(!bool::from(short.equals(&claimed)));
+    }
+
+    #[test]
+    fn a_mac_with_any_one_of_its_bits_changed_is_another() {
+        let secret = Secret::new("12345".into());
+        let shared = SigningKey::shared_key(&secret).expect("not empty");
+        let keys = [token("12345"), shared];
+        for (key, length) in keys.iter().zip([20, 32]) {
+            let mac = key.mac(b"x");
+            assert_eq!(mac.as_slice().len(), length);
+            assert_eq!(key.mac_length(), length);
+            let claims = |bytes: &[u8]| {
+                let header = STANDARD.encode(bytes);
+                let claimed = ClaimedMac::parse(header.as_bytes()).expect("canonical");
+                bool::from(mac.equals(&claimed))
+            };
+            assert!(claims(mac.as_slice()));
+            for bit in 0..8 * length {
+                let mut changed = mac.as_slice().to_vec();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert!(!claims(&changed), "bit {bit} of {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_key_is_no_key() {
+        assert!(SigningKey::auth_token(&Secret::new(String::new())).is_none());
+        assert!(SigningKey::shared_key(&Secret::new(String::new())).is_none());
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug_output() {
+        let secret = Secret::new("hunter2".into());
+        let shown = format!("{secret:?} {:?}", SigningKey::auth_token(&secret));
+        assert_eq!(shown, "Secret(…) Some(SigningKey(…))");
+    }
+}

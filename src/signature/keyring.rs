@@ -1,0 +1,189 @@
+//! The keys of the configuration, and which of them a request may have been signed with.
+
+use crate::signature::key::{SigningKey, sha256};
+
+/// One configured key and what is known of it.
+#[derive(Debug)]
+pub struct Key {
+    /// What signs.
+    pub signing: SigningKey,
+    /// The account that the key belongs to (`AC…`), where that is configured.
+    pub account: Option<String>,
+    /// How log and metrics call it: its place in the configuration or the name of
+    /// its environment variable, never its value.
+    pub label: String,
+    /// For a shared key, the id that requests select it by.
+    pub shared_id: Option<String>,
+}
+
+/// All configured keys.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    keys: Vec<Key>,
+}
+
+/// The most keys that a configuration may hold. With it, [`MAX_HMACS`] leaves at
+/// least two URL forms for every key.
+///
+/// [`MAX_HMACS`]: super::verify::MAX_HMACS
+pub const MAX_KEYS: usize = 64;
+
+impl Keyring {
+    /// A keyring of the given keys, in the order in which they are tried.
+    pub fn new(keys: Vec<Key>) -> Keyring {
+        Keyring { keys }
+    }
+
+    /// Whether nothing can be verified.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The key at a place that [`Keyring::candidates`] has told.
+    pub fn get(&self, index: usize) -> Option<&Key> {
+        self.keys.get(index)
+    }
+
+    /// All keys that make MACs of this length, whatever a request selects.
+    pub fn of_mac_length(&self, length: usize) -> impl Iterator<Item = &Key> {
+        let keys = self.keys.iter();
+        keys.filter(move |key| key.signing.mac_length() == length)
+    }
+
+    /// A secret that only who knows all the keys can make, whatever their order. `label`
+    /// says what for; it is no text that anybody signs.
+    pub fn derive(&self, label: &[u8]) -> [u8; 32] {
+        let of = |key: &Key| key.signing.mac(label).nonce().0;
+        let mut parts: Vec<[u8; 32]> = self.keys.iter().map(of).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        sha256(&[label, parts.as_flattened()])
+    }
+
+    /// The accounts that keys are configured for.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.account.as_deref())
+    }
+
+    /// The keys that may have made a MAC of `mac_length` bytes, each with its index.
+    ///
+    /// A `settings` header (`key=<id>,algorithm=…`) that names a configured shared
+    /// key selects that one alone. The algorithm is a property of the key: the
+    /// header is not signed, so what it says of the algorithm is not believed.
+    pub fn candidates<'a>(
+        &'a self,
+        settings: Option<&[u8]>,
+        mac_length: usize,
+    ) -> impl Iterator<Item = (usize, &'a Key)> + Clone {
+        let selected = settings
+            .and_then(selected_id)
+            .and_then(|id| self.position_of_shared(id));
+        self.keys
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, key)| {
+                let chosen = match selected {
+                    Some(selected) => index == selected,
+                    None => key.shared_id.is_none(),
+                };
+                (chosen && key.signing.mac_length() == mac_length).then_some((index, key))
+            })
+    }
+
+    fn position_of_shared(&self, id: &[u8]) -> Option<usize> {
+        self.keys.iter().position(|key| {
+            key.shared_id
+                .as_ref()
+                .is_some_and(|known| known.as_bytes() == id)
+        })
+    }
+}
+
+/// The `<id>` of `key=<id>,algorithm=…`.
+pub(crate) fn selected_id(settings: &[u8]) -> Option<&[u8]> {
+    settings
+        .split(|byte| *byte == b',')
+        .find_map(|part| part.trim_ascii().strip_prefix(b"key="))
+        .map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn keyring() -> Keyring {
+        let token =
+            |text: &str| SigningKey::auth_token(&Secret::new(text.into())).expect("a token");
+        let shared = SigningKey::shared_key(&Secret::new("s".into())).expect("a secret");
+        let key = |signing, label: &str, id: Option<&str>| Key {
+            signing,
+            account: None,
+            label: label.into(),
+            shared_id: id.map(str::to_owned),
+        };
+        Keyring::new(vec![
+            key(token("one"), "one", None),
+            key(token("two"), "two", None),
+            key(shared, "shared", Some("wsk_1")),
+        ])
+    }
+
+    fn chosen(settings: Option<&str>, length: usize) -> Vec<String> {
+        let keyring = keyring();
+        let keys = keyring.candidates(settings.map(str::as_bytes), length);
+        keys.map(|(_, key)| key.label.clone()).collect()
+    }
+
+    #[test]
+    fn without_settings_the_auth_tokens_are_tried() {
+        assert_eq!(chosen(None, 20), ["one", "two"]);
+        assert_eq!(chosen(None, 32), [""; 0]);
+    }
+
+    #[test]
+    fn settings_select_a_shared_key_and_nothing_else() {
+        let settings = Some("key=wsk_1,algorithm=HMAC_SHA256");
+        assert_eq!(chosen(settings, 32), ["shared"]);
+        assert_eq!(chosen(settings, 20), [""; 0]);
+        assert_eq!(
+            chosen(Some("algorithm=HMAC_SHA1, key=wsk_1"), 32),
+            ["shared"]
+        );
+    }
+
+    #[test]
+    fn what_is_derived_from_the_keys_is_theirs_alone_and_not_of_their_order() {
+        let of = |tokens: &[&str]| {
+            let key = |text: &&str| Key {
+                signing: SigningKey::auth_token(&Secret::new((*text).into())).expect("a token"),
+                account: None,
+                label: String::new(),
+                shared_id: None,
+            };
+            Keyring::new(tokens.iter().map(key).collect())
+        };
+        let derived = of(&["one", "two"]).derive(b"label");
+        assert_eq!(of(&["two", "one"]).derive(b"label"), derived);
+        assert_eq!(of(&["two", "one", "two"]).derive(b"label"), derived);
+        for tokens in [&["one"][..], &["two"], &["one", "two", "three"], &[]] {
+            assert_ne!(of(tokens).derive(b"label"), derived, "{tokens:?}");
+        }
+        assert_ne!(of(&["one", "two"]).derive(b"other"), derived);
+    }
+
+    #[test]
+    fn settings_that_name_no_configured_key_change_nothing() {
+        for settings in ["key=other,algorithm=HMAC_SHA256", "", "key=", "wsk_1"] {
+            assert_eq!(chosen(Some(settings), 20), ["one", "two"], "{settings}");
+            assert_eq!(chosen(Some(settings), 32), [""; 0], "{settings}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Is a form spelled so that every framework reads it alike?
+//!
+//! ```text
+//! body      = piece *( "&" piece )        ; max_parameters at the most
+//! piece     = name "=" value
+//! name      = *( plain / "+" / escape )
+//! value     = *( plain / "+" / escape )
+//! plain     = %x21-7E                     ; but "&" "=" "+" "%" ";"
+//! escape    = "%" 2HEXDIG
+//! ```
+//!
+//! What a signature reads besides this, frameworks read in different ways, and under one
+//! signature: a `;` separates parameters in some, and makes the one that holds it vanish in
+//! Go; a name without `=` has no value, an empty one, or is an error; bytes above 0x7F are
+//! of one character set or another. Twilio sends nothing of the kind.
+
+use std::fmt;
+
+use crate::signature::form::hex_digit;
+
+/// What keeps a form from being read, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MalformedForm {
+    /// What it is.
+    pub what: Flaw,
+    /// How many bytes of the body come before it.
+    pub offset: usize,
+}
+
+/// A spelling that frameworks read in different ways, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing between two `&`, which some frameworks count as a parameter.
+    EmptyPiece,
+    /// A name without `=`: an empty value, no value at all, or an error.
+    NoEquals,
+    /// A second `=`, which belongs to the value, or cuts it off.
+    SecondEquals,
+    /// A `;`, which separates parameters, or makes the one that holds it vanish.
+    Semicolon,
+    /// A space that is not written as `+` or `%20`.
+    Blank,
+    /// A byte below 0x20, or 0x7F.
+    ControlByte,
+    /// A byte above 0x7F that is not escaped, whose character set nobody knows.
+    ByteAboveAscii,
+    /// A `%` that two hex digits do not follow.
+    BrokenEscape,
+    /// More parameters than so many, which is where frameworks stop to read, or fail.
+    TooManyParameters(usize),
+}
+
+impl fmt::Display for MalformedForm {
+    /// Without any of the form's text, which is personal data.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.what {
+            Flaw::EmptyPiece => "an empty parameter (&& or & at an end)",
+            Flaw::NoEquals => "a parameter without \"=\"",
+            Flaw::SecondEquals => "a second \"=\" in a parameter, to be written as %3D",
+            Flaw::Semicolon => "a \";\", to be written as %3B",
+            Flaw::Blank => "a space, to be written as + or %20",
+            Flaw::ControlByte => {
+                "a control character (a line end, for instance) that is not escaped"
+            }
+            Flaw::ByteAboveAscii => "a character beyond ASCII that is not escaped",
+            Flaw::BrokenEscape => "a \"%\" without two hex digits, to be written as %25",
+            Flaw::TooManyParameters(most) => {
+                return write!(formatter, "the form has more than {most} parameters");
+            }
+        };
+        write!(formatter, "the form has {what}, at byte {}", self.offset)
+    }
+}
+
+/// Whether there is any byte that may not stand in a form, but for those that
+/// [`Form::read`] comes across itself: eight bytes are looked at together.
+///
+/// [`Form::read`]: super::form::Form::read
+pub(super) fn has_forbidden_byte(body: &[u8]) -> bool {
+    let (words, rest) = body.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| {
+        found | forbidden(u64::from_le_bytes(*word))
+    });
+    let is_forbidden = |byte: &u8| !byte.is_ascii_graphic() || *byte == b';';
+    found != 0 || rest.iter().any(is_forbidden)
+}
+
+/// Not zero if any of eight bytes is below 0x21, above 0x7E, or a `;`.
+const fn forbidden(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let too_small = word.wrapping_sub(0x21 * ONES);
+    let too_large = word.wrapping_add(ONES);
+    // "Determine if a word has a zero byte", in Sean Anderson's Bit Twiddling Hacks.
+    let semicolon = word ^ (b';' as u64 * ONES);
+    let is_semicolon = semicolon.wrapping_sub(ONES) & !semicolon;
+    (too_small | too_large | word | is_semicolon) & (0x80 * ONES)
+}
+
+/// The first flaw of a form that has one. This looks at one byte after another.
+#[cold]
+pub(super) fn first_flaw(body: &[u8]) -> Option<MalformedForm> {
+    let mut start = 0;
+    for piece in body.split(|byte| *byte == b'&') {
+        let flaw = match flaw_of_piece(piece) {
+            None if piece.is_empty() => Some((Flaw::EmptyPiece, 0)),
+            None if !piece.contains(&b'=') => Some((Flaw::NoEquals, piece.len())),
+            flaw => flaw,
+        };
+        if let Some((what, within)) = flaw {
+            let offset = start + within;
+            return Some(MalformedForm { what, offset });
+        }
+        start += piece.len() + 1;
+    }
+    None
+}
+
+fn flaw_of_piece(piece: &[u8]) -> Option<(Flaw, usize)> {
+    let mut has_equals = false;
+    let mut rest = piece;
+    while let Some((byte, after)) = rest.split_first() {
+        let is_escape = || match after {
+            [high, low, ..] => hex_digit(*high).and(hex_digit(*low)).is_some(),
+            _ => false,
+        };
+        let flaw = match byte {
+            b'=' if has_equals => Some(Flaw::SecondEquals),
+            b';' => Some(Flaw::Semicolon),
+            b' ' => Some(Flaw::Blank),
+            0..=0x1F | 0x7F => Some(Flaw::ControlByte),
+            0x80.. => Some(Flaw::ByteAboveAscii),
+            b'%' if !is_escape() => Some(Flaw::BrokenEscape),
+            _ => None,
+        };
+        if let Some(flaw) = flaw {
+            return Some((flaw, piece.len() - rest.len()));
+        }
+        has_equals |= *byte == b'=';
+        rest = after;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn forbidden_bytes_are_found_in_any_number_and_do_not_cancel_out() {
+        for (first, second) in [
+            (b' ', b' '),
+            (b';', b';'),
+            (0xFF, 0xFF),
+            (0x7F, b' '),
+            (0, 0x80),
+        ] {
+            for between in 1..=24 {
+                let mut body = vec![b'a'; 32];
+                body[3] = first;
+                body[3 + between] = second;
+                assert!(has_forbidden_byte(&body), "{body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_forbidden_byte_is_found_wherever_it_stands() {
+        for byte in 0..=255_u8 {
+            let is_forbidden = !byte.is_ascii_graphic() || byte == b';';
+            for length in 1..20 {
+                for index in 0..length {
+                    for filler in [b'a', b'!', b'~', b':', b'<'] {
+                        let mut body = vec![filler; length];
+                        body[index] = byte;
+                        assert_eq!(has_forbidden_byte(&body), is_forbidden, "{body:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_offset_is_that_of_the_first_flaw() {
+        for (body, what, offset) in [
+            ("&a=1", Flaw::EmptyPiece, 0),
+            ("a=1&", Flaw::EmptyPiece, 4),
+            ("a=1&&b=2", Flaw::EmptyPiece, 4),
+            ("a=1&b", Flaw::NoEquals, 5),
+            ("a=1&b=2=3", Flaw::SecondEquals, 7),
+            ("a=1;b", Flaw::Semicolon, 3),
+            ("a=1 ;", Flaw::Blank, 3),
+            ("a=1\n", Flaw::ControlByte, 3),
+            ("a=\u{7f}", Flaw::ControlByte, 2),
+            ("a=\u{e9}", Flaw::ByteAboveAscii, 2),
+            ("a=%4", Flaw::BrokenEscape, 2),
+            ("a=%41%zz", Flaw::BrokenEscape, 5),
+        ] {
+            let flaw = first_flaw(body.as_bytes()).expect(body);
+            assert_eq!((flaw.what, flaw.offset), (what, offset), "{body}");
+        }
+        for body in [
+            "=",
+            "a=",
+            "=b",
+            "a=1&a=1",
+            "a=%2541%zz".get(..6).unwrap_or_default(),
+        ] {
+            assert_eq!(first_flaw(body.as_bytes()), None, "{body}");
+        }
+    }
+}

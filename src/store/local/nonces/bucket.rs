@@ -1,0 +1,322 @@
+//! One bucket: the requests that are remembered in one value of the store.
+//!
+//! ```text
+//! bucket = header *entry                  ; 64-bit little-endian words
+//! header = magic                          ; "TWF" "n" and a version
+//!          reject-until                   ; after damage; else 0
+//! entry  = fingerprint                    ; 64 bits of the nonce
+//!          remember-until << 16 | state
+//!          keep-until << 16 | 0
+//!          claim                          ; whose claim it is
+//! ```
+
+use crate::store::local::buckets::{pack, push_word, unpack};
+use crate::store::local::nonces::{Change, IN_FLIGHT, MAX_ABANDONED};
+use crate::time::{Millis, Timestamp};
+
+/// What is known of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The upstream has taken the request; or it will, unless its answer says otherwise,
+    /// and the sender has left this often before. More often than it may
+    /// ([`MAX_ABANDONED`]), and there will be no answer.
+    Kept { abandoned: u16 },
+    /// The request is on its way to the upstream, and its sender has left this often before.
+    Pending { abandoned: u16 },
+    /// The sender left this often before an answer; it may be claimed again.
+    Abandoned(u16),
+}
+
+impl State {
+    /// Of a request that got no answer, and this many times before.
+    pub(super) fn unanswered(before: u16) -> State {
+        let times = before.saturating_add(1);
+        if times <= MAX_ABANDONED {
+            State::Abandoned(times)
+        } else {
+            State::Kept { abandoned: times }
+        }
+    }
+
+    pub(super) fn to_bits(self) -> u16 {
+        match self {
+            State::Kept { abandoned } => abandoned << 2,
+            State::Pending { abandoned } => abandoned << 2 | 1,
+            State::Abandoned(times) => times << 2 | 2,
+        }
+    }
+
+    pub(super) fn from_bits(bits: u16) -> Option<State> {
+        match bits & 3 {
+            0 => Some(State::Kept {
+                abandoned: bits >> 2,
+            }),
+            1 => Some(State::Pending {
+                abandoned: bits >> 2,
+            }),
+            2 => Some(State::Abandoned(bits >> 2)),
+            _ => None,
+        }
+    }
+}
+
+/// One remembered request.
+#[derive(Clone, Copy)]
+pub(super) struct NonceRecord {
+    pub(super) fingerprint: u64,
+    pub(super) remember_until: Timestamp,
+    pub(super) keep_until: Timestamp,
+    pub(super) state: State,
+    pub(super) claim: u64,
+}
+
+/// One remembered request as it is stored.
+type Stored = [u8; 32];
+
+impl NonceRecord {
+    /// `None` if it is nothing that [`NonceRecord::stored`] has made.
+    fn read(stored: &Stored) -> Option<NonceRecord> {
+        let (words, _) = stored.as_chunks::<8>();
+        let [fingerprint, remember, keep, claim] = words else {
+            return None;
+        };
+        let (remember_until, state) = unpack(u64::from_le_bytes(*remember));
+        let (keep_until, _) = unpack(u64::from_le_bytes(*keep));
+        Some(NonceRecord {
+            fingerprint: u64::from_le_bytes(*fingerprint),
+            remember_until: Timestamp(remember_until),
+            keep_until: Timestamp(keep_until),
+            state: State::from_bits(state)?,
+            claim: u64::from_le_bytes(*claim),
+        })
+    }
+
+    fn stored(&self) -> Stored {
+        let words = [
+            self.fingerprint,
+            pack(self.remember_until.0, self.state.to_bits()),
+            pack(self.keep_until.0, 0),
+            self.claim,
+        ];
+        let mut stored = [0; 32];
+        for (to, word) in stored.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
+        }
+        stored
+    }
+
+    /// What it stands for at this moment. A claim that nobody has settled in time, because
+    /// its worker died, lapses like one whose sender has left.
+    pub(super) fn state_at(&self, now: Timestamp) -> State {
+        match self.state {
+            State::Pending { abandoned } if now > self.remember_until => {
+                State::unanswered(abandoned)
+            }
+            state => state,
+        }
+    }
+
+    /// Until when the entry means anything: while there is room, hang-ups are counted for
+    /// as long as the request would be kept.
+    pub(super) fn ends(&self) -> Timestamp {
+        self.keep_until.max(self.remember_until)
+    }
+
+    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        now > self.ends()
+    }
+
+    /// Whether a repeat is to be rejected.
+    pub(super) fn is_replay(&self, now: Timestamp) -> bool {
+        !matches!(self.state_at(now), State::Abandoned(_)) && !self.is_expired(now)
+    }
+
+    /// Whether it may not go to make room for another.
+    pub(super) fn is_pinned(&self, now: Timestamp) -> bool {
+        now <= self.remember_until
+    }
+
+    /// How often a sender of the request has left.
+    pub(super) fn abandoned(&self, now: Timestamp) -> u16 {
+        match self.state_at(now) {
+            State::Abandoned(times) if !self.is_expired(now) => times,
+            _ => 0,
+        }
+    }
+}
+
+/// By how much clocks that are right may differ, and a clock may be put right
+/// without anything being forgotten for it.
+const CLOCKS_DIFFER: Millis = Millis::seconds(10);
+
+/// One bucket, as it is stored: an entry is decoded when it is looked at, and changed
+/// where it stands. Most requests look at all and change one.
+pub(super) struct Bucket {
+    value: Vec<u8>,
+}
+
+/// How many bytes the header has.
+const HEADER: usize = 16;
+
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TWFn\0\0\0\x01");
+
+impl Bucket {
+    /// A bucket without an entry, that rejects every claim until a moment.
+    pub(super) fn empty(reject_until: Timestamp) -> Bucket {
+        let mut value = Vec::with_capacity(HEADER + size_of::<Stored>());
+        push_word(&mut value, MAGIC);
+        push_word(&mut value, reject_until.0);
+        Bucket { value }
+    }
+
+    /// An absent bucket is empty; a damaged one is `None`.
+    pub(super) fn read_or_new(value: Option<Vec<u8>>) -> Option<Bucket> {
+        match value {
+            Some(value) => Bucket::read(value),
+            None => Some(Bucket::empty(Timestamp(0))),
+        }
+    }
+
+    pub(super) fn read(value: Vec<u8>) -> Option<Bucket> {
+        let (header, entries) = value.split_first_chunk::<HEADER>()?;
+        let (magic, _) = header.split_first_chunk::<8>()?;
+        let (stored, cut) = entries.as_chunks();
+        let is_whole = u64::from_le_bytes(*magic) == MAGIC && cut.is_empty();
+        let is_read = is_whole
+            && stored
+                .iter()
+                .all(|entry| NonceRecord::read(entry).is_some());
+        is_read.then_some(Bucket { value })
+    }
+
+    /// As it is stored.
+    pub(super) fn write(self) -> Vec<u8> {
+        self.value
+    }
+
+    fn reject_until(&self) -> Timestamp {
+        let words = self.value.as_chunks::<8>().0;
+        Timestamp(words.get(1).map_or(0, |word| u64::from_le_bytes(*word)))
+    }
+
+    fn entries(&self) -> &[Stored] {
+        let entries = self.value.get(HEADER..).unwrap_or_default();
+        entries.as_chunks().0
+    }
+
+    fn entries_mut(&mut self) -> &mut [Stored] {
+        let entries = self.value.get_mut(HEADER..).unwrap_or_default();
+        entries.as_chunks_mut().0
+    }
+
+    /// Whether the bucket was damaged so recently that what it lost still matters.
+    pub(super) fn rejects(&self, now: Timestamp, longest: Millis) -> bool {
+        let reject_until = self.reject_until();
+        now < reject_until && reject_until <= now.after(longest)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    pub(super) fn push(&mut self, entry: NonceRecord) {
+        let stored = entry.stored();
+        self.value.reserve_exact(stored.len());
+        self.value.extend_from_slice(&stored);
+    }
+
+    /// Removes an entry; the last one takes its index.
+    pub(super) fn remove(&mut self, index: usize) -> Option<NonceRecord> {
+        let entries = self.entries_mut();
+        let last = *entries.last()?;
+        let removed = std::mem::replace(entries.get_mut(index)?, last);
+        self.value.truncate(self.value.len() - removed.len());
+        NonceRecord::read(&removed)
+    }
+
+    pub(super) fn replace(&mut self, index: usize, entry: NonceRecord) {
+        if let Some(old) = self.entries_mut().get_mut(index) {
+            *old = entry.stored();
+        }
+    }
+
+    /// All entries with their places.
+    fn decoded(&self) -> impl Iterator<Item = (usize, NonceRecord)> + '_ {
+        let entries = self.entries().iter().enumerate();
+        entries.filter_map(|(index, stored)| Some((index, NonceRecord::read(stored)?)))
+    }
+
+    pub(super) fn find(&self, fingerprint: u64) -> Option<NonceRecord> {
+        let mut entries = self.decoded();
+        let found = entries.find(|(_, entry)| entry.fingerprint == fingerprint);
+        found.map(|(_, entry)| entry)
+    }
+
+    /// Corrects what a clock that was ahead has entered, and says whether there was any.
+    pub(super) fn believe_no_later_than(&mut self, now: Timestamp, longest: Millis) -> bool {
+        let latest = now.after(longest.max(IN_FLIGHT));
+        // Workers read their clocks one after the other; that is no clock gone wrong.
+        let doubtful = latest.after(CLOCKS_DIFFER);
+        let mut is_corrected = false;
+        for stored in self.entries_mut() {
+            if let Some(entry) = NonceRecord::read(stored)
+                && entry.remember_until > doubtful
+            {
+                let corrected = NonceRecord {
+                    remember_until: latest,
+                    ..entry
+                };
+                *stored = corrected.stored();
+                is_corrected = true;
+            }
+        }
+        is_corrected
+    }
+
+    /// The pending claim of one request, its index, and how often its nonce was
+    /// abandoned before.
+    pub(super) fn find_claim(
+        &self,
+        fingerprint: u64,
+        claim: u64,
+    ) -> Option<(usize, NonceRecord, u16)> {
+        self.decoded().find_map(|(index, entry)| match entry.state {
+            State::Pending { abandoned } | State::Kept { abandoned }
+                if entry.fingerprint == fingerprint && entry.claim == claim =>
+            {
+                Some((index, entry, abandoned))
+            }
+            _ => None,
+        })
+    }
+
+    /// The place of the entry that was accepted first, among those that qualify.
+    pub(super) fn oldest(&self, qualifies: impl Fn(&NonceRecord) -> bool) -> Option<usize> {
+        let entries = self.decoded().filter(|(_, entry)| qualifies(entry));
+        let oldest = entries.min_by_key(|(_, entry)| entry.keep_until);
+        oldest.map(|(index, _)| index)
+    }
+
+    /// Drops what has expired, and the entry of one nonce.
+    pub(super) fn drop_expired_and(&mut self, fingerprint: u64, now: Timestamp) {
+        let mut index = 0;
+        while let Some(stored) = self.entries().get(index) {
+            let entry = NonceRecord::read(stored);
+            let stays = entry
+                .is_some_and(|entry| entry.fingerprint != fingerprint && !entry.is_expired(now));
+            if stays {
+                index += 1;
+            } else {
+                self.remove(index);
+            }
+        }
+    }
+
+    /// What a write has changed, given what it has evicted.
+    pub(super) fn grown_from(&self, before: usize, evicted: Change) -> Change {
+        Change {
+            entries: self.len() as i64 - before as i64,
+            ..evicted
+        }
+    }
+}

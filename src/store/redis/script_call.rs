@@ -1,0 +1,67 @@
+//! A script with its keys and arguments: what Redis is asked.
+
+use crate::store::redis::scripts::{Script, Scripts};
+
+/// Which script is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Limits and claim of one request.
+    Decide,
+    /// What upstreams' answers do to claims.
+    Settle,
+}
+
+/// What Redis is asked.
+#[derive(Debug)]
+pub struct ScriptCall {
+    /// Which script is run.
+    pub kind: Kind,
+    /// The keys that it works on, all in one slot of a Redis Cluster.
+    pub keys: Vec<String>,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// How the script is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptRef {
+    /// By its hash, which Redis knows if it has run the script since it started.
+    Sha,
+    /// By its text.
+    Source,
+}
+
+impl ScriptCall {
+    /// A question without keys and arguments yet.
+    pub fn new(kind: Kind) -> ScriptCall {
+        ScriptCall {
+            kind,
+            keys: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, argument: impl ToString) {
+        self.arguments.push(argument.to_string());
+    }
+
+    /// The words of the command: `EVALSHA hash keys key… argument…`, or `EVAL` with the text.
+    pub fn command<'a>(
+        &'a self,
+        scripts: &'a Scripts,
+        by: ScriptRef,
+        count: &'a mut String,
+    ) -> Vec<&'a str> {
+        let script: &Script = match self.kind {
+            Kind::Decide => &scripts.decide,
+            Kind::Settle => &scripts.settle,
+        };
+        *count = self.keys.len().to_string();
+        let (verb, name) = match by {
+            ScriptRef::Sha => ("EVALSHA", script.hash.as_str()),
+            ScriptRef::Source => ("EVAL", script.source),
+        };
+        let rest = self.keys.iter().chain(&self.arguments).map(String::as_str);
+        [verb, name, count].into_iter().chain(rest).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! What the scripts answer, and how asking fails.
+
+use crate::time::Millis;
+
+/// What a script answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptReply {
+    /// Every limit has room, and no nonce was asked for.
+    Passed,
+    /// Every limit has room, and the nonce is this request's.
+    Claimed {
+        /// How many nonces had to go for it.
+        evicted: u64,
+        /// How long ago the last of them was accepted.
+        evicted_age: Millis,
+    },
+    /// A limit is used up.
+    Limited {
+        /// Its place among those that were asked for.
+        which: usize,
+        /// After this long, one more passes.
+        wait: Millis,
+    },
+    /// The request was accepted before.
+    Kept {
+        /// For how long that is remembered yet.
+        left: Millis,
+    },
+    /// The same request is just on its way to an upstream.
+    Pending,
+    /// The senders of the same request have left once too often before there was an answer.
+    NeverAnswered {
+        /// For how long that is remembered yet.
+        left: Millis,
+    },
+    /// There is no room for the nonce.
+    Full,
+    /// The claim had been given up before it arrived.
+    Void,
+    /// The settlements are done.
+    Settled,
+}
+
+/// Why there is no answer that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It was not asked, having failed before.
+    CircuitOpen,
+    /// Envoy does not know the cluster, or could not send to it.
+    NotSent,
+    /// No answer within the timeout, or the connection broke.
+    NoAnswer,
+    /// The service answered with this HTTP status.
+    Status(u16),
+    /// It answered what no script answers.
+    Malformed,
+    /// Redis does not know the script by its hash.
+    UnknownScript,
+}
+
+impl Failure {
+    /// Whether Redis may have run the script all the same, or may yet.
+    pub fn may_have_run(self) -> bool {
+        match self {
+            Failure::CircuitOpen | Failure::NotSent | Failure::UnknownScript => false,
+            Failure::NoAnswer | Failure::Status(_) | Failure::Malformed => true,
+        }
+    }
+
+    /// In plain words, for the log.
+    pub fn describe(self) -> String {
+        match self {
+            Failure::CircuitOpen => "it failed just before and was not asked".into(),
+            Failure::NotSent => {
+                "Envoy could not send to it: is the cluster in Envoy's configuration, and is it up?"
+                    .into()
+            }
+            Failure::NoAnswer => "there was no answer within the timeout".into(),
+            Failure::Status(status @ (401 | 403)) => format!(
+                "it answered {status}: are username, password or token right, and does it allow EVAL and EVALSHA?"
+            ),
+            Failure::Status(status) => format!("it answered {status}"),
+            Failure::Malformed => "its answer is not one of Redis to this filter's scripts".into(),
+            Failure::UnknownScript => "it does not know the script that was just sent to it".into(),
+        }
+    }
+}
+
+impl ScriptReply {
+    /// Reads the line that a script answered.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] for any other line.
+    pub fn read(line: &str) -> Result<ScriptReply, Failure> {
+        let mut words = line.split(' ');
+        let word = words.next().unwrap_or_default();
+        let mut number = || -> Result<u64, Failure> {
+            let word = words.next().ok_or(Failure::Malformed)?;
+            word.parse().map_err(|_| Failure::Malformed)
+        };
+        let reply = match word {
+            "passed" => ScriptReply::Passed,
+            "claimed" => ScriptReply::Claimed {
+                evicted: number()?,
+                evicted_age: Millis(number()?),
+            },
+            "limited" => ScriptReply::Limited {
+                which: usize::try_from(number()?).map_err(|_| Failure::Malformed)?,
+                wait: Millis(number()?),
+            },
+            "kept" => ScriptReply::Kept {
+                left: Millis(number()?),
+            },
+            "pending" => ScriptReply::Pending,
+            "never_answered" => ScriptReply::NeverAnswered {
+                left: Millis(number()?),
+            },
+            "full" => ScriptReply::Full,
+            "void" => ScriptReply::Void,
+            "settled" => ScriptReply::Settled,
+            _ => return Err(Failure::Malformed),
+        };
+        match words.next() {
+            None => Ok(reply),
+            Some(_) => Err(Failure::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn every_answer_of_the_scripts_is_understood() {
+        for (line, reply) in [
+            ("passed", ScriptReply::Passed),
+            (
+                "claimed 2 1500",
+                ScriptReply::Claimed {
+                    evicted: 2,
+                    evicted_age: Millis(1500),
+                },
+            ),
+            (
+                "limited 1 59000",
+                ScriptReply::Limited {
+                    which: 1,
+                    wait: Millis(59_000),
+                },
+            ),
+            (
+                "kept 86399000",
+                ScriptReply::Kept {
+                    left: Millis(86_399_000),
+                },
+            ),
+            ("pending", ScriptReply::Pending),
+            (
+                "never_answered 7000",
+                ScriptReply::NeverAnswered { left: Millis(7000) },
+            ),
+            ("full", ScriptReply::Full),
+            ("void", ScriptReply::Void),
+            ("settled", ScriptReply::Settled),
+        ] {
+            assert_eq!(ScriptReply::read(line), Ok(reply), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_an_answer() {
+        for line in [
+            "",
+            "ok",
+            "passed ",
+            "passed 1",
+            "Passed",
+            "claimed",
+            "claimed 1",
+            "claimed 1 2 3",
+            "limited 0",
+            "limited -1 5",
+            "limited 0 1.5e3",
+            "kept",
+            "kept x",
+            "never_answered",
+            "kept 99999999999999999999",
+        ] {
+            assert_eq!(ScriptReply::read(line), Err(Failure::Malformed), "{line}");
+        }
+    }
+}

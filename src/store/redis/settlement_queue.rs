@@ -1,0 +1,182 @@
+//! Settlements on their way, until Redis has them.
+//!
+//! A release that is lost is an order that cannot be sent again while the claim stands,
+//! so settlements are kept and sent again until Redis has taken them. Memory is bounded:
+//! when there are too many, the oldest is lost, and counted; its claim lapses by itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use crate::signature::key::Nonce;
+use crate::time::{Millis, Timestamp};
+
+/// What becomes of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The upstream took the request.
+    Keep,
+    /// The upstream failed, or never saw it: a retry passes.
+    Release,
+    /// The sender left before there was an answer: a retry passes, a few times.
+    Abandon,
+}
+
+/// What becomes of one claim in Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct Settlement {
+    /// What was claimed.
+    pub nonce: Nonce,
+    /// By which request.
+    pub id: u64,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Until then it must be remembered, if it was accepted. By then a claim that is
+    /// still on its way lapses by itself.
+    pub remember_until: Timestamp,
+    /// Until then it is, while there is room.
+    pub keep_until: Timestamp,
+    /// Of the table that it is in.
+    pub capacity: usize,
+}
+
+/// The settlements of one worker that Redis does not have yet.
+#[derive(Debug, Default)]
+pub struct SettlementQueue {
+    waiting: RefCell<VecDeque<Settlement>>,
+    sent: RefCell<Vec<Settlement>>,
+    lost: Cell<u64>,
+}
+
+/// How many wait at the most: 400 KiB.
+pub const MAX_WAITING: usize = 4096;
+
+/// How many are sent at once: a script that runs longer would hold up all others.
+pub const MAX_SENT: usize = 32;
+
+impl SettlementQueue {
+    /// One more.
+    pub fn push(&self, settlement: Settlement) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= MAX_WAITING {
+            waiting.pop_front();
+            self.lost.set(self.lost.get().saturating_add(1));
+        }
+        waiting.push_back(settlement);
+    }
+
+    /// Whether there is anything to send, and nothing on its way.
+    pub fn is_due(&self) -> bool {
+        self.sent.borrow().is_empty() && !self.waiting.borrow().is_empty()
+    }
+
+    /// The next to be sent, oldest first. They count as on their way until
+    /// [`SettlementQueue::arrived`] or [`SettlementQueue::failed`] is called.
+    pub fn send(&self, now: Timestamp) -> Vec<Settlement> {
+        let mut waiting = self.waiting.borrow_mut();
+        let mut batch = Vec::new();
+        while batch.len() < MAX_SENT
+            && let Some(next) = waiting.pop_front()
+        {
+            // What has lapsed by itself need not be said.
+            if now < next.remember_until.max(next.keep_until) {
+                batch.push(next);
+            } else {
+                self.lost.set(self.lost.get().saturating_add(1));
+            }
+        }
+        self.sent.borrow_mut().clone_from(&batch);
+        batch
+    }
+
+    /// Redis has taken what was sent.
+    pub fn arrived(&self) {
+        self.sent.borrow_mut().clear();
+    }
+
+    /// It has not, as far as is known: they are sent again. Settling twice is settling once.
+    pub fn failed(&self) {
+        let sent = std::mem::take(&mut *self.sent.borrow_mut());
+        let mut waiting = self.waiting.borrow_mut();
+        for settlement in sent.into_iter().rev() {
+            if waiting.len() < MAX_WAITING {
+                waiting.push_front(settlement);
+            } else {
+                self.lost.set(self.lost.get().saturating_add(1));
+            }
+        }
+    }
+
+    /// How many were lost since this was last asked.
+    pub fn take_lost(&self) -> u64 {
+        self.lost.take()
+    }
+}
+
+impl Settlement {
+    /// How long it must be remembered from now on, and how long it is while there is
+    /// room; at least a millisecond, since Redis has no shorter time.
+    pub(super) fn spans(&self, now: Timestamp) -> (Millis, Millis) {
+        let left = |until: Timestamp| Millis(until.since(now).0.max(1));
+        (left(self.remember_until), left(self.keep_until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn settlement(id: u64) -> Settlement {
+        Settlement {
+            nonce: Nonce([0; 32]),
+            id,
+            outcome: Outcome::Release,
+            remember_until: NOW.after(Millis::seconds(300)),
+            keep_until: NOW.after(Millis::seconds(300)),
+            capacity: 10,
+        }
+    }
+
+    fn ids(settlements: &[Settlement]) -> Vec<u64> {
+        settlements.iter().map(|settlement| settlement.id).collect()
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_sent_again_in_its_order() {
+        let unsettled = SettlementQueue::default();
+        (0..MAX_SENT as u64 + 3).for_each(|id| unsettled.push(settlement(id)));
+        let first = ids(&unsettled.send(NOW));
+        assert_eq!(first.len(), MAX_SENT);
+        assert!(!unsettled.is_due(), "nothing overtakes what is on its way");
+        unsettled.failed();
+        assert_eq!(ids(&unsettled.send(NOW)), first);
+        unsettled.arrived();
+        assert_eq!(unsettled.send(NOW).len(), 3);
+        unsettled.arrived();
+        assert!(!unsettled.is_due());
+        assert_eq!(unsettled.take_lost(), 0);
+    }
+
+    #[test]
+    fn a_store_that_is_away_for_long_costs_no_more_than_so_much_memory() {
+        let unsettled = SettlementQueue::default();
+        (0..MAX_WAITING as u64).for_each(|id| unsettled.push(settlement(id)));
+        let sent = unsettled.send(NOW).len() as u64;
+        (0..100).for_each(|id| unsettled.push(settlement(id)));
+        unsettled.failed();
+        assert_eq!(unsettled.waiting.borrow().len(), MAX_WAITING);
+        assert_eq!(unsettled.take_lost(), 100, "{sent} were sent");
+    }
+
+    #[test]
+    fn what_has_lapsed_is_not_sent_any_more() {
+        let unsettled = SettlementQueue::default();
+        unsettled.push(settlement(1));
+        assert!(unsettled.send(NOW.after(Millis::seconds(301))).is_empty());
+        assert!(!unsettled.is_due());
+        assert_eq!(unsettled.take_lost(), 1);
+    }
+}

@@ -1,0 +1,137 @@
+//! How a command and its answer look over HTTP.
+//!
+//! A third service is one more file with these two functions, a line in `Api::wire`
+//! and a word in the configuration (`store.api`).
+
+mod upstash;
+mod webdis;
+
+use serde_json::{Map, Value};
+
+use crate::store::redis::script_reply::{Failure, ScriptReply};
+
+/// A way to write commands and to read answers.
+pub trait Wire {
+    /// The body of the request for a command: its words, in order. It is sent by `POST /`.
+    fn write(&self, command: &[&str]) -> Vec<u8>;
+
+    /// What the body of an answer says.
+    ///
+    /// # Errors
+    /// [`Failure::UnknownScript`]; [`Failure::Malformed`] for anything that is not an answer.
+    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure>;
+
+    /// The body's media type.
+    fn content_type(&self) -> &'static str;
+}
+
+/// Which form the service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Webdis (<https://webd.is>), version 0.1.9 or later.
+    Webdis,
+    /// The REST form of Upstash (<https://upstash.com/docs/redis/features/restapi>).
+    Upstash,
+}
+
+impl Api {
+    fn wire(self) -> &'static dyn Wire {
+        match self {
+            Api::Webdis => &webdis::Webdis,
+            Api::Upstash => &upstash::Upstash,
+        }
+    }
+
+    /// The body of the request for a command.
+    pub fn write(self, command: &[&str]) -> Vec<u8> {
+        self.wire().write(command)
+    }
+
+    /// The media type of that body.
+    pub fn content_type(self) -> &'static str {
+        self.wire().content_type()
+    }
+
+    /// What an answer says.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn read(self, status: u16, body: &[u8]) -> Result<ScriptReply, Failure> {
+        let reply = self.wire().read(body);
+        match (status, reply) {
+            // Upstash answers 400 where Redis answers with an error.
+            (200, reply) => reply,
+            (400, Err(Failure::UnknownScript)) => Err(Failure::UnknownScript),
+            (status, _) => Err(Failure::Status(status)),
+        }
+    }
+}
+
+/// The largest answer that is read, in bytes. Those of the scripts are shorter by far.
+pub const MAX_ANSWER_BYTES: usize = 4096;
+
+/// Every service answers with an object.
+fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(answer)) => Ok(answer),
+        _ => Err(Failure::Malformed),
+    }
+}
+
+/// What Redis says where it answers with an error.
+fn failure_of_error(message: &str) -> Failure {
+    if message.starts_with("NOSCRIPT") {
+        Failure::UnknownScript
+    } else {
+        Failure::Malformed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn only_a_200_passes_anything() {
+        for status in [0, 100, 201, 204, 301, 400, 401, 403, 404, 500, 503] {
+            for (api, body) in [
+                (Api::Webdis, &br#"{"EVALSHA":"passed"}"#[..]),
+                (Api::Upstash, br#"{"result":"passed"}"#),
+            ] {
+                assert_eq!(api.read(200, body), Ok(ScriptReply::Passed));
+                assert_eq!(api.read(status, body), Err(Failure::Status(status)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_malformed() {
+        for body in [
+            "",
+            "{",
+            "null",
+            "[]",
+            "\"passed\"",
+            "{}",
+            "{\"EVALSHA\":null}",
+            "{\"EVALSHA\":[true]}",
+            "{\"EVALSHA\":[true,\"passed\"],\"EVAL\":\"passed\"}",
+            "{\"GET\":\"passed\"}",
+            "{\"result\":1}",
+            "{\"result\":null}",
+            "{\"EVALSHA\":\"pas",
+            "{\"EVALSHA\":\"passed\"}x",
+            "\u{0}",
+        ] {
+            for api in [Api::Webdis, Api::Upstash] {
+                assert_eq!(
+                    api.read(200, body.as_bytes()),
+                    Err(Failure::Malformed),
+                    "{body}"
+                );
+            }
+        }
+    }
+}
