@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use twilio_webhook_filter::{
-    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
     Timestamp,
 };
 
@@ -56,7 +56,7 @@ impl Nonces {
             table: NonceTable::new(NonceRules {
                 window: Millis::seconds(300),
                 keep: Millis::seconds(86_400),
-                longest: Millis::seconds(330),
+                max_pinned: Millis::seconds(330),
                 capacity: NONCES,
                 on_full: OnFull::Reject,
             }),
@@ -101,8 +101,10 @@ impl Counters {
         counters
     }
 
-    fn take(&self, key_hash: u64) -> Taken {
-        let taken = self.limiter.take(&self.store, spread(key_hash), START);
+    fn take(&self, key_hash: u64) -> CheckResult {
+        let taken = self
+            .limiter
+            .check_and_count(&self.store, spread(key_hash), START);
         taken.expect("the memory store does not fail")
     }
 }
@@ -150,10 +152,10 @@ impl Counters {
                 .collect();
             spent += start.elapsed();
             for (key_hash, taken) in taken {
-                if let Taken::Passed(pass) = taken {
-                    let withdrawn =
-                        self.limiter
-                            .withdraw(&self.store, spread(key_hash), pass, START);
+                if let CheckResult::Permitted(pass) = taken {
+                    let withdrawn = self
+                        .limiter
+                        .undo(&self.store, spread(key_hash), pass, START);
                     withdrawn.expect("the memory store does not fail");
                 }
             }

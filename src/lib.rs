@@ -52,9 +52,9 @@ pub use signature::key::{ClaimedMac, ComputedMac, Nonce, SigningKey};
 pub use signature::keyring::{Key, Keyring};
 pub use signature::url::{ConfiguredUrl, MAX_URLS, PublicUrl, Target};
 pub use signature::verify::{Signed, verify};
-pub use store::local::limiter::{Limit, Limiter, MAX_MOMENTS, Taken};
+pub use store::local::limiter::{CheckResult, Limit, Limiter, MAX_MOMENTS};
 pub use store::local::nonces::{
-    Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, NonceRules, NonceTable, OnFull,
+    Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, NonceRules, NonceTable, OnFull, PriorDelivery,
 };
 pub use store::redis::script_call::{ScriptCall, ScriptRef};
 pub use store::redis::script_reply::{Failure, ScriptReply};

@@ -3,7 +3,7 @@
 
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::{Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken, Timestamp};
+use twilio_webhook_filter::{Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, CheckResult, Timestamp};
 
 struct Input<'a> {
     /// Whether the value begins as a genuine one does.
@@ -66,7 +66,7 @@ fn nonces(input: &Input<'_>) {
     let table = NonceTable::new(NonceRules {
         window: WINDOW,
         keep: Millis(600_000),
-        longest: Millis(90_000),
+        max_pinned: Millis(90_000),
         capacity: usize::from(input.capacity) + 1,
         on_full: if input.evict {
             OnFull::EvictOldest
@@ -80,14 +80,14 @@ fn nonces(input: &Input<'_>) {
     damage(&store, input);
     for (id, (key_hash, moment)) in (1..).zip(input.key_hash.iter().zip(input.moments)) {
         let now = Timestamp(u64::from(moment) * 1_000);
-        let _ = table.knows(&store, Nonce([*key_hash; 32]), now);
+        let _ = table.find_prior(&store, Nonce([*key_hash; 32]), now);
         if let Ok(Claimed::Yes(own, _)) = claim(*key_hash, id, now) {
             assert!(
                 !matches!(claim(*key_hash, id + 100, now), Ok(Claimed::Yes(..))),
                 "claimed twice"
             );
             match key_hash % 3 {
-                0 => table.keep(&store, &own, now),
+                0 => table.complete(&store, &own, now),
                 1 => table.release(&store, &own, now),
                 _ => table.abandon(&store, &own, now),
             }
@@ -106,34 +106,34 @@ fn limiter(input: &Input<'_>) {
     };
     let limiter = Limiter::new("fuzz", limit, usize::from(input.capacity) + 1);
     let store = MemoryMap::new();
-    let take = |key_hash: u8, now| limiter.take(&store, u64::from(key_hash) << 56, now);
+    let take = |key_hash: u8, now| limiter.check_and_count(&store, u64::from(key_hash) << 56, now);
     let _ = take(0, START);
     damage(&store, input);
     let mut now = START;
     for (key_hash, moment) in input.key_hash.iter().zip(input.moments) {
         now = Timestamp(u64::from(moment) * 1_000);
         let peeked = limiter
-            .peek(&store, u64::from(*key_hash) << 56, now)
+            .check(&store, u64::from(*key_hash) << 56, now)
             .expect("peeked");
         match take(*key_hash, now).expect("taken") {
-            Taken::Passed(pass) => {
+            CheckResult::Permitted(pass) => {
                 assert_eq!(peeked, None);
                 if key_hash % 2 == 0 {
                     limiter
-                        .withdraw(&store, u64::from(*key_hash) << 56, pass, now)
+                        .undo(&store, u64::from(*key_hash) << 56, pass, now)
                         .expect("withdrawn");
                 }
             }
             // Who only looks is not told what the key has inherited.
-            Taken::Rejected(wait) => assert!(peeked.is_none() || peeked == Some(wait)),
+            CheckResult::Limited(wait) => assert!(peeked.is_none() || peeked == Some(wait)),
         }
     }
     // Whatever stood there, nobody has to wait for longer than two windows.
-    if let Taken::Rejected(wait) = take(input.key_hash[0], now).expect("taken") {
+    if let CheckResult::Limited(wait) = take(input.key_hash[0], now).expect("taken") {
         assert!(wait.0 <= 2 * WINDOW.0 + WINDOW.0 / 60 + 1, "{wait:?}");
         let then = now.after(wait);
         assert!(
-            matches!(take(input.key_hash[0], then), Ok(Taken::Passed(_))),
+            matches!(take(input.key_hash[0], then), Ok(CheckResult::Permitted(_))),
             "the wait is the truth"
         );
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_NOTHING, Version};
+use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_ABSENT, Version};
 
 /// Keys and values behind one lock, as in Envoy.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl CasMap for MemoryMap {
         expected: Option<Version>,
         value: &[u8],
     ) -> Result<bool, CasError> {
-        let version = expected.map_or(VERSION_OF_NOTHING, |version| version.0);
+        let version = expected.map_or(VERSION_OF_ABSENT, |version| version.0);
         Ok(self.host_set(key, value, version))
     }
 }

@@ -209,7 +209,7 @@ impl Loader<'_> {
             rules: NonceRules {
                 window: window.unwrap_or(defaults::REPLAY_WINDOW),
                 keep: defaults::REPLAY_KEEP,
-                longest: NOTHING,
+                max_pinned: NOTHING,
                 capacity: defaults::REPLAY_CAPACITY,
                 on_full: OnFull::Reject,
             },

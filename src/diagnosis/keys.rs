@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 
-use crate::cas_map::{CasMap, Step, update};
+use crate::cas_map::{CasMap, Update, update};
 use crate::diagnosis::{Evidence, FailedSignature};
 use crate::signature::form::Form;
 use crate::signature::keyring::{Key, Keyring, selected_id};
@@ -48,7 +48,7 @@ impl LastVerified {
         if !is_noted {
             // Where that fails, the others know less, and nothing else happens.
             let _ = update(store, &name(key), |_| {
-                Step::Write(now.0.to_le_bytes().into(), ())
+                Update::Replace(now.0.to_le_bytes().into(), ())
             });
         }
     }

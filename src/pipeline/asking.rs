@@ -13,7 +13,7 @@ use crate::pipeline::underway::{InFlight, Rejected};
 use crate::pipeline::verdict::{Rejection, RequestRecord};
 use crate::reason::Reason;
 use crate::signature::key::Nonce;
-use crate::store::local::nonces::{Change, Claim, First, NonceTable};
+use crate::store::local::nonces::{Change, Claim, NonceTable, PriorDelivery};
 use crate::store::redis::script_call::ScriptCall;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
 use crate::store::redis::shared::RedisStore;
@@ -275,12 +275,12 @@ impl<S: CasMap> Claiming<'_, S> {
     }
 
     /// What Redis says of the first delivery, if it was not this one.
-    fn first(&self, reply: ScriptReply) -> Option<First> {
+    fn first(&self, reply: ScriptReply) -> Option<PriorDelivery> {
         let nonces = self.tables.nonces.as_ref()?;
         match reply {
-            ScriptReply::Pending => Some(First::OnItsWay),
-            ScriptReply::Kept { left } => Some(First::Accepted(nonces.age(left))),
-            ScriptReply::NeverAnswered { .. } => Some(First::NeverAnswered),
+            ScriptReply::Pending => Some(PriorDelivery::InFlight),
+            ScriptReply::Kept { left } => Some(PriorDelivery::Accepted(nonces.age(left))),
+            ScriptReply::NeverAnswered { .. } => Some(PriorDelivery::NeverAnswered),
             _ => None,
         }
     }
@@ -296,7 +296,7 @@ impl<S: CasMap> Claiming<'_, S> {
         if let Some((nonces, claim)) = self.here() {
             let Surroundings { store, now } = self.around;
             // Where that fails, the next repeat is asked for again.
-            let _ = nonces.learn(store, claim, is_taken, left, now);
+            let _ = nonces.record_remote(store, claim, is_taken, left, now);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::request::timestamp::age;
 use crate::signature::form::Form;
 use crate::signature::key::Nonce;
 use crate::signature::verify::{ACCOUNT_PARAMETER, Verified};
-use crate::store::local::nonces::{Change, Claim, Claimed, First, NonceTable};
+use crate::store::local::nonces::{Change, Claim, Claimed, NonceTable, PriorDelivery};
 use crate::time::{Millis, Timestamp};
 
 /// A request whose signature is right.
@@ -112,7 +112,9 @@ impl<'a> VerifiedRequest<'a> {
         let rules = &self.tables.rules;
         if rules.act_at(Stage::Authenticated) {
             if let Some((nonces, replay)) = replay
-                && let Some(first) = nonces.knows(store, self.nonce, now).map_err(unavailable)?
+                && let Some(first) = nonces
+                    .find_prior(store, self.nonce, now)
+                    .map_err(unavailable)?
             {
                 return Err(duplicate(replay, first));
             }
@@ -147,7 +149,7 @@ impl<'a> VerifiedRequest<'a> {
         let mut pending = None;
         if let Some((nonces, replay)) = self.replay() {
             let claim = nonces.prepare(self.nonce, claim_id, signed_until, now);
-            let here = match nonces.enter(store, claim, now) {
+            let here = match nonces.insert(store, claim, now) {
                 Ok(Claimed::Duplicate(first)) => {
                     let rejected = duplicate(replay, first);
                     return underway.reject(rejected, Some(self.for_rules()), around);
@@ -256,11 +258,11 @@ impl<'a> VerifiedRequest<'a> {
 /// Who acknowledges repeats says that the upstream has taken the request. While nobody
 /// knows that, the sender is to ask again; were he told so and the first delivery then
 /// failed, nobody would send it any more.
-pub(super) fn duplicate(replay: &ReplaySettings, first: First) -> Rejected {
+pub(super) fn duplicate(replay: &ReplaySettings, first: PriorDelivery) -> Rejected {
     let acknowledges = replay.on_duplicate == OnDuplicate::Acknowledge;
-    let is_undecided = first == First::OnItsWay;
+    let is_undecided = first == PriorDelivery::InFlight;
     let rejection = Rejection {
-        acknowledge: acknowledges && matches!(first, First::Accepted(_)),
+        acknowledge: acknowledges && matches!(first, PriorDelivery::Accepted(_)),
         retry_after: (acknowledges && is_undecided).then_some(UNTIL_DECIDED),
         ..Rejection::from(Reason::Duplicate)
     };
@@ -274,9 +276,9 @@ pub(super) fn duplicate(replay: &ReplaySettings, first: First) -> Rejected {
 const UNTIL_DECIDED: Millis = Millis::seconds(1);
 
 /// What an operator should know who wonders about a 409.
-fn about(first: First) -> Cow<'static, str> {
+fn about(first: PriorDelivery) -> Cow<'static, str> {
     match first {
-        First::Accepted(age) => {
+        PriorDelivery::Accepted(age) => {
             let (number, unit) = match age.0 / 1000 {
                 seconds @ ..120 => (seconds, "s"),
                 seconds @ ..7200 => (seconds / 60, "minutes"),
@@ -289,12 +291,16 @@ fn about(first: First) -> Cow<'static, str> {
             )
             .into()
         }
-        First::OnItsWay => "the same request is still on its way to the upstream: an early retry, \
+        PriorDelivery::InFlight => {
+            "the same request is still on its way to the upstream: an early retry, \
                             or a replay"
-            .into(),
-        First::NeverAnswered => "the upstream has had the same request four times, and each time \
+                .into()
+        }
+        PriorDelivery::NeverAnswered => {
+            "the upstream has had the same request four times, and each time \
                                  its sender left before the answer: the upstream is too slow, or \
                                  it is a replay"
-            .into(),
+                .into()
+        }
     }
 }

@@ -68,7 +68,7 @@ impl Filter {
             Tables {
                 nonces: replay.map(|replay| {
                     let acknowledges = replay.on_duplicate == OnDuplicate::Acknowledge;
-                    NonceTable::new(replay.rules.clone()).awaiting_answers(acknowledges)
+                    NonceTable::new(replay.rules.clone()).awaiting_outcome(acknowledges)
                 }),
                 rules: Rules::new(&webhook.rate_limits, settings.rate_limit_capacity),
             }
@@ -194,7 +194,7 @@ impl Filter {
         };
         let Surroundings { store, now } = around;
         match answer {
-            Answer::Taken => nonces.keep(store, claim, now),
+            Answer::Taken => nonces.complete(store, claim, now),
             Answer::Failed => nonces.release(store, claim, now),
             Answer::SenderLeft => nonces.abandon(store, claim, now),
         }

@@ -10,7 +10,7 @@ use crate::pipeline::verdict::{Limited, Rejection};
 use crate::reason::Reason;
 use crate::request::client_address::ClientAddress;
 use crate::signature::form::Form;
-use crate::store::local::limiter::{Limiter, Taken};
+use crate::store::local::limiter::{CheckResult, Limiter};
 use crate::time::{Millis, Timestamp};
 
 /// The key of the hash that spreads addresses and parameter values over buckets.
@@ -165,13 +165,13 @@ impl Rules {
             };
             let wait = if due.counts {
                 limiter
-                    .take(store, due.key_hash, now)
+                    .check_and_count(store, due.key_hash, now)
                     .map(|taken| match taken {
-                        Taken::Rejected(wait) => Some(wait),
-                        Taken::Passed(_) => None,
+                        CheckResult::Limited(wait) => Some(wait),
+                        CheckResult::Permitted(_) => None,
                     })
             } else {
-                limiter.peek(store, due.key_hash, now)
+                limiter.check(store, due.key_hash, now)
             };
             let rejection = match wait {
                 Ok(None) => continue,
@@ -181,7 +181,7 @@ impl Rules {
             for counted in all.take(index).filter(|due| due.counts) {
                 if let Some(limiter) = self.limiter(counted) {
                     // A count that cannot be taken back counts: nothing passes for it.
-                    let _ = limiter.withdraw(store, counted.key_hash, limiter.pass_at(now), now);
+                    let _ = limiter.undo(store, counted.key_hash, limiter.permit_at(now), now);
                 }
             }
             return Err(rejection);
@@ -203,7 +203,9 @@ impl Rules {
                 continue;
             };
             // It is rejected as it is: a store that fails changes nothing about that.
-            if let Ok(Taken::Rejected(wait)) = limiter.take(store, due.key_hash, now) {
+            if let Ok(CheckResult::Limited(wait)) =
+                limiter.check_and_count(store, due.key_hash, now)
+            {
                 answer = Some(limited(limiter, wait));
             }
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use twilio_webhook_filter::{
-    Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, MemoryMap, Millis, NonceRules,
-    NonceTable, OnFull, Timestamp,
+    Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, MemoryMap, Millis, NonceRules, NonceTable,
+    OnFull, PriorDelivery, Timestamp,
 };
 
 use crate::support::{Chance, START, nonce, rounds, span};
@@ -28,7 +28,7 @@ fn rules_of(window: Millis, capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
         window,
         keep: KEEP,
-        longest: Millis(window.0 + SKEW.0),
+        max_pinned: Millis(window.0 + SKEW.0),
         capacity,
         on_full,
     }
@@ -111,11 +111,13 @@ impl Known {
     }
 
     /// What a repeat may be told.
-    fn may_tell(self, first: First, now: Timestamp) -> bool {
+    fn may_tell(self, first: PriorDelivery, now: Timestamp) -> bool {
         match (self, first) {
-            (Known::OnItsWay { .. }, First::OnItsWay) => true,
-            (Known::Kept { accepted, .. }, First::Accepted(age)) => age == now.since(accepted),
-            (Known::Left(rest), First::NeverAnswered) => rest.hung_up.most > MAX_ABANDONED,
+            (Known::OnItsWay { .. }, PriorDelivery::InFlight) => true,
+            (Known::Kept { accepted, .. }, PriorDelivery::Accepted(age)) => {
+                age == now.since(accepted)
+            }
+            (Known::Left(rest), PriorDelivery::NeverAnswered) => rest.hung_up.most > MAX_ABANDONED,
             _ => false,
         }
     }
@@ -152,7 +154,7 @@ impl Model {
             window,
             known: HashMap::new(),
             on_their_way: Vec::new(),
-            table: table.awaiting_answers(awaits_answers),
+            table: table.awaiting_outcome(awaits_answers),
             store: MemoryMap::new(),
             slots_in_one: (capacity <= 64).then_some(capacity),
             chance: Chance::seeded(seed),
@@ -207,7 +209,7 @@ impl Model {
                     hung_up.most = hung_up.most.min(MAX_ABANDONED);
                 }
                 let may = must.max(now.after(KEEP));
-                let claimed = if claim.is_kept() {
+                let claimed = if claim.is_completed() {
                     let rest = Rest { must, may, hung_up };
                     Known::Kept {
                         accepted: now,
@@ -231,7 +233,7 @@ impl Model {
             Claimed::Duplicate(first) => {
                 assert!(known.may_tell(first, now), "{number}: {first:?}, {known:?}");
                 self.counts.duplicates += 1;
-                self.counts.never_answered += u64::from(first == First::NeverAnswered);
+                self.counts.never_answered += u64::from(first == PriorDelivery::NeverAnswered);
             }
             Claimed::Full => {
                 let [least, most] = self.must_be_remembered();
@@ -245,7 +247,7 @@ impl Model {
             Claimed::Damaged => panic!("nothing damaged it"),
         }
         let known = self.known(number);
-        let first = self.table.knows(&self.store, nonce(number), now);
+        let first = self.table.find_prior(&self.store, nonce(number), now);
         let first = first.expect("the memory store does not fail");
         assert!(!known.must_be_rejected(now) || first.is_some(), "{number}");
         let tells = first.is_none_or(|first| known.may_tell(first, now));
@@ -268,7 +270,7 @@ impl Model {
                 other => panic!("{number} was on its way: {other:?}"),
             };
             // From the answer on, and until a signed timestamp is stale.
-            let must = claim.remember_until().max(now.after(self.window));
+            let must = claim.pinned_until().max(now.after(self.window));
             let may = rest.may.max(must);
             let settled = match self.chance.below(8) {
                 0 => {
@@ -288,10 +290,12 @@ impl Model {
                     self.known.insert(number, left);
                     self.table.abandon(&self.store, &claim, now)
                 }
-                _ if claim.is_kept() => {
-                    self.table.keep(&self.store, &claim, now).inspect(|change| {
-                        assert_eq!(*change, Change::default(), "nothing is to be done");
-                    })
+                _ if claim.is_completed() => {
+                    self.table
+                        .complete(&self.store, &claim, now)
+                        .inspect(|change| {
+                            assert_eq!(*change, Change::default(), "nothing is to be done");
+                        })
                 }
                 _ => {
                     // Kept from the claim on, remembered from the answer on.
@@ -302,7 +306,7 @@ impl Model {
                         hung_up: HungUp::default(),
                     };
                     self.known.insert(number, Known::Kept { accepted, rest });
-                    self.table.keep(&self.store, &claim, now)
+                    self.table.complete(&self.store, &claim, now)
                 }
             };
             settled.expect("the memory store does not fail");
@@ -434,7 +438,7 @@ proptest! {
     ) {
         let window = if is_short { SHORT } else { WINDOW };
         let table = NonceTable::new(rules_of(window, 1_000, OnFull::Reject));
-        let table = table.awaiting_answers(awaits_answers);
+        let table = table.awaiting_outcome(awaits_answers);
         let store = MemoryMap::new();
         let (mut now, mut last) = (START, START);
         let (mut unanswered, mut is_taken) = (0, false);
@@ -446,7 +450,7 @@ proptest! {
                     prop_assert!(!is_taken);
                     prop_assert!(unanswered <= MAX_ABANDONED, "{unanswered} before");
                     let settled = match fate {
-                        Fate::Taken => table.keep(&store, &claim, now),
+                        Fate::Taken => table.complete(&store, &claim, now),
                         Fate::Failed => table.release(&store, &claim, now),
                         Fate::SenderLeft => table.abandon(&store, &claim, now),
                         Fate::Never => Ok(Change::default()),
@@ -456,11 +460,11 @@ proptest! {
                     let is_unanswered = matches!(fate, Fate::SenderLeft | Fate::Never);
                     unanswered += u16::from(is_unanswered);
                     // It cannot be told from one that is about to be taken, and stands for it.
-                    is_taken |= matches!(fate, Fate::Never) && claim.is_kept();
+                    is_taken |= matches!(fate, Fate::Never) && claim.is_completed();
                 }
-                Claimed::Duplicate(First::Accepted(_)) => prop_assert!(is_taken),
-                Claimed::Duplicate(First::OnItsWay) => prop_assert!(!is_taken),
-                Claimed::Duplicate(First::NeverAnswered) => {
+                Claimed::Duplicate(PriorDelivery::Accepted(_)) => prop_assert!(is_taken),
+                Claimed::Duplicate(PriorDelivery::InFlight) => prop_assert!(!is_taken),
+                Claimed::Duplicate(PriorDelivery::NeverAnswered) => {
                     prop_assert!(unanswered > MAX_ABANDONED && !is_taken);
                     // It begins anew when that is forgotten, and not before.
                     break;
@@ -477,7 +481,7 @@ proptest! {
 }
 
 fn knows(table: &NonceTable, store: &MemoryMap, number: u64, now: Timestamp) -> bool {
-    let known = table.knows(store, nonce(number), now);
+    let known = table.find_prior(store, nonce(number), now);
     known.expect("the memory store does not fail").is_some()
 }
 
@@ -501,7 +505,7 @@ fn with_room_to_spare_the_table_is_the_map() {
             match claimed.expect("the memory store does not fail") {
                 Claimed::Yes(claim, change) => {
                     assert!(!known && change.evicted == 0, "{number}: {change:?}");
-                    table.keep(&store, &claim, now).expect("kept");
+                    table.complete(&store, &claim, now).expect("kept");
                     ends.insert(number, now.after(KEEP));
                 }
                 Claimed::Duplicate(_) => assert!(known, "{number}"),
@@ -524,7 +528,7 @@ fn evict_oldest_forgets_in_the_order_of_acceptance() {
             let Ok(Claimed::Yes(claim, _)) = claimed else {
                 panic!("{number}: {claimed:?}");
             };
-            table.keep(&store, &claim, now).expect("kept");
+            table.complete(&store, &claim, now).expect("kept");
             order.push_back(number);
             if order.len() > capacity {
                 let gone = order.pop_front().expect("at least one");
@@ -561,7 +565,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
                 Claimed::Yes(claim, _) => {
                     let before = must.insert(number, now.after(WINDOW));
                     assert_eq!(before, None, "{number} accepted again");
-                    table.keep(&store, &claim, now).expect("kept");
+                    table.complete(&store, &claim, now).expect("kept");
                 }
                 Claimed::Duplicate(_) => {}
                 other => panic!("{number}: {other:?}"),
@@ -575,7 +579,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
 #[test]
 fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
     let rules = NonceRules {
-        longest: WINDOW,
+        max_pinned: WINDOW,
         ..rules(2, OnFull::Reject)
     };
     let (table, store) = (NonceTable::new(rules), MemoryMap::new());
@@ -583,7 +587,7 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
         let claimed = table.claim(&store, nonce(number), number, None, now);
         match claimed.expect("the memory store does not fail") {
             Claimed::Yes(claim, _) => {
-                table.keep(&store, &claim, now).expect("kept");
+                table.complete(&store, &claim, now).expect("kept");
                 true
             }
             _ => false,
@@ -626,7 +630,7 @@ fn an_answer_that_comes_after_its_claim_has_lapsed_is_remembered() {
         let _ = claim(other, other, lapsed);
     }
     table
-        .keep(&store, &slow, lapsed.after(span(1)))
+        .complete(&store, &slow, lapsed.after(span(1)))
         .expect("kept");
     let again = claim(1, 9_999, lapsed.after(span(2)));
     assert!(matches!(again, Claimed::Duplicate(_)), "{again:?}");

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use twilio_webhook_filter::{
-    CasError, CasMap, Claimed, Limit, Limiter, MemoryMap, Millis, NonceRules, NonceTable, OnFull,
-    Taken, Timestamp,
+    CasError, CasMap, CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, NonceRules,
+    NonceTable, OnFull, Timestamp,
 };
 
 use crate::support::{Chance, Fault, Interleaved, START, nonce, rounds, span, spread};
@@ -20,7 +20,7 @@ fn nonces(capacity: usize) -> NonceTable {
     NonceTable::new(NonceRules {
         window: WINDOW,
         keep: Millis(100_000),
-        longest: WINDOW,
+        max_pinned: WINDOW,
         capacity,
         on_full: OnFull::Reject,
     })
@@ -100,7 +100,9 @@ fn passes_too_many(fault: Fault, requests: u32, capacity: usize, steps: u64) -> 
         let worker = |key_hash: u64, now: Timestamp| {
             let (limiter, passed) = (Rc::clone(&limiter), Rc::clone(&passed));
             move |store: &Interleaved<'_>| {
-                if let Ok(Taken::Passed(_)) = limiter.take(store, spread(key_hash), now) {
+                if let Ok(CheckResult::Permitted(_)) =
+                    limiter.check_and_count(store, spread(key_hash), now)
+                {
                     passed.borrow_mut().entry(key_hash).or_default().push(now);
                 }
             }
@@ -192,7 +194,7 @@ fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
                 match claimed.expect("four threads do not exhaust the retries") {
                     Claimed::Yes(claim, _) => {
                         winners[number as usize].fetch_add(1, Ordering::Relaxed);
-                        table.keep(&store, &claim, now).expect("kept");
+                        table.complete(&store, &claim, now).expect("kept");
                     }
                     Claimed::Duplicate(_) => {}
                     other => panic!("{number}: {other:?}"),
@@ -245,8 +247,10 @@ fn threads_let_no_more_than_the_limit_through() {
                     now = now.after(span(clock.below(8 * WINDOW.0 / u64::from(requests))));
                 }
                 let key_hash = chance.below(4);
-                let taken = limiter.take(&store, spread(key_hash), now);
-                if let Taken::Passed(_) = taken.expect("four threads do not exhaust the retries") {
+                let taken = limiter.check_and_count(&store, spread(key_hash), now);
+                if let CheckResult::Permitted(_) =
+                    taken.expect("four threads do not exhaust the retries")
+                {
                     own.push((key_hash, now));
                 }
             }
@@ -287,6 +291,6 @@ fn a_store_that_never_lets_anything_be_written_is_given_up() {
     }
     let claimed = nonces(16).claim(&ContendedStore, nonce(1), 1, None, START);
     assert!(matches!(claimed, Err(CasError::Contended)), "{claimed:?}");
-    let taken = limiter(5, 16).take(&ContendedStore, 1, START);
+    let taken = limiter(5, 16).check_and_count(&ContendedStore, 1, START);
     assert_eq!(taken, Err(CasError::Contended));
 }

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
-    Answer, Api, Claim, Count, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce,
-    NonceRules, NonceTable, OnFull, OnStoreError, RedisSettings, RedisStore, RuleKey, RuleSettings,
-    Rules, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement, Taken, Timestamp,
+    Answer, Api, CheckResult, Claim, Count, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap,
+    Millis, Nonce, NonceRules, NonceTable, OnFull, OnStoreError, RedisSettings, RedisStore,
+    RuleKey, RuleSettings, Rules, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
+    Timestamp,
 };
 
 use crate::resp::Client;
@@ -143,12 +144,17 @@ fn counters_in_redis_answer_as_the_filters_own_do() {
             let key_hash = chance.below(keys);
             let counts = chance.below(5) > 0;
             let own = if counts {
-                match limiter.take(&store, spread(key_hash), now).expect("taken") {
-                    Taken::Passed(_) => None,
-                    Taken::Rejected(wait) => Some(wait),
+                match limiter
+                    .check_and_count(&store, spread(key_hash), now)
+                    .expect("taken")
+                {
+                    CheckResult::Permitted(_) => None,
+                    CheckResult::Limited(wait) => Some(wait),
                 }
             } else {
-                limiter.peek(&store, spread(key_hash), now).expect("peeked")
+                limiter
+                    .check(&store, spread(key_hash), now)
+                    .expect("peeked")
             };
             let question = shared.decide(&rules, &due(key_hash, counts), None, now);
             let theirs = wait(asked.ask_at(&question, now));
@@ -252,12 +258,17 @@ fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
                 wait(asked.ask_at(&question, now))
             };
             let (looked, taken) = (ask(false), ask(true));
-            let here = limiter.peek(&store, spread(key_hash), now).expect("peeked");
+            let here = limiter
+                .check(&store, spread(key_hash), now)
+                .expect("peeked");
             assert_eq!(looked, here, "limit {requests}, step {step}, {key_hash}");
             assert!(looked.is_none() || looked == taken);
-            let taken_here = match limiter.take(&store, spread(key_hash), now).expect("taken") {
-                Taken::Passed(_) => None,
-                Taken::Rejected(wait) => Some(wait),
+            let taken_here = match limiter
+                .check_and_count(&store, spread(key_hash), now)
+                .expect("taken")
+            {
+                CheckResult::Permitted(_) => None,
+                CheckResult::Limited(wait) => Some(wait),
             };
             assert_eq!(
                 taken, taken_here,
@@ -390,7 +401,7 @@ fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
         window: Millis::seconds(300),
         keep: Millis::seconds(86_400),
-        longest: Millis::seconds(330),
+        max_pinned: Millis::seconds(330),
         capacity,
         on_full,
     }

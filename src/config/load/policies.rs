@@ -170,7 +170,7 @@ pub(super) fn with_longest(
     let mut replay = replay.clone()?;
     let freshness = timestamp.freshness;
     let signed = Millis(freshness.max_age.0.saturating_add(freshness.clock_skew.0));
-    replay.rules.longest = replay.rules.window.max(signed);
+    replay.rules.max_pinned = replay.rules.window.max(signed);
     Some(replay)
 }
 

@@ -42,7 +42,7 @@ fn three_variables_and_an_empty_configuration_are_complete() {
         assert_eq!(webhook.methods, ["POST"]);
         assert_eq!(webhook.timestamp.freshness.max_age, Millis::seconds(300));
         let replay = webhook.replay.as_ref().expect("on by default");
-        assert_eq!(replay.rules.longest, Millis::seconds(330));
+        assert_eq!(replay.rules.max_pinned, Millis::seconds(330));
         let rule = webhook.rate_limits.first().expect("one rule by default");
         assert_eq!(
             (rule.limit.requests, rule.limit.window),

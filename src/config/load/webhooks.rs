@@ -294,13 +294,13 @@ fn agree_on_the_longest(webhooks: &mut [WebhookSettings]) {
     let replays = webhooks
         .iter()
         .filter_map(|webhook| webhook.replay.as_ref());
-    let Some(longest) = replays.map(|replay| replay.rules.longest).max() else {
+    let Some(longest) = replays.map(|replay| replay.rules.max_pinned).max() else {
         return;
     };
     for replay in webhooks
         .iter_mut()
         .filter_map(|webhook| webhook.replay.as_mut())
     {
-        replay.rules.longest = longest;
+        replay.rules.max_pinned = longest;
     }
 }

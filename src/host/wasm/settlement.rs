@@ -29,7 +29,7 @@ impl Settlement {
         answer: Answer,
     ) -> Option<(&'a RedisStore, settlement_queue::Settlement)> {
         let Settlement { webhook, claim } = self;
-        if answer == Answer::Taken && claim.is_kept() && worker.filter.redis().is_none() {
+        if answer == Answer::Taken && claim.is_completed() && worker.filter.redis().is_none() {
             return None;
         }
         let around = Known::default().around(worker);

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_NOTHING, Version};
+use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_ABSENT, Version};
 use crate::host::wasm::abi as host;
 use crate::pipeline::limits::HashKey;
 
@@ -63,7 +63,7 @@ impl CasMap for SharedData {
         expected: Option<Version>,
         value: &[u8],
     ) -> Result<bool, CasError> {
-        let version = expected.map_or(VERSION_OF_NOTHING, |version| version.0);
+        let version = expected.map_or(VERSION_OF_ABSENT, |version| version.0);
         let written = host::set_shared_data(key, value, version);
         let written = written.map_err(|_| CasError::Unavailable)?;
         if !written {

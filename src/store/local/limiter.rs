@@ -6,26 +6,26 @@
 //!
 //! Memory is bounded: a bucket has a fixed number of slots. When a new key needs
 //! one, the key with the fewest events gives up its slot, and what it had counted
-//! is folded into the bucket's *residue*: the worst history that any key without a
-//! slot can have. A key that comes (back) starts from the residue, as if it were
+//! is folded into the bucket's *inherited_floor*: the worst history that any key without a
+//! slot can have. A key that comes (back) starts from the inherited_floor, as if it were
 //! that worst one. So a flood from ever new addresses cannot reset anybody's
 //! counter; it takes a flood of more than capacity × limit in one window until
 //! newcomers are rejected for what others did. (This is the Space-Saving algorithm
 //! of Metwally, Agrawal and El Abbadi, 2005, over sliding windows.) Where a limit is only
-//! looked at, and not counted by, what was inherited rejects nobody: see [`Limiter::peek`].
+//! looked at, and not counted by, what was inherited rejects nobody: see [`Limiter::check`].
 //!
 //! ```text
 //! bucket  = header *run *entry            ; 64-bit little-endian words
 //! header  = magic                         ; "TWFl" and a version
-//!           runs                          ; how many runs of residue follow
+//!           runs                          ; how many runs of inherited_floor follow
 //! entry   = tag                           ; keyed hash of whom it counts
 //!           since << 16 | runs            ; when the key got its slot
-//!           inherited                     ; how much of the residue counts for it
+//!           inherited                     ; how much of the inherited_floor counts for it
 //!           *run
 //! run     = moment << 16 | events
 //! ```
 
-use crate::cas_map::{CasError, CasMap, Step, update};
+use crate::cas_map::{CasError, CasMap, Update, update};
 use crate::store::local::buckets::{Buckets, Shape, pack, push_word, unpack};
 use crate::store::local::sliding_log::SlidingLog;
 use crate::time::{Millis, Timestamp};
@@ -33,7 +33,7 @@ use crate::time::{Millis, Timestamp};
 /// At most so many requests in any window of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// How many pass.
+    /// How many permit.
     pub requests: u32,
     /// In a window of this length.
     pub window: Millis,
@@ -49,16 +49,16 @@ pub struct Limiter {
 
 /// Whether one more request is within the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum CheckResult {
     /// It is, and was counted.
-    Passed(Pass),
+    Permitted(Permit),
     /// It is not, and was not counted. After this long, one will be.
-    Rejected(Millis),
+    Limited(Millis),
 }
 
 /// A request that was counted; to be handed back if it is to count no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pass {
+pub struct Permit {
     at: Timestamp,
 }
 
@@ -111,25 +111,24 @@ impl Limiter {
     ///
     /// # Errors
     /// What the store says.
-    pub fn take(
+    pub fn check_and_count(
         &self,
         store: &impl CasMap,
         key_hash: u64,
         now: Timestamp,
-    ) -> Result<Taken, CasError> {
+    ) -> Result<CheckResult, CasError> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             if let Some(wait) = self.wait(&bucket, now) {
-                return bucket.after_rejection(Taken::Rejected(wait));
+                return bucket.after_rejection(CheckResult::Limited(wait));
             }
-            let pass = self.pass_at(now);
+            let permit = self.permit_at(now);
             // What is evicted for this key was never its own: it inherits what was there before.
-            let inherited = bucket.residue.events();
-            while bucket.needs_room(self.buckets.slots()) && self.evict_the_least(&mut bucket, now)
-            {
+            let inherited = bucket.inherited_floor.events();
+            while bucket.needs_room(self.buckets.slots()) && self.evict_smallest(&mut bucket, now) {
             }
-            bucket.record(key_hash, pass.at, inherited);
-            Step::Write(bucket.write(), Taken::Passed(pass))
+            bucket.record(key_hash, permit.at, inherited);
+            Update::Replace(bucket.write(), CheckResult::Permitted(permit))
         })
     }
 
@@ -137,11 +136,11 @@ impl Limiter {
     /// the limit. Counts nothing, and does not ask what the key has inherited: this is for
     /// limits of rejections, of which those who send nothing wrong never have a slot. A flood
     /// by others must not reject them; one that sends something wrong is rejected when that
-    /// is counted ([`Limiter::take`]).
+    /// is counted ([`Limiter::check_and_count`]).
     ///
     /// # Errors
     /// What the store says.
-    pub fn peek(
+    pub fn check(
         &self,
         store: &impl CasMap,
         key_hash: u64,
@@ -150,47 +149,47 @@ impl Limiter {
         update(store, &self.buckets.key(key_hash), |value| {
             let bucket = self.read(value.as_deref(), key_hash, now);
             let own = bucket.counted.as_ref();
-            let limiting = own.and_then(|counted| counted.own.nth_newest(self.most()));
+            let limiting = own.and_then(|counted| counted.own.nth_newest(self.max_requests()));
             match self.wait_after(limiting, now) {
                 Some(wait) => bucket.after_rejection(Some(wait)),
-                None => Step::Leave(None),
+                None => Update::Keep(None),
             }
         })
     }
 
-    /// Takes back what [`Limiter::take`] counted.
+    /// Takes back what [`Limiter::check_and_count`] counted.
     ///
     /// # Errors
     /// What the store says; the request then stays counted.
-    pub fn withdraw(
+    pub fn undo(
         &self,
         store: &impl CasMap,
         key_hash: u64,
-        pass: Pass,
+        permit: Permit,
         now: Timestamp,
     ) -> Result<(), CasError> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             let Some(counted) = &mut bucket.counted else {
-                return Step::Leave(());
+                return Update::Keep(());
             };
-            counted.own.withdraw(pass.at);
-            Step::Write(bucket.write(), ())
+            counted.own.remove(permit.at);
+            Update::Replace(bucket.write(), ())
         })
     }
 
-    /// What [`Limiter::take`] hands out at this moment.
-    pub fn pass_at(&self, now: Timestamp) -> Pass {
-        Pass {
+    /// What [`Limiter::check_and_count`] hands out at this moment.
+    pub fn permit_at(&self, now: Timestamp) -> Permit {
+        Permit {
             at: self.rounded_up(now),
         }
     }
 
     fn wait(&self, bucket: &Bucket<'_>, now: Timestamp) -> Option<Millis> {
-        self.wait_after(bucket.nth_newest(self.most()), now)
+        self.wait_after(bucket.nth_newest(self.max_requests()), now)
     }
 
-    fn most(&self) -> u64 {
+    fn max_requests(&self) -> u64 {
         u64::from(self.limit.requests)
     }
 
@@ -214,13 +213,13 @@ impl Limiter {
         let Some(value) = value else {
             return Bucket::default();
         };
-        let Some((residue, entries)) = stored(value) else {
+        let Some((inherited_floor, entries)) = stored(value) else {
             return self.spent(now);
         };
         let own = Entries(entries).find(|entry| entry.tag == key_hash);
         let own_is_ahead = own.is_some_and(|own| self.are_ahead(own.own, now));
         Bucket {
-            residue: self.trimmed(residue, now),
+            inherited_floor: self.trimmed(inherited_floor, now),
             counted: own.map(|own| self.decoded(&own, now)),
             entries,
             gone: Gone {
@@ -228,7 +227,7 @@ impl Limiter {
                 before: now.before(self.limit.window),
                 evicted: Vec::new(),
             },
-            is_corrected: own_is_ahead || self.are_ahead(residue, now),
+            is_corrected: own_is_ahead || self.are_ahead(inherited_floor, now),
         }
     }
 
@@ -268,16 +267,16 @@ impl Limiter {
         history
     }
 
-    /// Frees the slot of the key that has done least, and lets the residue remember it.
-    fn evict_the_least(&self, bucket: &mut Bucket<'_>, now: Timestamp) -> bool {
+    /// Frees the slot of the key that has done least, and lets the inherited_floor remember it.
+    fn evict_smallest(&self, bucket: &mut Bucket<'_>, now: Timestamp) -> bool {
         let least = bucket
             .others()
             .min_by_key(|entry| (entry.events(), entry.last_at()));
         let Some(least) = least else { return false };
         let evicted = self.decoded(&least, now);
-        bucket.residue = bucket
-            .residue
-            .pointwise_max(&evicted.history(&bucket.residue));
+        bucket.inherited_floor = bucket
+            .inherited_floor
+            .pointwise_max(&evicted.history(&bucket.inherited_floor));
         bucket.gone.evicted.push(least.tag);
         true
     }
@@ -286,7 +285,7 @@ impl Limiter {
     /// Whatever was lost, nothing passes that should not.
     fn spent(&self, now: Timestamp) -> Bucket<'static> {
         Bucket {
-            residue: SlidingLog::of(self.rounded_up(now), u64::from(self.limit.requests)),
+            inherited_floor: SlidingLog::of(self.rounded_up(now), u64::from(self.limit.requests)),
             is_corrected: true,
             ..Bucket::default()
         }
@@ -306,7 +305,7 @@ const SHAPE: Shape = Shape {
 #[derive(Default)]
 struct Bucket<'a> {
     /// The worst that a key without a slot can have done.
-    residue: SlidingLog,
+    inherited_floor: SlidingLog,
     /// What the key has done, if it has a slot.
     counted: Option<Counted>,
     /// All entries, the key's own and those that are gone among them.
@@ -334,7 +333,7 @@ struct Counted {
     tag: u64,
     /// When it got its slot.
     since: Timestamp,
-    /// How many events of the residue count for it, as it stood then. The residue
+    /// How many events of the inherited_floor count for it, as it stood then. The inherited_floor
     /// only gets worse, so what stands there now, put back to `since`, is no less.
     inherited: u64,
     /// Since then.
@@ -358,18 +357,18 @@ type Word = [u8; 8];
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TWFl\0\0\0\x01");
 
-/// Takes a value apart into the runs of the residue and the entries; `None` if it
+/// Takes a value apart into the runs of the inherited_floor and the entries; `None` if it
 /// is damaged.
 fn stored(value: &[u8]) -> Option<(&[Word], &[Word])> {
     let (words, cut) = value.as_chunks::<8>();
-    let ([magic, residue], rest) = words.split_first_chunk()?;
+    let ([magic, inherited_floor], rest) = words.split_first_chunk()?;
     if u64::from_le_bytes(*magic) != MAGIC || !cut.is_empty() {
         return None;
     }
-    let residue = usize::try_from(u64::from_le_bytes(*residue)).ok()?;
-    let (residue, entries) = rest.split_at_checked(residue)?;
+    let inherited_floor = usize::try_from(u64::from_le_bytes(*inherited_floor)).ok()?;
+    let (inherited_floor, entries) = rest.split_at_checked(inherited_floor)?;
     let whole: usize = Entries(entries).map(|entry| entry.words.len()).sum();
-    (whole == entries.len()).then_some((residue, entries))
+    (whole == entries.len()).then_some((inherited_floor, entries))
 }
 
 /// The entries in a row of words, up to one that is cut short.
@@ -417,8 +416,8 @@ impl Stored<'_> {
 
 impl Counted {
     /// All that counts for the key: its own events, and before them what it inherited.
-    fn history(&self, residue: &SlidingLog) -> SlidingLog {
-        let mut inherited = residue.clone();
+    fn history(&self, inherited_floor: &SlidingLog) -> SlidingLog {
+        let mut inherited = inherited_floor.clone();
         inherited.clip(self.since, self.inherited);
         self.own.followed_by(&inherited)
     }
@@ -440,23 +439,23 @@ impl<'a> Bucket<'a> {
     /// this bucket: its own, and before them what it inherited (see [`Counted::history`]).
     fn nth_newest(&self, count: u64) -> Option<Timestamp> {
         let Some(counted) = &self.counted else {
-            return self.residue.nth_newest(count);
+            return self.inherited_floor.nth_newest(count);
         };
         match count.checked_sub(counted.own.events()) {
             None | Some(0) => counted.own.nth_newest(count),
             Some(rest) if rest <= counted.inherited => {
-                let at = self.residue.nth_newest(rest)?;
+                let at = self.inherited_floor.nth_newest(rest)?;
                 Some(at.min(counted.since))
             }
             Some(_) => None,
         }
     }
 
-    fn after_rejection<T>(&self, result: T) -> Step<T> {
+    fn after_rejection<T>(&self, result: T) -> Update<T> {
         if self.is_corrected {
-            Step::Write(self.write(), result)
+            Update::Replace(self.write(), result)
         } else {
-            Step::Leave(result)
+            Update::Keep(result)
         }
     }
 
@@ -480,11 +479,11 @@ impl<'a> Bucket<'a> {
             .counted
             .as_ref()
             .map_or(0, |counted| counted.own.len() + 3);
-        let most = 2 + self.residue.len() + self.entries.len() + own;
+        let most = 2 + self.inherited_floor.len() + self.entries.len() + own;
         let mut out = Vec::with_capacity(8 * most);
         push_word(&mut out, MAGIC);
-        push_word(&mut out, self.residue.len() as u64);
-        self.residue
+        push_word(&mut out, self.inherited_floor.len() as u64);
+        self.inherited_floor
             .words()
             .for_each(|word| push_word(&mut out, word));
         // Neighbours that stay are copied at once: in most buckets that is all of them.

@@ -23,13 +23,15 @@ mod bucket;
 mod layouts;
 mod terms;
 
-use crate::cas_map::{CasError, CasMap, Step, update};
+use crate::cas_map::{CasError, CasMap, Update, update};
 use crate::signature::key::Nonce;
 use crate::store::local::buckets::{Buckets, Shape};
 use crate::time::{Millis, Timestamp};
 use bucket::{Bucket, NonceRecord, State};
 use layouts::{Generation, Layout, Use};
-pub use terms::{Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, NonceRules, OnFull};
+pub use terms::{
+    Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, NonceRules, OnFull, PriorDelivery,
+};
 
 /// The table of accepted requests.
 pub struct NonceTable {
@@ -37,7 +39,7 @@ pub struct NonceTable {
     /// the order in which all workers claim in them.
     layouts: Vec<Layout>,
     rules: NonceRules,
-    awaits_answers: bool,
+    awaits_outcome: bool,
 }
 
 impl NonceTable {
@@ -47,15 +49,15 @@ impl NonceTable {
         NonceTable {
             layouts: vec![Layout::own(buckets)],
             rules,
-            awaits_answers: false,
+            awaits_outcome: false,
         }
     }
 
     /// The same, where it matters whether the upstream has taken a request or is about
     /// to: then no claim stands as kept before its answer, which has to write that.
-    pub fn awaiting_answers(self, awaits_answers: bool) -> NonceTable {
+    pub fn awaiting_outcome(self, awaits_outcome: bool) -> NonceTable {
         NonceTable {
-            awaits_answers,
+            awaits_outcome,
             ..self
         }
     }
@@ -75,13 +77,13 @@ impl NonceTable {
         now: Timestamp,
     ) -> Result<(), CasError> {
         let own = self.layouts.drain(..).find(Layout::is_own);
-        let longest = self.rules.keep.max(self.rules.longest).max(IN_FLIGHT);
+        let max_pinned = self.rules.keep.max(self.rules.max_pinned).max(IN_FLIGHT);
         let generation = Generation {
             id: generation,
             counts,
         };
         self.layouts = match own {
-            Some(own) => layouts::join(store, own.buckets, NAME, &generation, longest, now)?,
+            Some(own) => layouts::join(store, own.buckets, NAME, &generation, max_pinned, now)?,
             None => Vec::new(),
         };
         Ok(())
@@ -114,26 +116,26 @@ impl NonceTable {
     ///
     /// # Errors
     /// What the store says.
-    pub fn knows(
+    pub fn find_prior(
         &self,
         store: &impl CasMap,
         nonce: Nonce,
         now: Timestamp,
-    ) -> Result<Option<First>, CasError> {
-        self.known_where(store, nonce, now, |used| used != Use::None)
+    ) -> Result<Option<PriorDelivery>, CasError> {
+        self.find_prior_where(store, nonce, now, |used| used != Use::None)
     }
 
     /// The same, of the layouts that are used so.
-    fn known_where(
+    fn find_prior_where(
         &self,
         store: &impl CasMap,
         nonce: Nonce,
         now: Timestamp,
         is_asked: impl Fn(Use) -> bool,
-    ) -> Result<Option<First>, CasError> {
+    ) -> Result<Option<PriorDelivery>, CasError> {
         for layout in &self.layouts {
             if is_asked(layout.used_at(now))
-                && let Some(first) = self.known_in(layout, store, nonce, now)?
+                && let Some(first) = self.find_prior_in(layout, store, nonce, now)?
             {
                 return Ok(Some(first));
             }
@@ -141,43 +143,45 @@ impl NonceTable {
         Ok(None)
     }
 
-    fn known_in(
+    fn find_prior_in(
         &self,
         layout: &Layout,
         store: &impl CasMap,
         nonce: Nonce,
         now: Timestamp,
-    ) -> Result<Option<First>, CasError> {
+    ) -> Result<Option<PriorDelivery>, CasError> {
         let Some(entry) = store.get(&key(&layout.buckets, nonce))? else {
             return Ok(None);
         };
         // Of a damaged bucket nothing is known; the claim deals with it.
         let bucket = Bucket::read(entry.value);
         let known = bucket.and_then(|bucket| bucket.find(fingerprint(nonce)));
-        Ok(known.and_then(|known| self.first(&known, now)))
+        Ok(known.and_then(|known| self.prior_delivery(&known, now)))
     }
 
     /// What an entry says of the first delivery, where it rejects a repeat.
-    fn first(&self, known: &NonceRecord, now: Timestamp) -> Option<First> {
+    fn prior_delivery(&self, known: &NonceRecord, now: Timestamp) -> Option<PriorDelivery> {
         if !known.is_replay(now) {
             return None;
         }
         let age = now.since(self.accepted_at(known));
         Some(match known.state_at(now) {
-            State::Pending { .. } => First::OnItsWay,
-            State::Kept { abandoned } if abandoned > MAX_ABANDONED => First::NeverAnswered,
-            // Claimed as kept, by a configuration that does not await answers.
-            _ if self.awaits_answers && known.claim != SETTLED && age < IN_FLIGHT => {
-                First::OnItsWay
+            State::InProgress { .. } => PriorDelivery::InFlight,
+            State::Completed { abandoned } if abandoned > MAX_ABANDONED => {
+                PriorDelivery::NeverAnswered
             }
-            _ => First::Accepted(age),
+            // Claimed as kept, by a configuration that does not await answers.
+            _ if self.awaits_outcome && known.claim != SETTLED && age < IN_FLIGHT => {
+                PriorDelivery::InFlight
+            }
+            _ => PriorDelivery::Accepted(age),
         })
     }
 
     /// When it was accepted, as far as can be told: it is kept from then on.
     fn accepted_at(&self, entry: &NonceRecord) -> Timestamp {
         let kept = self.rules.keep.max(self.rules.window);
-        entry.keep_until.before(kept)
+        entry.retained_until.before(kept)
     }
 
     /// Claims a nonce for the request with this `id`, which no other request has.
@@ -195,7 +199,7 @@ impl NonceTable {
         signed_until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Claimed, CasError> {
-        self.enter(store, self.prepare(nonce, id, signed_until, now), now)
+        self.insert(store, self.prepare(nonce, id, signed_until, now), now)
     }
 
     /// The claim that [`NonceTable::claim`] would make, not made yet.
@@ -207,12 +211,12 @@ impl NonceTable {
         now: Timestamp,
     ) -> Claim {
         let after_window = now.after(self.rules.window);
-        let remember_until = signed_until.map_or(after_window, |until| until.max(after_window));
+        let pinned_until = signed_until.map_or(after_window, |until| until.max(after_window));
         Claim {
             nonce,
             id,
-            remember_until,
-            is_kept: self.rules.window >= IN_FLIGHT && !self.awaits_answers,
+            pinned_until,
+            is_completed: self.rules.window >= IN_FLIGHT && !self.awaits_outcome,
         }
     }
 
@@ -220,7 +224,7 @@ impl NonceTable {
     ///
     /// # Errors
     /// What the store says.
-    pub fn enter(
+    pub fn insert(
         &self,
         store: &impl CasMap,
         claim: Claim,
@@ -231,7 +235,7 @@ impl NonceTable {
         for (index, layout) in self.layouts.iter().enumerate() {
             let claimed = match layout.used_at(now) {
                 Use::None | Use::CheckAfterwards => continue,
-                Use::Check => match self.known_in(layout, store, nonce, now) {
+                Use::Check => match self.find_prior_in(layout, store, nonce, now) {
                     Ok(None) => continue,
                     Ok(Some(first)) => Ok(Claimed::Duplicate(first)),
                     Err(error) => Err(error),
@@ -254,7 +258,7 @@ impl NonceTable {
             }
         }
         let siblings = |used| used == Use::CheckAfterwards;
-        let rejected = match self.known_where(store, nonce, now, siblings) {
+        let rejected = match self.find_prior_where(store, nonce, now, siblings) {
             Ok(None) => return Ok(Claimed::Yes(claim, own_change)),
             Ok(Some(first)) => Ok(Claimed::Duplicate(first)),
             Err(error) => Err(error),
@@ -273,23 +277,23 @@ impl NonceTable {
         let Claim {
             nonce,
             id,
-            remember_until,
+            pinned_until,
             ..
         } = claim;
         let fingerprint = fingerprint(nonce);
         update(store, &key(&layout.buckets, nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
-                let rejecting = Bucket::empty(now.after(self.rules.longest));
-                return Step::Write(rejecting.write(), Claimed::Damaged);
+                let rejecting = Bucket::empty(now.after(self.rules.max_pinned));
+                return Update::Replace(rejecting.write(), Claimed::Damaged);
             };
-            if bucket.rejects(now, self.rules.longest) {
-                return Step::Leave(Claimed::Damaged);
+            if bucket.rejects(now, self.rules.max_pinned) {
+                return Update::Keep(Claimed::Damaged);
             }
-            let is_corrected = bucket.believe_no_later_than(now, self.rules.longest);
+            let is_corrected = bucket.believe_no_later_than(now, self.rules.max_pinned);
             let mut abandoned = 0;
             if let Some(known) = bucket.find(fingerprint) {
-                if let Some(first) = self.first(&known, now) {
-                    return Step::Leave(Claimed::Duplicate(first));
+                if let Some(first) = self.prior_delivery(&known, now) {
+                    return Update::Keep(Claimed::Duplicate(first));
                 }
                 abandoned = known.abandoned(now);
             }
@@ -298,43 +302,43 @@ impl NonceTable {
             let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
                 // Not written, a correction would be made anew each time, from a later now.
                 return if is_corrected {
-                    Step::Write(bucket.write(), Claimed::Full)
+                    Update::Replace(bucket.write(), Claimed::Full)
                 } else {
-                    Step::Leave(Claimed::Full)
+                    Update::Keep(Claimed::Full)
                 };
             };
             bucket.push(NonceRecord {
                 fingerprint,
-                remember_until: remember_until.max(now.after(IN_FLIGHT)),
-                keep_until: now.after(self.rules.keep).max(remember_until),
-                state: if claim.is_kept {
-                    State::Kept { abandoned }
+                pinned_until: pinned_until.max(now.after(IN_FLIGHT)),
+                retained_until: now.after(self.rules.keep).max(pinned_until),
+                state: if claim.is_completed {
+                    State::Completed { abandoned }
                 } else {
-                    State::Pending { abandoned }
+                    State::InProgress { abandoned }
                 },
                 claim: id,
             });
             let change = bucket.grown_from(before, evicted);
-            Step::Write(bucket.write(), Claimed::Yes(claim, change))
+            Update::Replace(bucket.write(), Claimed::Yes(claim, change))
         })
     }
 
     /// The upstream has answered: the nonce stays claimed. Nothing is to be done for a
-    /// claim that is kept already ([`Claim::is_kept`]).
+    /// claim that is kept already ([`Claim::is_completed`]).
     ///
     /// # Errors
     /// What the store says. The claim then lapses after [`IN_FLIGHT`] or the
     /// window, whichever is longer.
-    pub fn keep(
+    pub fn complete(
         &self,
         store: &impl CasMap,
         claim: &Claim,
         now: Timestamp,
     ) -> Result<Change, CasError> {
-        if claim.is_kept {
+        if claim.is_completed {
             return Ok(Change::default());
         }
-        self.settle_in(&self.layouts, store, claim, now, |_| Settled::As(KEPT))
+        self.settle_in(&self.layouts, store, claim, now, |_| Settled::As(COMPLETED))
     }
 
     /// The upstream has failed: the sender's retry is to pass.
@@ -372,7 +376,7 @@ impl NonceTable {
     ///
     /// # Errors
     /// What the store says; then the next repeat is asked for again.
-    pub fn learn(
+    pub fn record_remote(
         &self,
         store: &impl CasMap,
         claim: &Claim,
@@ -381,12 +385,12 @@ impl NonceTable {
         now: Timestamp,
     ) -> Result<Change, CasError> {
         let state = if is_taken {
-            KEPT
+            COMPLETED
         } else {
             State::unanswered(MAX_ABANDONED)
         };
         self.settle_in(&self.layouts, store, claim, now, |_| {
-            Settled::Known(state, now.after(left))
+            Settled::Remote(state, now.after(left))
         })
     }
 
@@ -431,52 +435,52 @@ impl NonceTable {
         let fingerprint = fingerprint(claim.nonce);
         update(store, &key(&layout.buckets, claim.nonce), |value| {
             let Some(mut bucket) = value.and_then(Bucket::read) else {
-                return Step::Leave(Change::default());
+                return Update::Keep(Change::default());
             };
             let before = bucket.len();
             // Acceptance is the upstream's answer, so the window starts here.
-            let remember_until = claim.remember_until.max(now.after(self.rules.window));
+            let pinned_until = claim.pinned_until.max(now.after(self.rules.window));
             let Some((index, own, abandoned)) = bucket.find_claim(fingerprint, claim.id) else {
-                let is_lost = matches!(outcome(0), Settled::As(KEPT))
+                let is_lost = matches!(outcome(0), Settled::As(COMPLETED))
                     && bucket
                         .find(fingerprint)
                         .is_none_or(|known| !known.is_replay(now));
                 if !is_lost {
-                    return Step::Leave(Change::default());
+                    return Update::Keep(Change::default());
                 }
                 // The upstream has answered after the claim had lapsed; it has accepted
                 // the request all the same.
                 bucket.drop_expired_and(fingerprint, now);
                 let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
-                    return Step::Leave(Change::default());
+                    return Update::Keep(Change::default());
                 };
                 bucket.push(NonceRecord {
                     fingerprint,
-                    remember_until,
-                    keep_until: now.after(self.rules.keep).max(remember_until),
-                    state: KEPT,
+                    pinned_until,
+                    retained_until: now.after(self.rules.keep).max(pinned_until),
+                    state: COMPLETED,
                     claim: SETTLED,
                 });
                 let change = bucket.grown_from(before, evicted);
-                return Step::Write(bucket.write(), change);
+                return Update::Replace(bucket.write(), change);
             };
             let kept_as = |state| NonceRecord {
                 state,
-                remember_until,
-                keep_until: own.keep_until.max(remember_until),
+                pinned_until,
+                retained_until: own.retained_until.max(pinned_until),
                 claim: SETTLED,
                 ..own
             };
             let settled = match outcome(abandoned) {
                 Settled::As(state) => Some(kept_as(state)),
-                Settled::Known(state, until) => Some(NonceRecord {
+                Settled::Remote(state, until) => Some(NonceRecord {
                     state,
                     claim: SETTLED,
-                    remember_until: own.remember_until.min(until),
-                    keep_until: until,
+                    pinned_until: own.pinned_until.min(until),
+                    retained_until: until,
                     ..own
                 }),
-                Settled::Forgotten => None,
+                Settled::Removed => None,
             };
             match settled {
                 Some(settled) => bucket.replace(index, settled),
@@ -485,7 +489,7 @@ impl NonceTable {
                 }
             }
             let change = bucket.grown_from(before, Change::default());
-            Step::Write(bucket.write(), change)
+            Update::Replace(bucket.write(), change)
         })
     }
 
@@ -527,7 +531,7 @@ impl NonceTable {
 }
 
 /// Of a request that the upstream has taken.
-const KEPT: State = State::Kept { abandoned: 0 };
+const COMPLETED: State = State::Completed { abandoned: 0 };
 
 /// In the place of a claim: nobody settles it any more. (Ids are hashes; one that is
 /// this would be settled by nobody, and kept.)
@@ -543,7 +547,7 @@ fn key(buckets: &Buckets, nonce: Nonce) -> String {
 /// What a failed upstream makes of a claim: nothing, unless the sender has hung up before.
 fn released(abandoned: u16) -> Settled {
     match abandoned {
-        0 => Settled::Forgotten,
+        0 => Settled::Removed,
         _ => Settled::As(State::Abandoned(abandoned)),
     }
 }
@@ -571,8 +575,8 @@ fn half(nonce: Nonce, from: usize) -> u64 {
 enum Settled {
     As(State),
     /// So elsewhere, until then.
-    Known(State, Timestamp),
-    Forgotten,
+    Remote(State, Timestamp),
+    Removed,
 }
 
 #[cfg(test)]

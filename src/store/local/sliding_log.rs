@@ -109,7 +109,7 @@ impl SlidingLog {
 
     /// Takes back an event that was recorded at `at`, or, if the moment was clipped
     /// meanwhile, the newest before.
-    pub fn withdraw(&mut self, at: Timestamp) {
+    pub fn remove(&mut self, at: Timestamp) {
         if let Some(run) = self.runs.iter_mut().find(|run| run.at <= at) {
             run.events = run.events.saturating_sub(1);
         }
@@ -250,7 +250,7 @@ mod tests {
         history.record(Timestamp(40));
         assert_eq!(history.events(), 3);
         assert_eq!(history.nth_newest(2), Some(Timestamp(30)));
-        history.withdraw(Timestamp(40));
+        history.remove(Timestamp(40));
         assert_eq!(history.newest(), Some(Timestamp(30)));
     }
 

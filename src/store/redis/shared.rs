@@ -119,7 +119,7 @@ impl RedisStore {
             question.push(limiter.slots());
         }
         if let Some((claim, rules)) = claim {
-            let must = claim.remember_until().max(now.after(IN_FLIGHT));
+            let must = claim.pinned_until().max(now.after(IN_FLIGHT));
             self.push_keys(&mut question, claim.nonce(), claim.id(), rules.capacity);
             question.push(format_args!("{:x}", claim.id()));
             question.push(must.since(now).0);
@@ -185,7 +185,7 @@ impl RedisStore {
         now: Timestamp,
     ) -> Settlement {
         // Acceptance is the upstream's answer, so the window starts here.
-        let remember_until = claim.remember_until().max(now.after(rules.window));
+        let remember_until = claim.pinned_until().max(now.after(rules.window));
         Settlement {
             nonce: claim.nonce(),
             id: claim.id(),

@@ -15,9 +15,9 @@ fn at(millis: u64) -> Timestamp {
     START.after(Millis(millis))
 }
 
-fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Taken {
+fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> CheckResult {
     limiter
-        .take(store, spread(key_hash), now)
+        .check_and_count(store, spread(key_hash), now)
         .expect("the memory store does not fail")
 }
 
@@ -27,7 +27,10 @@ fn spread(key_hash: u64) -> u64 {
 }
 
 fn passes(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> bool {
-    matches!(take(limiter, store, key_hash, now), Taken::Passed(_))
+    matches!(
+        take(limiter, store, key_hash, now),
+        CheckResult::Permitted(_)
+    )
 }
 
 #[test]
@@ -38,7 +41,7 @@ fn sixty_pass_and_the_sixty_first_does_not() {
     }
     assert_eq!(
         take(&limiter, &store, 1, at(60)),
-        Taken::Rejected(Millis(59_940))
+        CheckResult::Limited(Millis(59_940))
     );
     assert!(passes(&limiter, &store, 2, at(60)), "another key");
     assert!(!passes(&limiter, &store, 1, at(59_999)));
@@ -56,7 +59,7 @@ fn who_waits_as_long_as_told_passes_and_a_millisecond_less_does_not() {
             assert!(passes(&limiter, &store, 1, now));
             now = now.after(Millis(u64::from(requests < 2000)));
         }
-        let Taken::Rejected(wait) = take(&limiter, &store, 1, now) else {
+        let CheckResult::Limited(wait) = take(&limiter, &store, 1, now) else {
             panic!("one too many");
         };
         assert!(
@@ -146,11 +149,11 @@ fn a_flood_costs_no_memory() {
 fn what_is_withdrawn_does_not_count() {
     let (limiter, store) = (limiter(2, 60, 10), MemoryMap::new());
     assert!(passes(&limiter, &store, 1, at(0)));
-    let Taken::Passed(pass) = take(&limiter, &store, 1, at(1)) else {
+    let CheckResult::Permitted(pass) = take(&limiter, &store, 1, at(1)) else {
         panic!("the second passes");
     };
     limiter
-        .withdraw(&store, spread(1), pass, at(2))
+        .undo(&store, spread(1), pass, at(2))
         .expect("withdrawn");
     assert!(passes(&limiter, &store, 1, at(3)));
     assert!(!passes(&limiter, &store, 1, at(4)));
@@ -160,11 +163,11 @@ fn what_is_withdrawn_does_not_count() {
 fn peeking_counts_nothing() {
     let (limiter, store) = (limiter(1, 60, 10), MemoryMap::new());
     for _ in 0..3 {
-        assert_eq!(limiter.peek(&store, spread(1), START), Ok(None));
+        assert_eq!(limiter.check(&store, spread(1), START), Ok(None));
     }
     assert!(passes(&limiter, &store, 1, START));
     assert_eq!(
-        limiter.peek(&store, spread(1), START),
+        limiter.check(&store, spread(1), START),
         Ok(Some(Millis(60_000)))
     );
 }
@@ -176,7 +179,7 @@ fn a_clock_that_goes_back_frees_nobody_and_locks_nobody_out_for_long() {
     assert!(passes(&limiter, &store, 1, ahead));
     assert!(passes(&limiter, &store, 1, ahead));
     assert!(!passes(&limiter, &store, 1, START));
-    let Taken::Rejected(wait) = take(&limiter, &store, 1, START) else {
+    let CheckResult::Limited(wait) = take(&limiter, &store, 1, START) else {
         panic!("it is limited");
     };
     assert!(wait <= Millis(60_000), "{wait:?}");
@@ -201,7 +204,7 @@ fn a_damaged_bucket_lets_nothing_through_for_one_window() {
 }
 
 fn peek(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
-    limiter.peek(store, spread(key_hash), now).expect("peeked")
+    limiter.check(store, spread(key_hash), now).expect("peeked")
 }
 
 /// How often a key passes at one moment.
@@ -296,7 +299,7 @@ fn a_clock_that_is_a_little_ahead_frees_nobody_early() {
     assert!(passes(&limiter, &store, 1, at(5)));
     assert_eq!(
         take(&limiter, &store, 1, at(0)),
-        Taken::Rejected(Millis(60_005))
+        CheckResult::Limited(Millis(60_005))
     );
     assert!(!passes(&limiter, &store, 1, at(60_004)));
     assert!(passes(&limiter, &store, 1, at(60_005)));
@@ -327,11 +330,11 @@ fn what_a_clock_far_ahead_has_counted_is_corrected_once_and_the_wait_ends() {
         let key_hash = if key_hash == 1 { 1 } else { 14 };
         assert_eq!(
             take(&limiter, &store, key_hash, START),
-            Taken::Rejected(Millis(60_000))
+            CheckResult::Limited(Millis(60_000))
         );
         assert_eq!(
             take(&limiter, &store, key_hash, at(30_000)),
-            Taken::Rejected(Millis(30_000))
+            CheckResult::Limited(Millis(30_000))
         );
         assert!(passes(&limiter, &store, key_hash, at(60_000)));
     }

@@ -5,8 +5,8 @@
 //! header = magic                          ; "TWF" "n" and a version
 //!          reject-until                   ; after damage; else 0
 //! entry  = fingerprint                    ; 64 bits of the nonce
-//!          remember-until << 16 | state
-//!          keep-until << 16 | 0
+//!          pinned-until << 16 | state
+//!          retained-until << 16 | 0
 //!          claim                          ; whose claim it is
 //! ```
 
@@ -20,9 +20,9 @@ pub(super) enum State {
     /// The upstream has taken the request; or it will, unless its answer says otherwise,
     /// and the sender has left this often before. More often than it may
     /// ([`MAX_ABANDONED`]), and there will be no answer.
-    Kept { abandoned: u16 },
+    Completed { abandoned: u16 },
     /// The request is on its way to the upstream, and its sender has left this often before.
-    Pending { abandoned: u16 },
+    InProgress { abandoned: u16 },
     /// The sender left this often before an answer; it may be claimed again.
     Abandoned(u16),
 }
@@ -34,24 +34,24 @@ impl State {
         if times <= MAX_ABANDONED {
             State::Abandoned(times)
         } else {
-            State::Kept { abandoned: times }
+            State::Completed { abandoned: times }
         }
     }
 
     pub(super) fn to_bits(self) -> u16 {
         match self {
-            State::Kept { abandoned } => abandoned << 2,
-            State::Pending { abandoned } => abandoned << 2 | 1,
+            State::Completed { abandoned } => abandoned << 2,
+            State::InProgress { abandoned } => abandoned << 2 | 1,
             State::Abandoned(times) => times << 2 | 2,
         }
     }
 
     pub(super) fn from_bits(bits: u16) -> Option<State> {
         match bits & 3 {
-            0 => Some(State::Kept {
+            0 => Some(State::Completed {
                 abandoned: bits >> 2,
             }),
-            1 => Some(State::Pending {
+            1 => Some(State::InProgress {
                 abandoned: bits >> 2,
             }),
             2 => Some(State::Abandoned(bits >> 2)),
@@ -64,8 +64,8 @@ impl State {
 #[derive(Clone, Copy)]
 pub(super) struct NonceRecord {
     pub(super) fingerprint: u64,
-    pub(super) remember_until: Timestamp,
-    pub(super) keep_until: Timestamp,
+    pub(super) pinned_until: Timestamp,
+    pub(super) retained_until: Timestamp,
     pub(super) state: State,
     pub(super) claim: u64,
 }
@@ -80,12 +80,12 @@ impl NonceRecord {
         let [fingerprint, remember, keep, claim] = words else {
             return None;
         };
-        let (remember_until, state) = unpack(u64::from_le_bytes(*remember));
-        let (keep_until, _) = unpack(u64::from_le_bytes(*keep));
+        let (pinned_until, state) = unpack(u64::from_le_bytes(*remember));
+        let (retained_until, _) = unpack(u64::from_le_bytes(*keep));
         Some(NonceRecord {
             fingerprint: u64::from_le_bytes(*fingerprint),
-            remember_until: Timestamp(remember_until),
-            keep_until: Timestamp(keep_until),
+            pinned_until: Timestamp(pinned_until),
+            retained_until: Timestamp(retained_until),
             state: State::from_bits(state)?,
             claim: u64::from_le_bytes(*claim),
         })
@@ -94,8 +94,8 @@ impl NonceRecord {
     fn stored(&self) -> Stored {
         let words = [
             self.fingerprint,
-            pack(self.remember_until.0, self.state.to_bits()),
-            pack(self.keep_until.0, 0),
+            pack(self.pinned_until.0, self.state.to_bits()),
+            pack(self.retained_until.0, 0),
             self.claim,
         ];
         let mut stored = [0; 32];
@@ -109,7 +109,7 @@ impl NonceRecord {
     /// its worker died, lapses like one whose sender has left.
     pub(super) fn state_at(&self, now: Timestamp) -> State {
         match self.state {
-            State::Pending { abandoned } if now > self.remember_until => {
+            State::InProgress { abandoned } if now > self.pinned_until => {
                 State::unanswered(abandoned)
             }
             state => state,
@@ -119,7 +119,7 @@ impl NonceRecord {
     /// Until when the entry means anything: while there is room, hang-ups are counted for
     /// as long as the request would be kept.
     pub(super) fn ends(&self) -> Timestamp {
-        self.keep_until.max(self.remember_until)
+        self.retained_until.max(self.pinned_until)
     }
 
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
@@ -133,7 +133,7 @@ impl NonceRecord {
 
     /// Whether it may not go to make room for another.
     pub(super) fn is_pinned(&self, now: Timestamp) -> bool {
-        now <= self.remember_until
+        now <= self.pinned_until
     }
 
     /// How often a sender of the request has left.
@@ -210,9 +210,9 @@ impl Bucket {
     }
 
     /// Whether the bucket was damaged so recently that what it lost still matters.
-    pub(super) fn rejects(&self, now: Timestamp, longest: Millis) -> bool {
+    pub(super) fn rejects(&self, now: Timestamp, max_pinned: Millis) -> bool {
         let reject_until = self.reject_until();
-        now < reject_until && reject_until <= now.after(longest)
+        now < reject_until && reject_until <= now.after(max_pinned)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -253,17 +253,17 @@ impl Bucket {
     }
 
     /// Corrects what a clock that was ahead has entered, and says whether there was any.
-    pub(super) fn believe_no_later_than(&mut self, now: Timestamp, longest: Millis) -> bool {
-        let latest = now.after(longest.max(IN_FLIGHT));
+    pub(super) fn believe_no_later_than(&mut self, now: Timestamp, max_pinned: Millis) -> bool {
+        let latest = now.after(max_pinned.max(IN_FLIGHT));
         // Workers read their clocks one after the other; that is no clock gone wrong.
         let doubtful = latest.after(CLOCKS_DIFFER);
         let mut is_corrected = false;
         for stored in self.entries_mut() {
             if let Some(entry) = NonceRecord::read(stored)
-                && entry.remember_until > doubtful
+                && entry.pinned_until > doubtful
             {
                 let corrected = NonceRecord {
-                    remember_until: latest,
+                    pinned_until: latest,
                     ..entry
                 };
                 *stored = corrected.stored();
@@ -281,7 +281,7 @@ impl Bucket {
         claim: u64,
     ) -> Option<(usize, NonceRecord, u16)> {
         self.decoded().find_map(|(index, entry)| match entry.state {
-            State::Pending { abandoned } | State::Kept { abandoned }
+            State::InProgress { abandoned } | State::Completed { abandoned }
                 if entry.fingerprint == fingerprint && entry.claim == claim =>
             {
                 Some((index, entry, abandoned))
@@ -293,7 +293,7 @@ impl Bucket {
     /// The place of the entry that was accepted first, among those that qualify.
     pub(super) fn oldest(&self, qualifies: impl Fn(&NonceRecord) -> bool) -> Option<usize> {
         let entries = self.decoded().filter(|(_, entry)| qualifies(entry));
-        let oldest = entries.min_by_key(|(_, entry)| entry.keep_until);
+        let oldest = entries.min_by_key(|(_, entry)| entry.retained_until);
         oldest.map(|(index, _)| index)
     }
 

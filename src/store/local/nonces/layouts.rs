@@ -22,7 +22,7 @@
 //! directory = magic *( buckets slots generation ) ; 64-bit little-endian words
 //! ```
 
-use crate::cas_map::{CasError, CasMap, Step, update};
+use crate::cas_map::{CasError, CasMap, Update, update};
 use crate::store::local::buckets::{Buckets, push_word, words};
 use crate::time::{Millis, Timestamp};
 
@@ -107,7 +107,7 @@ pub(super) fn join(
     own: Buckets,
     name: &str,
     generation: &Generation<'_>,
-    longest: Millis,
+    max_pinned: Millis,
     now: Timestamp,
 ) -> Result<Vec<Layout>, CasError> {
     let entry = Entry {
@@ -119,7 +119,7 @@ pub(super) fn join(
         // Of a damaged directory nothing can be learned; it starts anew.
         let mut known = value.as_deref().and_then(read).unwrap_or_default();
         match known.iter_mut().find(|known| known.count == entry.count) {
-            Some(same) if same.slots == entry.slots => return Step::Leave(known),
+            Some(same) if same.slots == entry.slots => return Update::Keep(known),
             // The same buckets with another number of slots hold the same entries. Who
             // used them first, did.
             Some(same) => same.slots = entry.slots,
@@ -127,7 +127,7 @@ pub(super) fn join(
         }
         let surplus = known.len().saturating_sub(MAX_LAYOUTS);
         known.drain(..surplus);
-        Step::Write(write(&known), known)
+        Update::Replace(write(&known), known)
     })?;
     let layout = |known: Entry| {
         let is_sibling = generation.counts.contains(&known.count);
@@ -144,7 +144,7 @@ pub(super) fn join(
                 check_until: if is_sibling {
                     Timestamp(u64::MAX)
                 } else {
-                    claim_until.after(longest)
+                    claim_until.after(max_pinned)
                 },
             }
         };

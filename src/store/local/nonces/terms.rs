@@ -21,7 +21,7 @@ pub struct NonceRules {
     pub keep: Millis,
     /// The longest that any request must be remembered, of whichever webhook: the
     /// window, or until a timestamp from the future has gone stale.
-    pub longest: Millis,
+    pub max_pinned: Millis,
     /// How many requests are remembered.
     pub capacity: usize,
     /// What happens when there is no room.
@@ -37,12 +37,12 @@ pub struct NonceRules {
 /// Where the window is shorter, it starts with the answer, which has to write that, and
 /// until then the claim stands for as long as this, so that it never lapses under a
 /// request that is still on its way. The answer has to write also where repeats are
-/// acknowledged ([`NonceTable::awaiting_answers`]): until then nobody may say that the
+/// acknowledged ([`NonceTable::awaiting_outcome`]): until then nobody may say that the
 /// request was taken. A claim that waits for an answer and is never settled, because its
 /// worker's VM died, lapses when it need not be remembered any more, and then counts as
 /// one whose sender left: the upstream may or may not have the request.
 ///
-/// [`NonceTable::awaiting_answers`]: super::NonceTable::awaiting_answers
+/// [`NonceTable::awaiting_outcome`]: super::NonceTable::awaiting_outcome
 pub const IN_FLIGHT: Millis = Millis::seconds(60);
 
 /// How often a request may be tried again after its sender left before the answer.
@@ -58,8 +58,8 @@ pub const MAX_ABANDONED: u16 = 3;
 pub struct Claim {
     pub(super) nonce: Nonce,
     pub(super) id: u64,
-    pub(super) remember_until: Timestamp,
-    pub(super) is_kept: bool,
+    pub(super) pinned_until: Timestamp,
+    pub(super) is_completed: bool,
 }
 
 impl Claim {
@@ -76,21 +76,21 @@ impl Claim {
     /// Whether it stands as if the upstream had taken the request already, so that the
     /// usual answer costs nothing. It does where the window is long enough ([`IN_FLIGHT`])
     /// and no repeat is acknowledged.
-    pub fn is_kept(&self) -> bool {
-        self.is_kept
+    pub fn is_completed(&self) -> bool {
+        self.is_completed
     }
 
     /// Until when it must be remembered at least.
-    pub fn remember_until(&self) -> Timestamp {
-        self.remember_until
+    pub fn pinned_until(&self) -> Timestamp {
+        self.pinned_until
     }
 }
 
 /// What is known of the first delivery of a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
+pub enum PriorDelivery {
     /// It is on its way to the upstream, and nobody knows what becomes of it.
-    OnItsWay,
+    InFlight,
     /// It was accepted this long ago, as far as can be told: where `keep` or `window`
     /// were changed since, that is wrong by as much.
     Accepted(Millis),
@@ -105,7 +105,7 @@ pub enum Claimed {
     /// This request is the one.
     Yes(Claim, Change),
     /// It was accepted before, or is just on its way to the upstream.
-    Duplicate(First),
+    Duplicate(PriorDelivery),
     /// There is no room.
     Full,
     /// The bucket was damaged, and rejects until what was lost no longer matters.

@@ -11,7 +11,7 @@ fn table(capacity: usize, on_full: OnFull) -> NonceTable {
     NonceTable::new(NonceRules {
         window: Millis::seconds(300),
         keep: Millis::seconds(86_400),
-        longest: Millis::seconds(330),
+        max_pinned: Millis::seconds(330),
         capacity,
         on_full,
     })
@@ -61,8 +61,8 @@ impl Fixture {
     }
 
     /// What is known of the first delivery.
-    fn first(&self, number: u64, now: Timestamp) -> Option<First> {
-        let known = self.table.knows(&self.store, nonce(number), now);
+    fn first(&self, number: u64, now: Timestamp) -> Option<PriorDelivery> {
+        let known = self.table.find_prior(&self.store, nonce(number), now);
         let known = known.expect("the memory store does not fail");
         match self.try_claim(number, now) {
             Claimed::Duplicate(first) => assert_eq!(Some(first), known),
@@ -72,7 +72,7 @@ impl Fixture {
     }
 
     fn knows(&self, number: u64, now: Timestamp) -> bool {
-        let known = self.table.knows(&self.store, nonce(number), now);
+        let known = self.table.find_prior(&self.store, nonce(number), now);
         known.expect("the memory store does not fail").is_some()
     }
 
@@ -83,8 +83,8 @@ impl Fixture {
         abandoned.expect("abandoned");
     }
 
-    fn awaiting_answers(mut self) -> Fixture {
-        self.table = self.table.awaiting_answers(true);
+    fn awaiting_outcome(mut self) -> Fixture {
+        self.table = self.table.awaiting_outcome(true);
         self
     }
 
@@ -97,7 +97,7 @@ impl Fixture {
 
     fn accept(&self, number: u64, now: Timestamp) {
         let claim = self.claim(number, now);
-        self.table.keep(&self.store, &claim, now).expect("kept");
+        self.table.complete(&self.store, &claim, now).expect("kept");
     }
 }
 
@@ -111,7 +111,7 @@ fn a_nonce_is_claimed_once_while_it_is_on_its_way_and_after() {
     ));
     fixture
         .table
-        .keep(&fixture.store, &claim, after(2))
+        .complete(&fixture.store, &claim, after(2))
         .expect("kept");
     for seconds in [3, 299, 302, 86_000] {
         assert!(matches!(
@@ -160,7 +160,7 @@ fn a_nonce_that_was_settled_is_not_released_any_more() {
     let claim = fixture.claim(1, START);
     fixture
         .table
-        .keep(&fixture.store, &claim, START)
+        .complete(&fixture.store, &claim, START)
         .expect("kept");
     fixture
         .table
@@ -176,11 +176,11 @@ fn a_nonce_that_was_settled_is_not_released_any_more() {
 fn the_usual_answer_writes_nothing_where_the_window_is_long_enough() {
     let fixture = Fixture::new(1000, OnFull::Reject);
     let claim = fixture.claim(1, START);
-    assert!(claim.is_kept());
+    assert!(claim.is_completed());
     let before = fixture.store.writes();
     fixture
         .table
-        .keep(&fixture.store, &claim, after(5))
+        .complete(&fixture.store, &claim, after(5))
         .expect("kept");
     assert_eq!(fixture.store.writes(), before);
     // Any other answer finds it.
@@ -195,14 +195,14 @@ fn the_usual_answer_writes_nothing_where_the_window_is_long_enough() {
 fn a_short_window_starts_with_the_answer() {
     let fixture = Fixture::with_window(Millis::seconds(30));
     let claim = fixture.claim(1, START);
-    assert!(!claim.is_kept());
+    assert!(!claim.is_completed());
     assert!(matches!(
         fixture.try_claim(1, after(60)),
         Claimed::Duplicate(_)
     ));
     fixture
         .table
-        .keep(&fixture.store, &claim, after(50))
+        .complete(&fixture.store, &claim, after(50))
         .expect("kept");
     assert!(matches!(
         fixture.try_claim(1, after(80)),
@@ -274,7 +274,7 @@ fn hang_ups_are_counted_for_as_long_as_the_request_would_be_kept_and_not_anew_in
         }
         for seconds in [fourth, then] {
             let known = fixture.first(1, after(seconds));
-            assert_eq!(known, Some(First::NeverAnswered), "{seconds}");
+            assert_eq!(known, Some(PriorDelivery::NeverAnswered), "{seconds}");
         }
         // And no longer.
         fixture.accept(1, after(fourth + day + 1));
@@ -283,9 +283,9 @@ fn hang_ups_are_counted_for_as_long_as_the_request_would_be_kept_and_not_anew_in
 
 #[test]
 fn a_failure_long_after_a_hang_up_does_not_start_the_count_again() {
-    for awaits_answers in [false, true] {
+    for awaits_outcome in [false, true] {
         let mut fixture = Fixture::new(1000, OnFull::Reject);
-        fixture.table = fixture.table.awaiting_answers(awaits_answers);
+        fixture.table = fixture.table.awaiting_outcome(awaits_outcome);
         for delivery in 0..=u64::from(MAX_ABANDONED) {
             let now = after(delivery * 10_000);
             fixture.hang_up(1, now);
@@ -295,7 +295,10 @@ fn a_failure_long_after_a_hang_up_does_not_start_the_count_again() {
                 released.expect("released");
             }
         }
-        assert_eq!(fixture.first(1, after(40_000)), Some(First::NeverAnswered));
+        assert_eq!(
+            fixture.first(1, after(40_000)),
+            Some(PriorDelivery::NeverAnswered)
+        );
     }
 }
 
@@ -325,16 +328,16 @@ fn the_count_of_hang_ups_goes_from_a_full_table_as_a_kept_request_does_and_no_so
 fn a_claim_that_lapses_counts_as_a_hang_up() {
     for (fixture, lapses) in [
         (Fixture::with_window(Millis::seconds(30)), 61),
-        (Fixture::new(1000, OnFull::Reject).awaiting_answers(), 301),
+        (Fixture::new(1000, OnFull::Reject).awaiting_outcome(), 301),
     ] {
         let mut now = START;
         for _ in 0..=MAX_ABANDONED {
             let _never_settled = fixture.claim(1, now);
             let last = now.after(Millis::seconds(lapses - 1));
-            assert_eq!(fixture.first(1, last), Some(First::OnItsWay));
+            assert_eq!(fixture.first(1, last), Some(PriorDelivery::InFlight));
             now = now.after(Millis::seconds(lapses));
         }
-        assert_eq!(fixture.first(1, now), Some(First::NeverAnswered));
+        assert_eq!(fixture.first(1, now), Some(PriorDelivery::NeverAnswered));
     }
 }
 
@@ -352,28 +355,34 @@ fn a_hang_up_after_the_claim_has_lapsed_counts_once() {
         let abandoned = fixture.table.abandon(&fixture.store, &claim, lapsed);
         abandoned.expect("abandoned");
     }
-    assert_eq!(fixture.first(1, after(9000)), Some(First::NeverAnswered));
+    assert_eq!(
+        fixture.first(1, after(9000)),
+        Some(PriorDelivery::NeverAnswered)
+    );
 }
 
 /// Finding 6: who says that a request was taken has to know it.
 #[test]
 fn where_answers_are_awaited_a_claim_is_on_its_way_until_its_answer_and_kept_after_it() {
-    let fixture = Fixture::new(1000, OnFull::Reject).awaiting_answers();
+    let fixture = Fixture::new(1000, OnFull::Reject).awaiting_outcome();
     let claim = fixture.claim(1, START);
-    assert!(!claim.is_kept());
-    assert_eq!(fixture.first(1, after(59)), Some(First::OnItsWay));
-    assert_eq!(fixture.first(1, after(299)), Some(First::OnItsWay));
+    assert!(!claim.is_completed());
+    assert_eq!(fixture.first(1, after(59)), Some(PriorDelivery::InFlight));
+    assert_eq!(fixture.first(1, after(299)), Some(PriorDelivery::InFlight));
     let before = fixture.store.writes();
     fixture
         .table
-        .keep(&fixture.store, &claim, after(200))
+        .complete(&fixture.store, &claim, after(200))
         .expect("kept");
     assert_eq!(fixture.store.writes(), before + 1, "one write, for that");
     let age = Millis::seconds(300);
-    assert_eq!(fixture.first(1, after(300)), Some(First::Accepted(age)));
+    assert_eq!(
+        fixture.first(1, after(300)),
+        Some(PriorDelivery::Accepted(age))
+    );
 
     let failed = fixture.claim(2, START);
-    assert_eq!(fixture.first(2, after(1)), Some(First::OnItsWay));
+    assert_eq!(fixture.first(2, after(1)), Some(PriorDelivery::InFlight));
     fixture
         .table
         .release(&fixture.store, &failed, after(2))
@@ -386,10 +395,13 @@ fn where_answers_are_awaited_a_claim_is_on_its_way_until_its_answer_and_kept_aft
 fn what_was_claimed_as_kept_is_not_known_to_be_taken_for_a_while_where_answers_are_awaited() {
     let mut fixture = Fixture::new(1000, OnFull::Reject);
     let _kept_in_advance = fixture.claim(1, START);
-    fixture = fixture.awaiting_answers();
-    assert_eq!(fixture.first(1, after(59)), Some(First::OnItsWay));
+    fixture = fixture.awaiting_outcome();
+    assert_eq!(fixture.first(1, after(59)), Some(PriorDelivery::InFlight));
     let age = Millis::seconds(60);
-    assert_eq!(fixture.first(1, after(60)), Some(First::Accepted(age)));
+    assert_eq!(
+        fixture.first(1, after(60)),
+        Some(PriorDelivery::Accepted(age))
+    );
 }
 
 #[test]
@@ -398,17 +410,23 @@ fn a_duplicate_tells_how_old_the_first_is() {
     fixture.accept(1, START);
     for seconds in [0, 12, 301, 86_400] {
         let age = Millis::seconds(seconds);
-        assert_eq!(fixture.first(1, after(seconds)), Some(First::Accepted(age)));
+        assert_eq!(
+            fixture.first(1, after(seconds)),
+            Some(PriorDelivery::Accepted(age))
+        );
     }
     let short = Fixture::with_window(Millis::seconds(30));
     let claim = short.claim(1, START);
-    assert_eq!(short.first(1, after(10)), Some(First::OnItsWay));
+    assert_eq!(short.first(1, after(10)), Some(PriorDelivery::InFlight));
     short
         .table
-        .keep(&short.store, &claim, after(20))
+        .complete(&short.store, &claim, after(20))
         .expect("kept");
     let age = Millis::seconds(25);
-    assert_eq!(short.first(1, after(25)), Some(First::Accepted(age)));
+    assert_eq!(
+        short.first(1, after(25)),
+        Some(PriorDelivery::Accepted(age))
+    );
 }
 
 /// The mutant that survived: whichever is later, the window or the timestamp, counts.
@@ -454,7 +472,7 @@ fn a_full_table_rejects_until_something_need_not_be_remembered() {
     );
     fixture
         .table
-        .keep(&fixture.store, &claim, after(301))
+        .complete(&fixture.store, &claim, after(301))
         .expect("kept");
     for number in 1..3 {
         assert!(matches!(
@@ -496,7 +514,7 @@ fn a_signed_timestamp_is_remembered_until_it_is_stale() {
     };
     fixture
         .table
-        .keep(&fixture.store, &claim, START)
+        .complete(&fixture.store, &claim, START)
         .expect("kept");
     assert!(matches!(fixture.try_claim(2, after(330)), Claimed::Full));
     fixture.accept(2, after(331));
@@ -594,7 +612,7 @@ fn what_was_accepted_under_another_capacity_is_still_rejected() {
     let Claimed::Yes(accepted, _) = claim(&small, store, 1, 1, START) else {
         panic!("the first");
     };
-    small.keep(store, &accepted, START).expect("kept");
+    small.complete(store, &accepted, START).expect("kept");
     for capacity in [5000, 10, 100, 70_000] {
         let changed = fixture.joined(capacity, after(10));
         for seconds in [10, 1000, 86_399] {
@@ -603,9 +621,9 @@ fn what_was_accepted_under_another_capacity_is_still_rejected() {
                 matches!(repeat, Claimed::Duplicate(_)),
                 "{capacity} {seconds} {repeat:?}"
             );
-            let known = changed.knows(store, nonce(1), after(seconds));
+            let known = changed.find_prior(store, nonce(1), after(seconds));
             let age = Millis::seconds(seconds);
-            assert_eq!(known, Ok(Some(First::Accepted(age))));
+            assert_eq!(known, Ok(Some(PriorDelivery::Accepted(age))));
         }
     }
 }
@@ -756,7 +774,7 @@ fn an_answer_after_its_claim_has_lapsed_and_another_was_released_keeps_the_nonce
     // It has been left by its senders once, which is remembered.
     table.release(store, &second, lapsed()).expect("released");
     assert!(!fixture.knows(1, lapsed()));
-    table.keep(store, &first, lapsed()).expect("kept");
+    table.complete(store, &first, lapsed()).expect("kept");
     for seconds in [0, 5, 60, 86_000] {
         let now = lapsed().after(Millis::seconds(seconds));
         assert!(
@@ -785,7 +803,7 @@ fn a_failure_after_its_claim_has_lapsed_keeps_nothing() {
 fn an_answer_after_its_claim_has_lapsed_leaves_another_claim_alone() {
     let (fixture, first, second) = with_a_lapsed_claim();
     let Fixture { table, store } = &fixture;
-    let change = table.keep(store, &first, lapsed()).expect("kept");
+    let change = table.complete(store, &first, lapsed()).expect("kept");
     assert_eq!(change, Change::default());
     table.release(store, &second, lapsed()).expect("released");
     assert!(matches!(fixture.try_claim(1, lapsed()), Claimed::Yes(..)));
@@ -809,7 +827,7 @@ fn what_was_answered_late_must_be_remembered_for_a_window_from_then_on() {
     let claim = fixture.claim(1, START);
     fixture
         .table
-        .keep(&fixture.store, &claim, after(40))
+        .complete(&fixture.store, &claim, after(40))
         .expect("kept");
     for seconds in [41, 61, 90] {
         assert!(
@@ -828,7 +846,7 @@ fn what_is_learned_from_another_envoy_is_remembered_for_as_long_as_there_and_as_
         let left = Millis::seconds(seconds);
         let learned = fixture
             .table
-            .learn(&fixture.store, claim, is_taken, left, START);
+            .record_remote(&fixture.store, claim, is_taken, left, START);
         learned.expect("learned");
     };
     learn(&fixture, &claim, true, 10);
@@ -836,12 +854,12 @@ fn what_is_learned_from_another_envoy_is_remembered_for_as_long_as_there_and_as_
     assert!(matches!(fixture.try_claim(2, after(11)), Claimed::Yes(..)));
 
     for (is_taken, expected) in [
-        (true, First::Accepted(Millis::seconds(1))),
-        (false, First::NeverAnswered),
+        (true, PriorDelivery::Accepted(Millis::seconds(1))),
+        (false, PriorDelivery::NeverAnswered),
     ] {
-        let fixture = Fixture::new(1000, OnFull::Reject).awaiting_answers();
+        let fixture = Fixture::new(1000, OnFull::Reject).awaiting_outcome();
         let claim = fixture.claim(1, START);
-        assert_eq!(fixture.first(1, after(1)), Some(First::OnItsWay));
+        assert_eq!(fixture.first(1, after(1)), Some(PriorDelivery::InFlight));
         learn(&fixture, &claim, is_taken, 86_400);
         assert_eq!(fixture.first(1, after(1)), Some(expected));
     }
@@ -856,7 +874,7 @@ fn a_delivery_after_as_many_hang_ups_as_may_be_is_taken_for_one_that_was_answere
     fixture.accept(1, START);
     assert_eq!(
         fixture.first(1, after(1)),
-        Some(First::Accepted(Millis::seconds(1)))
+        Some(PriorDelivery::Accepted(Millis::seconds(1)))
     );
 }
 
@@ -873,7 +891,7 @@ fn hang_ups_are_forgotten_when_they_are_no_longer_kept() {
     fixture.hang_up(1, later);
     assert!(matches!(
         fixture.try_claim(1, later),
-        Claimed::Duplicate(First::NeverAnswered)
+        Claimed::Duplicate(PriorDelivery::NeverAnswered)
     ));
 }
 
@@ -1020,9 +1038,9 @@ fn a_directory_with_a_line_that_cannot_be_starts_anew() {
 fn a_claim_says_whose_it_is_and_until_when_it_must_be_remembered() {
     let table = table(100, OnFull::Reject);
     let claim = table.prepare(nonce(1), 77, None, START);
-    assert_eq!((claim.id(), claim.remember_until()), (77, after(300)));
+    assert_eq!((claim.id(), claim.pinned_until()), (77, after(300)));
     let claim = table.prepare(nonce(1), 78, Some(after(330)), START);
-    assert_eq!((claim.id(), claim.remember_until()), (78, after(330)));
+    assert_eq!((claim.id(), claim.pinned_until()), (78, after(330)));
 }
 
 #[test]
@@ -1035,7 +1053,7 @@ fn what_is_released_is_one_entry_less_and_what_is_learned_ends_as_it_does_elsewh
     let claim = fixture.claim(1, START);
     let left = Millis::seconds(10);
     table
-        .learn(store, &claim, true, left, START)
+        .record_remote(store, &claim, true, left, START)
         .expect("learned");
     assert!(matches!(
         fixture.try_claim(1, after(10)),
@@ -1058,11 +1076,11 @@ fn where_nothing_is_kept_beyond_the_window_the_age_counts_from_the_answer() {
     let claim = fixture.claim(1, START);
     fixture
         .table
-        .keep(&fixture.store, &claim, after(40))
+        .complete(&fixture.store, &claim, after(40))
         .expect("kept");
     assert_eq!(
         fixture.first(1, after(90)),
-        Some(First::Accepted(Millis::seconds(50)))
+        Some(PriorDelivery::Accepted(Millis::seconds(50)))
     );
     assert!(!fixture.knows(1, after(91)));
 }
