@@ -33,13 +33,13 @@ mod time;
 pub use cas_map::memory::MemoryMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
-pub use config::settings::{
-    Count, FormReading, OnStoreError, RedisSettings, RuleKey, RuleSettings, Settings,
-};
-pub use pipeline::answer::Answer;
-pub use pipeline::limits::{HashKey, LimitCheck, Rules};
-pub use pipeline::state::{Filter, Next, SETTINGS_HEADER, SIGNATURE_HEADER, Surroundings};
-pub use pipeline::verdict::{ACCEPTED, Outcome, Verdict};
+pub use config::settings::{Count, FormReading, RuleKey, RuleSettings, Settings};
+pub use pipeline::checks::{SETTINGS_HEADER, SIGNATURE_HEADER};
+pub use pipeline::filter::Filter;
+pub use pipeline::limits::Rules;
+pub use pipeline::rejection::{Limited, Rejection};
+pub use pipeline::step::{AwaitingBody, AwaitingStore, Step};
+pub use pipeline::verdict::{ACCEPTED, Accepted, Outcome, RequestRecord, Verdict};
 pub use reason::Reason;
 pub use request::client_address::ClientAddress;
 pub use request::headers::Headers;
@@ -52,14 +52,23 @@ pub use signature::key::{ClaimedMac, ComputedMac, Nonce, SigningKey};
 pub use signature::keyring::{Key, Keyring};
 pub use signature::url::{ConfiguredUrl, MAX_URLS, PublicUrl, Target};
 pub use signature::verify::{Signed, verify};
+pub use store::StoreSettings;
 pub use store::local::limiter::{CheckResult, Limit, Limiter, MAX_MOMENTS};
 pub use store::local::nonces::{
     Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, NonceRules, NonceTable, OnFull, PriorDelivery,
 };
+pub use store::local::store::LocalStore;
+pub use store::port::{
+    CallError, ClaimRequest, Decision, HashKey, HttpCall, HttpResponse, LimitCheck, LimitSettings,
+    NonceTableSettings, Notice, NoticeLevel, PendingCall, Progress, Query, Report, Store,
+    StoreCall, Tables, UpstreamOutcome,
+};
+pub use store::redis::keyspace::Keyspace;
 pub use store::redis::script_call::{ScriptCall, ScriptRef};
 pub use store::redis::script_reply::{Failure, ScriptReply};
 pub use store::redis::scripts::Scripts;
-pub use store::redis::settlement_queue::Settlement;
-pub use store::redis::shared::RedisStore;
+pub use store::redis::settings::{OnStoreError, RedisSettings};
+pub use store::redis::settlement_queue::{Settlement, Verb};
+pub use store::redis::store::RedisStore;
 pub use store::redis::wire::Api;
 pub use time::{Millis, Timestamp};

@@ -12,7 +12,7 @@ use crate::config::document;
 use crate::config::reader::{Environment, Node, Object, Problems};
 use crate::config::settings::{
     Count, FormReading, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings,
-    Settings, StoreSettings, TimestampSettings, defaults,
+    Settings, TimestampSettings, defaults,
 };
 use crate::copied::{Alphabet, Place, remnant};
 use crate::request::timestamp::Freshness;
@@ -127,7 +127,7 @@ impl Loader<'_> {
             max_target_bytes: max_target_bytes.unwrap_or(defaults::MAX_TARGET_BYTES),
             trust_original_path,
             rate_limit_capacity: rate_limit_capacity.unwrap_or(defaults::RATE_LIMIT_CAPACITY),
-            store: store.unwrap_or(StoreSettings::SharedData),
+            store: store.unwrap_or_default(),
             log,
             warnings: self.warnings.take(),
         })

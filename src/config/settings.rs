@@ -2,12 +2,11 @@
 
 use crate::request::path::PathPattern;
 use crate::request::timestamp::Freshness;
-use crate::secret::Secret;
 use crate::signature::keyring::Keyring;
 use crate::signature::url::PublicUrl;
+use crate::store::StoreSettings;
 use crate::store::local::limiter::Limit;
 use crate::store::local::nonces::NonceRules;
-use crate::store::redis::wire::Api;
 use crate::time::Millis;
 
 /// All of it.
@@ -35,43 +34,6 @@ pub struct Settings {
     pub log: LogSettings,
     /// What is valid and most likely a mistake all the same: one sentence each, beginning with the field's path.
     pub warnings: Vec<String>,
-}
-
-/// Where nonces and counters live.
-#[derive(Debug)]
-pub enum StoreSettings {
-    /// In this Envoy's shared data.
-    SharedData,
-    /// In Redis, for several Envoys.
-    Redis(RedisSettings),
-}
-
-/// How Redis is reached.
-#[derive(Debug)]
-pub struct RedisSettings {
-    /// The cluster of Envoy's configuration.
-    pub cluster: String,
-    /// The form of the service there.
-    pub api: Api,
-    /// The `Host` header.
-    pub authority: String,
-    /// The `Authorization` header, if the service wants one.
-    pub authorization: Option<Secret>,
-    /// What all keys begin with, in the braces that keep them in one slot of a cluster.
-    pub key_prefix: String,
-    /// For how long an answer is awaited.
-    pub timeout: Millis,
-    /// What happens without one.
-    pub on_error: OnStoreError,
-}
-
-/// What happens to a request when Redis does not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnStoreError {
-    /// It is rejected.
-    Reject,
-    /// This Envoy's shared data decides.
-    Local,
 }
 
 /// What is done with a verdict.

@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::cmp::Reverse;
+use std::rc::Rc;
 
 use crate::cas_map::{CasMap, Update, update};
-use crate::diagnosis::{Evidence, FailedSignature};
+use crate::diagnosis::{Context, FailedSignature};
 use crate::signature::form::Form;
 use crate::signature::keyring::{Key, Keyring, selected_id};
 use crate::signature::verify::ACCOUNT_PARAMETER;
@@ -20,7 +21,10 @@ const LATELY: Millis = Millis::seconds(3600);
 const BETWEEN_NOTES: Millis = Millis::seconds(600);
 
 /// When each key has verified a request for the last time, in whichever worker.
-pub struct LastVerified(Vec<Cell<Times>>);
+pub struct LastVerified {
+    keys: Vec<Cell<Times>>,
+    memory: Rc<dyn CasMap>,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Times {
@@ -31,13 +35,18 @@ struct Times {
 
 impl LastVerified {
     /// None of so many keys has verified anything.
-    pub fn new(keys: usize) -> LastVerified {
-        LastVerified(vec![Cell::default(); keys])
+    pub fn new(keys: usize, memory: Rc<dyn CasMap>) -> LastVerified {
+        LastVerified {
+            keys: vec![Cell::default(); keys],
+            memory,
+        }
     }
 
     /// The key at this place of the keyring has verified a request.
-    pub fn note(&self, index: usize, key: &Key, store: &impl CasMap, now: Timestamp) {
-        let Some(own) = self.0.get(index) else { return };
+    pub fn note(&self, index: usize, key: &Key, now: Timestamp) {
+        let Some(own) = self.keys.get(index) else {
+            return;
+        };
         let Times { noted, .. } = own.get();
         let is_noted = noted.is_some_and(|at| at <= now && now.since(at) < BETWEEN_NOTES);
         let noted = if is_noted { noted } else { Some(now) };
@@ -47,17 +56,17 @@ impl LastVerified {
         });
         if !is_noted {
             // Where that fails, the others know less, and nothing else happens.
-            let _ = update(store, &name(key), |_| {
+            let _ = update(&*self.memory, &name(key), |_| {
                 Update::Replace(now.0.to_le_bytes().into(), ())
             });
         }
     }
 
     /// Asks what other workers have noted.
-    pub(crate) fn learn(&self, keyring: &Keyring, store: &impl CasMap) {
-        for (index, own) in self.0.iter().enumerate() {
+    pub(super) fn learn(&self, keyring: &Keyring) {
+        for (index, own) in self.keys.iter().enumerate() {
             let key = keyring.get(index);
-            let entry = key.and_then(|key| store.get(&name(key)).ok().flatten());
+            let entry = key.and_then(|key| self.memory.get(&name(key)).ok().flatten());
             let noted = entry.and_then(|entry| entry.value.try_into().ok());
             let noted = noted.map(|bytes| Timestamp(u64::from_le_bytes(bytes)));
             let times = own.get();
@@ -69,7 +78,7 @@ impl LastVerified {
     }
 
     fn of(&self, index: usize) -> Option<Timestamp> {
-        self.0.get(index).and_then(|times| times.get().last)
+        self.keys.get(index).and_then(|times| times.get().last)
     }
 
     /// How long ago, if that is not too long.
@@ -95,16 +104,16 @@ pub(super) struct Suspected<'a> {
 impl<'a> Suspected<'a> {
     pub(super) fn new(
         failed_signature: &FailedSignature,
-        evidence: &Evidence<'a>,
+        context: &Context<'a>,
         query: &Form,
     ) -> Suspected<'a> {
         let named: Vec<&[u8]> = named_accounts(failed_signature.form.as_ref(), query).collect();
         let length = failed_signature.claimed.length();
         let settings = failed_signature.settings.as_deref();
-        let likely = |keys: Vec<(usize, &'a Key)>| likely(keys, &named, evidence.verified);
-        let selected: Vec<_> = evidence.keyring.candidates(settings, length).collect();
-        let unselected: Vec<_> = (0..evidence.keyring.len())
-            .filter_map(|index| Some((index, evidence.keyring.get(index)?)))
+        let likely = |keys: Vec<(usize, &'a Key)>| likely(keys, &named, context.verified);
+        let selected: Vec<_> = context.keyring.candidates(settings, length).collect();
+        let unselected: Vec<_> = (0..context.keyring.len())
+            .filter_map(|index| Some((index, context.keyring.get(index)?)))
             .filter(|(index, key)| {
                 key.signing.mac_length() == length
                     && selected.iter().all(|(other, _)| other != index)
@@ -156,9 +165,9 @@ pub(super) fn named_accounts<'f>(
 /// What can be said without trying anything: there is no key that could have signed it.
 pub(super) fn explain_none(
     failed_signature: &FailedSignature,
-    evidence: &Evidence<'_>,
+    context: &Context<'_>,
 ) -> Option<String> {
-    let keyring = evidence.keyring;
+    let keyring = context.keyring;
     let length = failed_signature.claimed.length();
     let settings = failed_signature.settings.as_deref();
     let algorithm = match length {
@@ -256,19 +265,20 @@ mod tests {
             shared_id: None,
         };
         let keyring = Keyring::new(vec![key("A"), key("B")]);
-        let store = MemoryMap::new();
-        let (here, there) = (LastVerified::new(2), LastVerified::new(2));
+        let store = Rc::new(MemoryMap::new());
+        let worker = || LastVerified::new(2, Rc::clone(&store) as Rc<dyn CasMap>);
+        let (here, there) = (worker(), worker());
         let at = |seconds| Timestamp(1_000_000).after(Millis::seconds(seconds));
         let note = |seconds| {
             let key = keyring.get(1).expect("the second");
-            here.note(1, key, &store, at(seconds));
+            here.note(1, key, at(seconds));
         };
         (0..600).for_each(note);
         assert_eq!(store.writes(), 1);
-        there.learn(&keyring, &store);
+        there.learn(&keyring);
         assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
         assert_eq!(there.lately(0, at(599)), None);
-        here.learn(&keyring, &store);
+        here.learn(&keyring);
         assert_eq!(
             here.lately(1, at(599)),
             Some(Millis(0)),

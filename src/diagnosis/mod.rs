@@ -70,7 +70,7 @@ pub struct FailedSignature {
 }
 
 /// What a diagnosis may look at besides the failed_signature.
-pub struct Evidence<'a> {
+pub struct Context<'a> {
     /// All keys.
     pub keyring: &'a Keyring,
     /// Which of them are known to be right.
@@ -97,11 +97,12 @@ impl FailedSignature {
     }
 
     /// What would have made the signature fit, or what can be said if nothing would.
-    pub fn explain(&self, evidence: &Evidence<'_>) -> Option<String> {
+    pub fn explain(&self, context: &Context<'_>) -> Option<String> {
+        context.verified.learn(context.keyring);
         let target = Target::new(&self.target, self.websocket);
-        let method = evidence.headers.pseudo(":method");
+        let method = context.headers.pseudo(":method");
         match self.reason {
-            Reason::InvalidSignature => Some(self.explain_signature(evidence, target)),
+            Reason::InvalidSignature => Some(self.explain_signature(context, target)),
             Reason::BodyHashMismatch => {
                 let query = target.query.unwrap_or_default();
                 let mut work = Work::new();
@@ -109,27 +110,27 @@ impl FailedSignature {
                     &mut work,
                     query,
                     method,
-                    evidence.body,
+                    context.body,
                 ))
             }
             Reason::UnsignedBody => {
                 let mut work = Work::new();
                 let query = parsed_query(&mut work, target);
-                let keys = Suspected::new(self, evidence, &query);
+                let keys = Suspected::new(self, context, &query);
                 let mut search = Search::new(only_keys(&keys.selected), &self.claimed, work);
-                let urls = candidate_urls(&mut search.work, evidence, target)?;
+                let urls = candidate_urls(&mut search.work, context, target)?;
                 let explained =
-                    body::explain_unsigned(&mut search, &urls, target.query, method, evidence.body);
+                    body::explain_unsigned(&mut search, &urls, target.query, method, context.body);
                 Some(explained)
             }
             _ => None,
         }
     }
 
-    fn explain_signature(&self, evidence: &Evidence<'_>, target: Target<'_>) -> String {
+    fn explain_signature(&self, context: &Context<'_>, target: Target<'_>) -> String {
         let mut work = Work::new();
         let query = parsed_query(&mut work, target);
-        let keys = Suspected::new(self, evidence, &query);
+        let keys = Suspected::new(self, context, &query);
         let count = self.form.as_ref().map_or(0, |form| form.pairs().count());
         if !work.take(5 * count) {
             return TOO_LONG.into();
@@ -138,35 +139,35 @@ impl FailedSignature {
         if let Some(form) = &self.form {
             form.write_signed(&mut signed);
         }
-        let Some(urls) = candidate_urls(&mut work, evidence, target) else {
+        let Some(urls) = candidate_urls(&mut work, context, target) else {
             return TOO_LONG.into();
         };
         let hashed = urls
             .iter()
             .map(|url| url.len() + signed.len() + OF_A_MAC)
             .sum();
-        let body = self.form.as_ref().map_or(0, |_| evidence.body.len());
+        let body = self.form.as_ref().map_or(0, |_| context.body.len());
         work.take_own(hashed, self.claimed.length(), body, count);
         let mut unselected = Search::new(only_keys(&keys.unselected), &self.claimed, work);
         if let Some(hint) = explain_unselected(&mut unselected, &urls, &signed) {
             return hint;
         }
-        if let Some(hint) = keys::explain_none(self, evidence) {
+        if let Some(hint) = keys::explain_none(self, context) {
             return hint;
         }
         let before = unselected.work;
         let mut search = Search::new(only_keys(&keys.selected), &self.claimed, before);
-        if let Some(hint) = self.find(&mut search, evidence, &keys, &urls, &signed) {
+        if let Some(hint) = self.find(&mut search, context, &keys, &urls, &signed) {
             return hint;
         }
         if search.tried == 0 {
             return TOO_LONG.into();
         }
-        keys::explain_account(self, &query, evidence.keyring).unwrap_or_else(|| {
+        keys::explain_account(self, &query, context.keyring).unwrap_or_else(|| {
             let used_up = search.work.is_used_up();
-            let id = keys::unknown_id(self, evidence.keyring);
+            let id = keys::unknown_id(self, context.keyring);
             let form = self.form.as_ref();
-            remains::tell(evidence, target, form, &keys, id.as_deref(), used_up)
+            remains::tell(context, target, form, &keys, id.as_deref(), used_up)
         })
     }
 
@@ -174,14 +175,14 @@ impl FailedSignature {
     fn find(
         &self,
         search: &mut Search<'_>,
-        evidence: &Evidence<'_>,
+        context: &Context<'_>,
         keys: &Suspected<'_>,
         received: &[Vec<u8>],
         signed: &[u8],
     ) -> Option<String> {
         let target = Target::new(&self.target, self.websocket);
         let form = self.form.as_ref();
-        let has_own_query = evidence.public.url().query().is_some();
+        let has_own_query = context.public.url().query().is_some();
         if form.is_some() && has_own_query && received.iter().any(|url| search.fits(&[url, signed]))
         {
             return Some(
@@ -190,7 +191,7 @@ impl FailedSignature {
                     .into(),
             );
         }
-        let urls = Urls::new(search, evidence, target)?;
+        let urls = Urls::new(search, context, target)?;
         let find = |search: &mut Search<'_>, rank, guess| match search.work.is_used_up() {
             true => None,
             false => urls.explain(search, (rank, guess), signed),
@@ -237,7 +238,7 @@ impl FailedSignature {
             .or_else(|| queries?.explain_rare_escaping(search))
             .or_else(|| unsorted?.explain_order(search, 4))
             .or_else(|| unsorted?.explain_both(search, 4))
-            .or_else(|| parameters?.explain_test_client(search, evidence.body))
+            .or_else(|| parameters?.explain_test_client(search, context.body))
             .or_else(|| find(search, 4, Guess::PathOrQuery))
             .or_else(|| (5..=6).find_map(|rank| find(search, rank, Guess::Authority)))
             .or_else(|| queries?.explain_order(search, MAX_PERMUTED))
@@ -281,11 +282,11 @@ fn parsed_query(work: &mut Work, target: Target<'_>) -> Form {
 #[inline(never)]
 fn candidate_urls(
     work: &mut Work,
-    evidence: &Evidence<'_>,
+    context: &Context<'_>,
     target: Target<'_>,
 ) -> Option<Vec<Vec<u8>>> {
     let mut urls = Vec::new();
-    for url in evidence.public.candidates(target) {
+    for url in context.public.candidates(target) {
         let mut text = Vec::new();
         url.write(&mut text);
         if !work.take_copies(2, text.len()) {

@@ -1,7 +1,7 @@
 //! Each mistake is made, and the hint has to name it.
 
 use super::*;
-use crate::pipeline::state::tests::{NOW, Request, URL, World, form};
+use crate::pipeline::tests::{NOW, Request, URL, World, form};
 use crate::time::Millis;
 use sha2::{Digest, Sha256};
 #[cfg(target_family = "wasm")]
@@ -327,7 +327,10 @@ fn a_missing_header_is_explained() {
 fn a_clock_that_is_wrong_is_told_from_a_late_request() {
     let world = world();
     let late = |age: u64| form(&format!("Timestamp={}", NOW.0 / 1000 - age));
-    let hint = |age: u64| world.send(&late(age)).facts.hint.unwrap_or_default();
+    let hint = |age: u64| {
+        let verdict = world.send(&late(age));
+        verdict.hint().unwrap_or_default().to_owned()
+    };
     assert_eq!(hint(312), "it is 312 s old");
     hint(315);
     let third = hint(310);
@@ -343,7 +346,7 @@ fn a_clock_that_is_wrong_is_told_from_a_late_request() {
 fn a_flood_is_diagnosed_only_now_and_then() {
     let world = world();
     let forged = form(BODY).signed("wrong", URL, BODY);
-    let hints = (0..50).filter_map(|_| world.send(&forged).facts.hint);
+    let hints = (0..50).filter_map(|_| world.send(&forged).hint().map(str::to_owned));
     assert_eq!(hints.count(), 2);
 }
 
@@ -421,10 +424,9 @@ fn a_key_that_has_verified_another_request_lately_is_called_right_and_not_blamed
     let hint = |seconds| {
         world
             .send(&at(seconds))
-            .facts
-            .hint
+            .hint()
             .unwrap_or_default()
-            .into_owned()
+            .to_owned()
     };
     let soon = hint(100);
     assert!(

@@ -168,6 +168,14 @@ pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// Returns the path of a request target (`:path`), without its query.
+pub fn path_of(target: &[u8]) -> &[u8] {
+    target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default()
+}
+
 fn is_plain(segment: &[u8]) -> bool {
     let mut bytes = segment.iter();
     while let Some(byte) = bytes.next() {

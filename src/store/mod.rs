@@ -22,9 +22,10 @@ use redis::settings::RedisSettings;
 use redis::store::RedisStore;
 
 /// Where the nonces and limits of a configuration live.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum StoreSettings {
     /// In this Envoy's shared data.
+    #[default]
     SharedData,
     /// In Redis, for several Envoys.
     Redis(RedisSettings),

@@ -134,8 +134,8 @@ pub enum Decision {
     Admitted(Option<Claim>),
     /// A limit is used up.
     Limited {
-        /// The index of the limit in [`Query::limits`].
-        index: usize,
+        /// The check that found it so.
+        check: LimitCheck,
         /// After this time, one more request passes.
         wait: Millis,
     },
@@ -192,11 +192,8 @@ pub struct StoreCall {
 /// What goes on with the answer to a call.
 pub trait PendingCall {
     /// Goes on with the answer.
-    fn resume(
-        self: Box<Self>,
-        answer: Result<HttpResponse, CallError>,
-        now: Timestamp,
-    ) -> Progress;
+    fn resume(self: Box<Self>, answer: Result<HttpResponse, CallError>, now: Timestamp)
+    -> Progress;
 
     /// Ends the query: nobody waits for the answer any more.
     fn abandon(self: Box<Self>, now: Timestamp);

@@ -5,8 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::config::load::{A_MILLISECOND, Loader};
 use crate::config::reader::{Node, Object, SecretKind};
-use crate::config::settings::{OnStoreError, RedisSettings, StoreSettings, defaults};
+use crate::config::settings::defaults;
 use crate::secret::Secret;
+use crate::store::StoreSettings;
+use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::wire::Api;
 use crate::time::Millis;
 

@@ -1,5 +1,7 @@
 use super::*;
-use crate::config::settings::{OnStoreError, RedisSettings, WebhookSettings};
+use crate::config::settings::WebhookSettings;
+use crate::store::StoreSettings;
+use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::wire::Api;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;

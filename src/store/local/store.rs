@@ -5,13 +5,13 @@ use std::mem;
 use std::rc::Rc;
 
 use crate::cas_map::{CasError, CasMap, Entry, Version};
-use crate::store::local::limiter::{Limiter, Taken};
+use crate::store::local::limiter::{CheckResult, Limiter};
 use crate::store::local::nonces::{Change, Claim, Claimed, NonceTable};
 use crate::store::port::{
-    ClaimRequest, Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall,
-    Tables, UpstreamOutcome,
+    ClaimRequest, Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall, Tables,
+    UpstreamOutcome,
 };
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// The tables of all webhooks, in memory that the workers share.
 pub struct LocalStore {
@@ -31,7 +31,7 @@ impl LocalStore {
     pub fn new(webhooks: &[Tables], memory: Rc<dyn CasMap>, hash_key: HashKey) -> LocalStore {
         let open = |tables: &Tables| Webhook {
             nonces: tables.nonces.as_ref().map(|settings| {
-                NonceTable::new(settings.rules.clone()).awaiting_answers(settings.awaits_outcome)
+                NonceTable::new(settings.rules.clone()).awaiting_outcome(settings.awaits_outcome)
             }),
             limiters: tables
                 .limits
@@ -51,17 +51,17 @@ impl LocalStore {
     }
 
     /// Returns the counters of a limit.
-    pub(super) fn limiter(&self, webhook: usize, check: LimitCheck) -> Option<&Limiter> {
+    pub(in crate::store) fn limiter(&self, webhook: usize, check: LimitCheck) -> Option<&Limiter> {
         self.webhooks.get(webhook)?.limiters.get(check.rule)
     }
 
     /// Returns the nonces of a webhook.
-    pub(super) fn nonces(&self, webhook: usize) -> Option<&NonceTable> {
+    pub(in crate::store) fn nonces(&self, webhook: usize) -> Option<&NonceTable> {
         self.webhooks.get(webhook)?.nonces.as_ref()
     }
 
     /// Changes what the next report says.
-    pub(super) fn note(&self, note: impl FnOnce(&mut Report)) {
+    pub(in crate::store) fn note(&self, note: impl FnOnce(&mut Report)) {
         note(&mut self.report.borrow_mut());
     }
 
@@ -77,20 +77,22 @@ impl LocalStore {
 
     /// Decides a query: see [`Store::admit`].
     fn decide(&self, query: &Query, now: Timestamp) -> Result<Decision, CasError> {
-        let claim = query.claim.zip(self.nonces(query.webhook));
-        if let Some((request, nonces)) = claim
+        let nonces = self.nonces(query.webhook);
+        if let (Some(request), Some(nonces)) = (&query.claim, nonces)
             && !query.limits.is_empty()
-            && let Some(prior) = nonces.knows(&self.memory, request.nonce, now)?
+            && let Some(prior) = nonces.find_prior(&self.memory, request.nonce, now)?
         {
             return Ok(Decision::Duplicate(prior));
         }
         if let Some(limited) = self.count(query.webhook, &query.limits, now)? {
             return Ok(limited);
         }
-        let Some((request, _)) = claim else {
+        let request = query.claim;
+        let Some(claim) = request.and_then(|request| self.prepare(query.webhook, request, now))
+        else {
             return Ok(Decision::Admitted(None));
         };
-        let claimed = self.claim(query.webhook, request, now);
+        let claimed = self.insert(query.webhook, claim, now);
         if !matches!(claimed, Ok(Decision::Admitted(_))) {
             self.undo(query.webhook, &query.limits, now);
         }
@@ -99,7 +101,7 @@ impl LocalStore {
 
     /// Counts a request by every limit, or by none: what one limit rejects, the others
     /// have not counted. Returns the first limit that is used up.
-    pub(super) fn count(
+    pub(in crate::store) fn count(
         &self,
         webhook: usize,
         checks: &[LimitCheck],
@@ -110,19 +112,22 @@ impl LocalStore {
                 continue;
             };
             let wait = if check.counts {
-                let taken = limiter.take(&self.memory, check.key_hash, now);
+                let taken = limiter.check_and_count(&self.memory, check.key_hash, now);
                 taken.map(|taken| match taken {
-                    Taken::Rejected(wait) => Some(wait),
-                    Taken::Passed(_) => None,
+                    CheckResult::Limited(wait) => Some(wait),
+                    CheckResult::Permitted(_) => None,
                 })
             } else {
-                limiter.peek(&self.memory, check.key_hash, now)
+                limiter.check(&self.memory, check.key_hash, now)
             };
             if !matches!(wait, Ok(None)) {
                 self.undo(webhook, checks.get(..index).unwrap_or_default(), now);
             }
             if let Some(wait) = wait? {
-                return Ok(Some(Decision::Limited { index, wait }));
+                return Ok(Some(Decision::Limited {
+                    check: *check,
+                    wait,
+                }));
             }
         }
         Ok(None)
@@ -132,29 +137,34 @@ impl LocalStore {
     fn undo(&self, webhook: usize, checks: &[LimitCheck], now: Timestamp) {
         for check in checks.iter().filter(|check| check.counts) {
             if let Some(limiter) = self.limiter(webhook, *check) {
-                let permit = limiter.pass_at(now);
-                let _ = limiter.withdraw(&self.memory, check.key_hash, permit, now);
+                let permit = limiter.permit_at(now);
+                let _ = limiter.undo(&self.memory, check.key_hash, permit, now);
             }
         }
     }
 
-    /// Claims a nonce.
-    pub(super) fn claim(
+    /// Returns the claim that a request would make, not made yet.
+    pub(in crate::store) fn prepare(
         &self,
         webhook: usize,
         request: ClaimRequest,
+        now: Timestamp,
+    ) -> Option<Claim> {
+        let nonces = self.nonces(webhook)?;
+        Some(nonces.prepare(request.nonce, request.id, request.signed_until, now))
+    }
+
+    /// Makes a claim that was prepared.
+    pub(in crate::store) fn insert(
+        &self,
+        webhook: usize,
+        claim: Claim,
         now: Timestamp,
     ) -> Result<Decision, CasError> {
         let Some(nonces) = self.nonces(webhook) else {
             return Ok(Decision::Admitted(None));
         };
-        let ClaimRequest {
-            nonce,
-            id,
-            signed_until,
-        } = request;
-        let claimed = nonces.claim(&self.memory, nonce, id, signed_until, now)?;
-        Ok(match claimed {
+        Ok(match nonces.insert(&self.memory, claim, now)? {
             Claimed::Yes(claim, change) => {
                 self.note_change(change);
                 Decision::Admitted(Some(claim))
@@ -166,7 +176,7 @@ impl LocalStore {
     }
 
     /// Settles a claim. Where that fails, the claim expires by itself.
-    pub(super) fn settle_claim(
+    pub(in crate::store) fn settle_claim(
         &self,
         webhook: usize,
         claim: &Claim,
@@ -177,7 +187,7 @@ impl LocalStore {
             return Ok(());
         };
         let change = match outcome {
-            UpstreamOutcome::Processed => nonces.keep(&self.memory, claim, now),
+            UpstreamOutcome::Processed => nonces.complete(&self.memory, claim, now),
             UpstreamOutcome::Failed => nonces.release(&self.memory, claim, now),
             UpstreamOutcome::ClientGone => nonces.abandon(&self.memory, claim, now),
         };
@@ -187,16 +197,16 @@ impl LocalStore {
 
     /// Stores what another Envoy knows of a nonce that is claimed here. Where that fails,
     /// the next repeat is asked for again.
-    pub(super) fn record_remote(
+    pub(in crate::store) fn record_remote(
         &self,
         webhook: usize,
         claim: &Claim,
         is_processed: bool,
-        left: crate::time::Millis,
+        left: Millis,
         now: Timestamp,
     ) {
         if let Some(nonces) = self.nonces(webhook) {
-            let _ = nonces.learn(&self.memory, claim, is_processed, left, now);
+            let _ = nonces.record_remote(&self.memory, claim, is_processed, left, now);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::time::{Millis, Timestamp};
 
 /// What becomes of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Verb {
     /// The upstream took the request.
     Keep,
     /// The upstream failed, or never saw it: a retry passes.
@@ -29,10 +29,10 @@ pub struct Settlement {
     /// By which request.
     pub id: u64,
     /// What becomes of it.
-    pub outcome: Outcome,
+    pub verb: Verb,
     /// Until then it must be remembered, if it was accepted. By then a claim that is
     /// still on its way lapses by itself.
-    pub remember_until: Timestamp,
+    pub pinned_until: Timestamp,
     /// Until then it is, while there is room.
     pub keep_until: Timestamp,
     /// Of the table that it is in.
@@ -78,7 +78,7 @@ impl SettlementQueue {
             && let Some(next) = waiting.pop_front()
         {
             // What has lapsed by itself need not be said.
-            if now < next.remember_until.max(next.keep_until) {
+            if now < next.pinned_until.max(next.keep_until) {
                 batch.push(next);
             } else {
                 self.lost.set(self.lost.get().saturating_add(1));
@@ -117,7 +117,7 @@ impl Settlement {
     /// room; at least a millisecond, since Redis has no shorter time.
     pub(super) fn spans(&self, now: Timestamp) -> (Millis, Millis) {
         let left = |until: Timestamp| Millis(until.since(now).0.max(1));
-        (left(self.remember_until), left(self.keep_until))
+        (left(self.pinned_until), left(self.keep_until))
     }
 }
 
@@ -133,8 +133,8 @@ mod tests {
         Settlement {
             nonce: Nonce([0; 32]),
             id,
-            outcome: Outcome::Release,
-            remember_until: NOW.after(Millis::seconds(300)),
+            verb: Verb::Release,
+            pinned_until: NOW.after(Millis::seconds(300)),
             keep_until: NOW.after(Millis::seconds(300)),
             capacity: 10,
         }
