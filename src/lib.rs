@@ -17,6 +17,7 @@
 // `scripts/imports` holds that.
 mod host;
 mod pipeline;
+mod stream;
 
 mod config;
 mod diagnosis;
@@ -71,4 +72,12 @@ pub use store::redis::settings::{OnStoreError, RedisSettings};
 pub use store::redis::settlement_queue::{Settlement, Verb};
 pub use store::redis::store::RedisStore;
 pub use store::redis::wire::Api;
+pub use stream::flush::{Flush, PERIOD};
+pub use stream::host::{
+    Action, CallId, Direction, HeaderBlock, Host, HostError, Level, LocalResponse, Metric,
+    MetricKind,
+};
+pub use stream::http_stream::HttpStream;
+pub use stream::startup::start;
+pub use stream::worker::Worker;
 pub use time::{Millis, Timestamp};

@@ -7,8 +7,16 @@ use crate::request::headers::Headers;
 use crate::time::Timestamp;
 
 impl Filter {
-    /// Puts into a verdict what would have made the signature fit, if it has one that did not.
-    /// Bounded in work, and in how often a second it is done at all.
+    /// Returns whether a verdict is one that [`Filter::explain`] is to be asked about, which
+    /// is bounded in how often a second it is.
+    pub fn may_explain(&self, verdict: &Verdict, now: Timestamp) -> bool {
+        let Outcome::Rejected(rejection) = &verdict.outcome else {
+            return false;
+        };
+        rejection.failed_signature.is_some() && self.diagnoses.take(now)
+    }
+
+    /// Puts into a verdict what would have made the signature fit. Bounded in work.
     pub fn explain(
         &self,
         verdict: &mut Verdict,
@@ -19,21 +27,18 @@ impl Filter {
         let Outcome::Rejected(rejection) = &mut verdict.outcome else {
             return;
         };
-        let (Some(failed), Some(webhook)) = (&rejection.failed_signature, &verdict.record.webhook)
-        else {
-            return;
-        };
-        if !self.diagnoses.take(now) {
-            return;
+        if let (Some(failed), Some(webhook)) =
+            (&rejection.failed_signature, &verdict.record.webhook)
+        {
+            let context = Context {
+                keyring: &self.settings.keyring,
+                verified: &self.verified,
+                public: &webhook.settings.public_url,
+                headers,
+                body,
+                now,
+            };
+            rejection.hint = failed.explain(&context).map(Into::into);
         }
-        let context = Context {
-            keyring: &self.settings.keyring,
-            verified: &self.verified,
-            public: &webhook.settings.public_url,
-            headers,
-            body,
-            now,
-        };
-        rejection.hint = failed.explain(&context).map(Into::into);
     }
 }

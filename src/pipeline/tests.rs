@@ -138,8 +138,11 @@ impl World {
                 Step::Decided(verdict) => break verdict,
             };
         };
-        self.filter
-            .explain(&mut verdict, headers, &request.body, request.now);
+        if self.filter.may_explain(&verdict, request.now) {
+            let body = &request.body;
+            self.filter
+                .explain(&mut verdict, headers, body, request.now);
+        }
         verdict
     }
 

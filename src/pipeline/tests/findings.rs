@@ -350,8 +350,8 @@ fn a_webhook_takes_bodies_if_any_of_its_methods_does() {
     let takes = |methods: &str| {
         let json = format!(r#"{{"webhooks": [{{"url": "{URL}", "methods": [{methods}]}}]}}"#);
         let world = world(&json);
-        let webhook: &WebhookSettings = world.filter.settings.webhooks.first().expect("one");
-        webhook.takes_bodies()
+        let webhook = world.filter.webhooks().first().expect("one");
+        webhook.settings.takes_bodies()
     };
     assert!(!takes("\"GET\", \"HEAD\", \"DELETE\""));
     for method in ["POST", "PUT", "PATCH"] {

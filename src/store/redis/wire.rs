@@ -67,7 +67,6 @@ impl Api {
     }
 }
 
-
 /// Every service answers with an object.
 fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_slice(body) {
