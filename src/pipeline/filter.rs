@@ -90,29 +90,6 @@ impl Filter {
         self.redis.as_ref()
     }
 
-    /// Finds what earlier configurations have left in the store. To be called once,
-    /// before the first request. `generation` differs from one configuration to another.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn join<S: CasMap>(
-        &mut self,
-        generation: u64,
-        around: Surroundings<'_, S>,
-    ) -> Result<(), CasError> {
-        let tables = self.webhooks.iter();
-        let nonces = tables.filter_map(|tables| tables.nonces.as_ref());
-        let counts: Vec<u64> = nonces.map(NonceTable::own_keys).collect();
-        // Twice, since the first to join does not find those that join after it.
-        for _ in 0..2 {
-            let tables = self.webhooks.iter_mut();
-            for nonces in tables.filter_map(|tables| tables.nonces.as_mut()) {
-                nonces.join(around.store, generation, &counts, around.now)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What the filter was configured with.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -16,7 +16,7 @@ use crate::host::wasm::log::Log;
 use crate::host::wasm::metrics::Metrics;
 use crate::host::wasm::shared_data::{SharedData, random_word};
 use crate::host::wasm::stream::Stream;
-use crate::pipeline::state::{Filter, Surroundings};
+use crate::pipeline::state::Filter;
 use crate::store::redis::script_call::ScriptCall;
 use crate::store::redis::script_reply::ScriptReply;
 
@@ -71,16 +71,7 @@ impl Root {
             .map_err(|error| format!("the metrics cannot be defined ({error:?})"))?;
         say_what_is_unusual(&settings, &store, &json);
         let log = Log::new(settings.log);
-        let mut filter = Filter::new(settings, hash_key);
-        filter
-            .join(
-                fingerprint(&json),
-                Surroundings {
-                    store: &store,
-                    now: now(),
-                },
-            )
-            .map_err(unusable)?;
+        let filter = Filter::new(settings, hash_key);
         // Workers that start at once race for who is first; that is no sign of load.
         store.take_conflicts();
         if filter.redis().is_some() {

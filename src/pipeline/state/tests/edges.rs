@@ -147,49 +147,6 @@ fn a_moved_boundary_and_a_wrong_signature_are_explained() {
 }
 
 #[test]
-fn a_filter_that_joins_rejects_what_one_with_another_capacity_has_accepted() {
-    let store = MemoryMap::new();
-    let filter = |capacity: usize, generation: u64| {
-        let json = format!(r#"{{"replay": {{"capacity": {capacity}}}, "rate_limits": []}}"#);
-        let world = World::new(&json);
-        let World { filter, sent, .. } = world;
-        let mut filter = Rc::into_inner(filter).expect("not shared yet");
-        let around = Surroundings {
-            store: &store,
-            now: NOW,
-        };
-        filter.join(generation, around).expect("joined");
-        (Rc::new(filter), sent)
-    };
-    let signature = signature("token", URL, "a=1");
-    let verdict = |filter: &Rc<Filter>, claim_id: u64| {
-        let headers: [(&[u8], &[u8]); 4] = [
-            (b":method", b"POST"),
-            (b":path", b"/hook"),
-            (b"content-type", FORM.as_bytes()),
-            (b"x-twilio-signature", signature.as_bytes()),
-        ];
-        let around = Surroundings {
-            store: &store,
-            now: NOW,
-        };
-        let client = ClientAddress::from_source_address(b"192.0.2.1:1");
-        let next = filter.arrive(Headers::new(&headers), client, around);
-        let Next::AwaitingBody(held) = next else {
-            panic!("not held")
-        };
-        match held.complete(b"a=1", claim_id, around) {
-            Next::Decided(verdict) => verdict.outcome.name(),
-            _ => panic!("shared data answers at once"),
-        }
-    };
-    let (before, _) = filter(65_536, 1);
-    assert_eq!(verdict(&before, 1), "accepted");
-    let (after, _) = filter(1_000, 2);
-    assert_eq!(verdict(&after, 2), "duplicate");
-}
-
-#[test]
 fn two_limits_of_one_kind_count_apart() {
     let world = World::new(
         r#"{"rate_limits": [{"key": "client_ip", "requests": 2, "window": "1s"},
