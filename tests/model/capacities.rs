@@ -100,7 +100,11 @@ fn check(shares: &[Share], buckets: u64, nonces: u64, pace: u64) {
     }
     assert!(evicted.iter().all(|count| *count > 100), "{evicted:?}");
     for ((_, _, on_full), count) in shares.iter().zip(full) {
-        assert_eq!(count > 100, *on_full == OnFull::Reject, "{count} times full");
+        assert_eq!(
+            count > 100,
+            *on_full == OnFull::Reject,
+            "{count} times full"
+        );
     }
     let slots: usize = shares.iter().map(|(_, slots, _)| slots).sum();
     assert!(store.keys() as u64 <= buckets);
