@@ -42,8 +42,7 @@ fn nonce(number: u64) -> Nonce {
     Nonce(bytes)
 }
 
-/// A table of nonces with so many accepted requests in it, none of which may be
-/// forgotten yet.
+/// A table of nonces with so many accepted requests in it, all of them pinned.
 struct Nonces {
     table: NonceTable,
     store: MemoryMap,
@@ -64,8 +63,7 @@ impl Nonces {
             next: Cell::new(1 << 40),
         };
         for number in 0..(NONCES * percent / 100) as u64 {
-            // A few of the last find their bucket full: see `Buckets::new`. What is claimed is
-            // kept at once, the window being long enough.
+            // What is claimed is completed in advance, the window being long enough.
             nonces.claim(nonce(number));
         }
         nonces
@@ -96,16 +94,16 @@ impl Counters {
             next: Cell::new(1 << 40),
         };
         for number in 0..(COUNTERS * percent / 100) as u64 {
-            counters.take(number);
+            counters.count(number);
         }
         counters
     }
 
-    fn take(&self, key_hash: u64) -> CheckResult {
-        let taken = self
+    fn count(&self, key_hash: u64) -> CheckResult {
+        let counted = self
             .limiter
             .check_and_count(&self.store, spread(key_hash), START);
-        taken.expect("the memory store does not fail")
+        counted.expect("the memory store does not fail")
     }
 }
 
@@ -114,7 +112,7 @@ impl Counters {
 const BATCH: u64 = 64;
 
 impl Nonces {
-    /// How long so many claims take, without the time for giving them up.
+    /// How long so many claims take, without the time for releasing them.
     fn time(&self, claims: u64) -> Duration {
         let mut spent = Duration::ZERO;
         let mut left = claims;
@@ -147,16 +145,16 @@ impl Counters {
             let batch = left.min(BATCH);
             let first = self.next.replace(self.next.get() + batch);
             let start = Instant::now();
-            let taken: Vec<_> = (first..first + batch)
-                .map(|key_hash| (key_hash, self.take(key_hash)))
+            let counted: Vec<_> = (first..first + batch)
+                .map(|key_hash| (key_hash, self.count(key_hash)))
                 .collect();
             spent += start.elapsed();
-            for (key_hash, taken) in taken {
-                if let CheckResult::Permitted(pass) = taken {
-                    let withdrawn = self
+            for (key_hash, counted) in counted {
+                if let CheckResult::Permitted(permit) = counted {
+                    let undone = self
                         .limiter
-                        .undo(&self.store, spread(key_hash), pass, START);
-                    withdrawn.expect("the memory store does not fail");
+                        .undo(&self.store, spread(key_hash), permit, START);
+                    undone.expect("the memory store does not fail");
                 }
             }
             left -= batch;

@@ -1,39 +1,39 @@
-//! Who has sent how many, exactly, in bounded memory.
+//! Who has sent how many requests, exactly, in bounded memory.
 //!
-//! A limiter remembers the moment of every request that it let through, so that
-//! in no window, wherever it starts, more than the limit passes, and so that
-//! `Retry-After` is the moment at which the next one does.
+//! A limiter keeps a sliding window log: the moment of every request that it let through.
+//! So in no window, wherever it starts, more than the limit passes, and `Retry-After` is
+//! the moment at which the next request does.
 //!
 //! Memory is bounded: a bucket has a fixed number of slots. When a new key needs
-//! one, the key with the fewest events gives up its slot, and what it had counted
-//! is folded into the bucket's *inherited_floor*: the worst history that any key without a
-//! slot can have. A key that comes (back) starts from the inherited_floor, as if it were
-//! that worst one. So a flood from ever new addresses cannot reset anybody's
-//! counter; it takes a flood of more than capacity × limit in one window until
-//! newcomers are rejected for what others did. (This is the Space-Saving algorithm
-//! of Metwally, Agrawal and El Abbadi, 2005, over sliding windows.) Where a limit is only
-//! looked at, and not counted by, what was inherited rejects nobody: see [`Limiter::check`].
+//! one, the key with the fewest events is evicted, and what it had counted is folded into
+//! the bucket's *inherited floor*: the worst log that any key without a slot can have. A
+//! key that comes (back) starts from the floor, as if it were that worst one. So a flood
+//! from ever new addresses cannot reset anybody's counter; it takes a flood of more than
+//! capacity × limit in one window until newcomers are rejected for what others did. (This
+//! is the Space-Saving algorithm of Metwally, Agrawal and El Abbadi, 2005, over sliding
+//! windows.) Where a limit is only checked, and not counted by, what was inherited rejects
+//! nobody: see [`Limiter::check`].
 //!
 //! ```text
 //! bucket  = header *run *entry            ; 64-bit little-endian words
 //! header  = magic                         ; "TWFl" and a version
-//!           runs                          ; how many runs of inherited_floor follow
-//! entry   = tag                           ; keyed hash of whom it counts
+//!           runs                          ; how many runs of the inherited floor follow
+//! entry   = tag                           ; keyed hash of the key that it counts
 //!           since << 16 | runs            ; when the key got its slot
-//!           inherited                     ; how much of the inherited_floor counts for it
+//!           inherited                     ; how much of the floor counts for it
 //!           *run
 //! run     = moment << 16 | events
 //! ```
 
 use crate::cas_map::{CasError, CasMap, Update, update};
-use crate::store::local::buckets::{Buckets, Shape, pack, push_word, unpack};
+use crate::store::local::buckets::{Buckets, pack, push_word, unpack};
 use crate::store::local::sliding_log::SlidingLog;
 use crate::time::{Millis, Timestamp};
 
 /// At most so many requests in any window of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// How many permit.
+    /// How many pass.
     pub requests: u32,
     /// In a window of this length.
     pub window: Millis,
@@ -62,13 +62,14 @@ pub struct Permit {
     at: Timestamp,
 }
 
-/// How many moments are remembered for one key. Limits up to this number are exact
+/// How many moments are stored for one key. Limits up to this number are exact
 /// to the millisecond; for a larger one moments are rounded up to a sixtieth of
 /// the window, so that a key may be let through that much later, never earlier.
 pub const MAX_MOMENTS: u32 = 64;
 
 impl Limiter {
-    /// Counters for `capacity` keys. Limiters of the same `name` share their counters.
+    /// Makes counters for `capacity` keys. Limiters of the same `name` and capacity share
+    /// their counters.
     pub fn new(name: &str, limit: Limit, capacity: usize) -> Limiter {
         let resolution = if limit.requests <= MAX_MOMENTS {
             1
@@ -76,41 +77,41 @@ impl Limiter {
             limit.window.0.div_ceil(60)
         };
         Limiter {
-            buckets: Buckets::new(name, capacity, SHAPE),
+            buckets: buckets(name, capacity),
             limit,
             resolution: Millis(resolution.max(1)),
         }
     }
 
-    /// The limit that is kept.
+    /// Returns the limit.
     pub fn limit(&self) -> Limit {
         self.limit
     }
 
-    /// What moments are rounded up to.
+    /// Returns what moments are rounded up to.
     pub fn resolution(&self) -> Millis {
         self.resolution
     }
 
-    /// How many keys one bucket has slots for.
+    /// Returns how many keys one bucket has slots for.
     pub fn slots(&self) -> usize {
         self.buckets.slots()
     }
 
-    /// The key of the bucket of `whom`.
+    /// Returns the store's key for the bucket of a limited key.
     pub fn bucket_key(&self, key_hash: u64) -> String {
         self.buckets.key(key_hash)
     }
 
-    /// How many keys the counters can ever have in the store.
+    /// Returns how many keys the counters can ever have in the store.
     pub fn keys(&self) -> u64 {
         self.buckets.count()
     }
 
-    /// Counts a request of `whom` (a keyed hash), if that is within the limit.
+    /// Counts a request of a key (a keyed hash), if that is within the limit.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's own.
     pub fn check_and_count(
         &self,
         store: &impl CasMap,
@@ -132,14 +133,14 @@ impl Limiter {
         })
     }
 
-    /// How long `whom` has to wait for what it has done itself; `None` if that is within
-    /// the limit. Counts nothing, and does not ask what the key has inherited: this is for
-    /// limits of rejections, of which those who send nothing wrong never have a slot. A flood
-    /// by others must not reject them; one that sends something wrong is rejected when that
-    /// is counted ([`Limiter::check_and_count`]).
+    /// Returns how long a key has to wait for what it has done itself; `None` if that is
+    /// within the limit. Counts nothing, and does not look at what the key has inherited:
+    /// this is for limits on rejections, where a sender that does nothing wrong never has
+    /// a slot. A flood by others must not reject it; a sender that does something wrong is
+    /// rejected when that is counted ([`Limiter::check_and_count`]).
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's own.
     pub fn check(
         &self,
         store: &impl CasMap,
@@ -160,7 +161,7 @@ impl Limiter {
     /// Takes back what [`Limiter::check_and_count`] counted.
     ///
     /// # Errors
-    /// What the store says; the request then stays counted.
+    /// The store's own; the request then stays counted.
     pub fn undo(
         &self,
         store: &impl CasMap,
@@ -178,7 +179,7 @@ impl Limiter {
         })
     }
 
-    /// What [`Limiter::check_and_count`] hands out at this moment.
+    /// Returns what [`Limiter::check_and_count`] hands out at this moment.
     pub fn permit_at(&self, now: Timestamp) -> Permit {
         Permit {
             at: self.rounded_up(now),
@@ -199,7 +200,7 @@ impl Limiter {
         (free > now).then(|| free.since(now))
     }
 
-    /// Later, never earlier: an event that counts a little too long lets nothing through.
+    /// Rounds a moment up, never down: an event that counts a little too long lets nothing through.
     fn rounded_up(&self, now: Timestamp) -> Timestamp {
         Timestamp(
             now.0
@@ -208,7 +209,7 @@ impl Limiter {
         )
     }
 
-    /// What of a bucket still counts, as `whom` needs it.
+    /// What of a bucket still counts, on behalf of one key.
     fn read<'a>(&self, value: Option<&'a [u8]>, key_hash: u64, now: Timestamp) -> Bucket<'a> {
         let Some(value) = value else {
             return Bucket::default();
@@ -231,7 +232,7 @@ impl Limiter {
         }
     }
 
-    /// The latest moment that is believed. Workers read their clocks one after the
+    /// The latest moment that can be right. Workers read their clocks one after the
     /// other, and moments are rounded up, so what lies a little ahead is no clock gone
     /// wrong, and must not be made any older. What lies more than a window ahead is.
     fn latest(&self, now: Timestamp) -> Timestamp {
@@ -258,30 +259,32 @@ impl Limiter {
     }
 
     fn trimmed(&self, runs: &[Word], now: Timestamp) -> SlidingLog {
-        let mut history = SlidingLog::read(runs.iter().map(|word| u64::from_le_bytes(*word)));
+        let mut log = SlidingLog::read(runs.iter().map(|word| u64::from_le_bytes(*word)));
         if self.are_ahead(runs, now) {
             // A clock was ahead: what it counted counts from now on, for one window.
-            history.clip(self.rounded_up(now), u64::MAX);
+            log.clip(self.rounded_up(now), u64::MAX);
         }
-        history.trim(now, self.limit.window);
-        history
+        log.trim(now, self.limit.window);
+        log
     }
 
-    /// Frees the slot of the key that has done least, and lets the inherited_floor remember it.
+    /// Evicts the key that has done least, and folds what it had done into the floor.
     fn evict_smallest(&self, bucket: &mut Bucket<'_>, now: Timestamp) -> bool {
-        let least = bucket
+        let smallest = bucket
             .others()
             .min_by_key(|entry| (entry.events(), entry.last_at()));
-        let Some(least) = least else { return false };
-        let evicted = self.decoded(&least, now);
+        let Some(smallest) = smallest else {
+            return false;
+        };
+        let evicted = self.decoded(&smallest, now);
         bucket.inherited_floor = bucket
             .inherited_floor
-            .pointwise_max(&evicted.history(&bucket.inherited_floor));
-        bucket.gone.evicted.push(least.tag);
+            .pointwise_max(&evicted.log(&bucket.inherited_floor));
+        bucket.gone.evicted.push(smallest.tag);
         true
     }
 
-    /// What takes a damaged bucket's index: every key has just used up its limit.
+    /// The bucket that replaces a damaged one: every key has just used up its limit.
     /// Whatever was lost, nothing passes that should not.
     fn spent(&self, now: Timestamp) -> Bucket<'static> {
         Bucket {
@@ -292,13 +295,30 @@ impl Limiter {
     }
 }
 
-/// A bucket of a full table has 4 keys on average: of addresses with a request each,
-/// 144 bytes. One that overflows loses nothing, it only counts more than there was.
-const SHAPE: Shape = Shape {
-    most_in_one: 16,
-    slots: 12,
-    spare: 3,
-};
+/// How many keys a table of a single bucket counts at most; it counts just its capacity.
+const MAX_IN_ONE_BUCKET: usize = 16;
+
+/// How many slots each bucket of a larger table has.
+const SLOTS: usize = 12;
+
+/// How many keys a bucket of such a table has on average when the table is full: with a
+/// request each, they take 144 bytes. A bucket that overflows loses nothing, it only
+/// counts more than there was.
+const KEYS_ON_AVERAGE: usize = 4;
+
+/// The buckets for so many keys.
+///
+/// Their number follows the capacity, other than that of nonces. Anyone can fill these
+/// tables, so the memory that they can take has to be what was configured; a changed
+/// capacity begins the counters anew, which costs one window; and the keys name the
+/// counters in Redis, too, for which all Envoys have to agree.
+fn buckets(name: &str, capacity: usize) -> Buckets {
+    if capacity <= MAX_IN_ONE_BUCKET {
+        return Buckets::new(name, 1, capacity);
+    }
+    let count = capacity.div_ceil(KEYS_ON_AVERAGE);
+    Buckets::new(name, count as u64, SLOTS)
+}
 
 /// A bucket, on behalf of one key. The entries of the others stay as they are
 /// stored: most requests only copy them.
@@ -416,7 +436,7 @@ impl Stored<'_> {
 
 impl Counted {
     /// All that counts for the key: its own events, and before them what it inherited.
-    fn history(&self, inherited_floor: &SlidingLog) -> SlidingLog {
+    fn log(&self, inherited_floor: &SlidingLog) -> SlidingLog {
         let mut inherited = inherited_floor.clone();
         inherited.clip(self.since, self.inherited);
         self.own.followed_by(&inherited)
@@ -436,7 +456,7 @@ impl<'a> Bucket<'a> {
     }
 
     /// When the event was from which on `count` have happened that count for the key of
-    /// this bucket: its own, and before them what it inherited (see [`Counted::history`]).
+    /// this bucket: its own, and before them what it inherited (see [`Counted::log`]).
     fn nth_newest(&self, count: u64) -> Option<Timestamp> {
         let Some(counted) = &self.counted else {
             return self.inherited_floor.nth_newest(count);
@@ -479,8 +499,8 @@ impl<'a> Bucket<'a> {
             .counted
             .as_ref()
             .map_or(0, |counted| counted.own.len() + 3);
-        let most = 2 + self.inherited_floor.len() + self.entries.len() + own;
-        let mut out = Vec::with_capacity(8 * most);
+        let max_words = 2 + self.inherited_floor.len() + self.entries.len() + own;
+        let mut out = Vec::with_capacity(8 * max_words);
         push_word(&mut out, MAGIC);
         push_word(&mut out, self.inherited_floor.len() as u64);
         self.inherited_floor
