@@ -33,9 +33,7 @@ mod time;
 pub use cas_map::memory::MemoryMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
-pub use config::settings::{
-    Count, FormReading, OnStoreError, RedisSettings, RuleKey, RuleSettings, Settings,
-};
+pub use config::settings::{Count, OnStoreError, RedisSettings, RuleKey, RuleSettings, Settings};
 pub use pipeline::answer::Answer;
 pub use pipeline::limits::{HashKey, LimitCheck, Rules};
 pub use pipeline::state::{Filter, Next, SETTINGS_HEADER, SIGNATURE_HEADER, Surroundings};
@@ -46,11 +44,12 @@ pub use request::headers::Headers;
 pub use request::path::PathPattern;
 pub use request::timestamp::Freshness;
 pub use secret::Secret;
+pub use signature::configured_url::ConfiguredUrl;
 pub use signature::coverage::{Coverage, DeclaredBody, Method, MethodKind, Repeated};
-pub use signature::form::Form;
+pub use signature::form::{Form, FormReading};
 pub use signature::key::{ClaimedMac, ComputedMac, Nonce, SigningKey};
 pub use signature::keyring::{Key, Keyring};
-pub use signature::url::{ConfiguredUrl, MAX_URLS, PublicUrl, Target};
+pub use signature::url::{MAX_URLS, PublicUrl, Target};
 pub use signature::verify::{Signed, verify};
 pub use store::local::limiter::{Limit, Limiter, MAX_MOMENTS, Taken};
 pub use store::local::nonces::{

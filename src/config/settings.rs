@@ -3,6 +3,7 @@
 use crate::request::path::PathPattern;
 use crate::request::timestamp::Freshness;
 use crate::secret::Secret;
+use crate::signature::form::FormReading;
 use crate::signature::keyring::Keyring;
 use crate::signature::url::PublicUrl;
 use crate::store::local::limiter::Limit;
@@ -114,15 +115,6 @@ impl WebhookSettings {
         let sends = |method: &String| matches!(method.as_str(), "POST" | "PUT" | "PATCH");
         self.methods.iter().any(sends)
     }
-}
-
-/// Which spellings of a form body are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormReading {
-    /// Only those that every framework reads alike.
-    Strict,
-    /// All of them, as the signature does.
-    Lenient,
 }
 
 /// How recent a request has to be.

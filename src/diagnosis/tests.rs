@@ -1,7 +1,8 @@
 //! Each mistake is made, and the hint has to name it.
 
-use super::*;
 use crate::pipeline::state::tests::{NOW, Request, URL, World, form};
+use crate::signature::form::Form;
+use crate::signature::url::Target;
 use crate::time::Millis;
 use sha2::{Digest, Sha256};
 #[cfg(target_family = "wasm")]

@@ -5,7 +5,7 @@ use std::mem;
 
 use crate::cas_map::{CasError, CasMap};
 use crate::config::settings::{OnDuplicate, Settings, StoreSettings, WebhookSettings};
-use crate::diagnosis::{Budget, Evidence, LastVerified, StaleStreak};
+use crate::diagnosis::{Budget, Context, LastVerified, StaleStreak};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::limits::{HashKey, Rules};
 use crate::pipeline::state::SIGNATURE_HEADER;
@@ -262,7 +262,7 @@ impl Filter {
             return None;
         }
         self.verified.learn(&self.settings.keyring, store);
-        let explained = failed_signature.explain(&Evidence {
+        let explained = failed_signature.explain(&Context {
             keyring: &self.settings.keyring,
             verified: &self.verified,
             public: &settings.public_url,

@@ -1,6 +1,6 @@
 //! Who may sign: auth tokens, accounts, shared keys.
 
-use crate::config::load::{Loader, variable};
+use crate::config::load::loader::{Loader, variable};
 use crate::config::reader::{Node, Object, SecretKind};
 use crate::copied::{Alphabet, Place, remnant};
 use crate::secret::Secret;

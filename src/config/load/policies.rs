@@ -1,6 +1,6 @@
 //! How recent, how often repeated, how many: what holds globally or for one webhook.
 
-use crate::config::load::{A_MILLISECOND, A_YEAR, Loader, NOTHING, flag, number};
+use crate::config::load::loader::{A_MILLISECOND, A_YEAR, Loader, NOTHING, flag, number};
 use crate::config::reader::Node;
 use crate::config::settings::{
     Count, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, TimestampSettings,

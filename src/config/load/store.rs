@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::load::{A_MILLISECOND, Loader};
+use crate::config::load::loader::{A_MILLISECOND, Loader};
 use crate::config::reader::{Node, Object, SecretKind};
 use crate::config::settings::{OnStoreError, RedisSettings, StoreSettings, defaults};
 use crate::secret::Secret;

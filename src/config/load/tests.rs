@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::settings::{OnStoreError, RedisSettings, WebhookSettings};
 use crate::store::redis::wire::Api;
+use crate::time::Millis;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

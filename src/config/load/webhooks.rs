@@ -1,11 +1,12 @@
 //! Which paths are webhooks, which are exempt, and which URL each has at Twilio.
 
+use crate::config::load::loader::{Globals, Loader, form_reading, max_parameters, variable};
 use crate::config::load::policies::with_longest;
-use crate::config::load::{Globals, Loader, form_reading, max_parameters, variable};
 use crate::config::reader::{Node, Object, Problems};
 use crate::config::settings::WebhookSettings;
 use crate::request::path::{PathPattern, normalize_leniently};
-use crate::signature::url::{ConfiguredUrl, PublicUrl};
+use crate::signature::configured_url::ConfiguredUrl;
+use crate::signature::url::PublicUrl;
 
 /// Each webhook has a metric for each verdict.
 const MAX_WEBHOOKS: usize = 256;
