@@ -1,12 +1,12 @@
-//! What a table needs of the place where it is kept.
+//! A map with compare-and-swap, which all workers share.
 
 pub mod memory;
 
-/// Distinguishes one value of a key from the next.
+/// The version of a value, which changes with every write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub u32);
 
-/// What the host is handed for a key that does not exist: not "no version", which
+/// The version that a host is given for a key that does not exist: not "no version", which
 /// would overwrite what another worker has just created, but one that no value has.
 pub const VERSION_OF_NOTHING: u32 = u32::MAX;
 
@@ -15,29 +15,29 @@ pub const VERSION_OF_NOTHING: u32 = u32::MAX;
 pub struct Entry {
     /// The bytes.
     pub value: Vec<u8>,
-    /// To be handed back when they are replaced.
+    /// The version to hand back when the value is replaced.
     pub version: Version,
 }
 
-/// The store did not do what it was asked for.
+/// Why a read or write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CasError {
-    /// It failed, or answered what it never should.
+    /// The host failed, or returned what it never should.
     Unavailable,
-    /// Others changed the same bucket again and again while this one tried.
+    /// Other workers kept changing the same bucket.
     Contended,
 }
 
 /// A map that all workers share, with compare-and-swap.
 pub trait CasMap {
-    /// The value of a key; `None` if it was never written.
+    /// Returns the value of a key; `None` if it was never written.
     ///
     /// # Errors
     /// [`CasError::Unavailable`].
     fn get(&self, key: &str) -> Result<Option<Entry>, CasError>;
 
-    /// Writes a key if it still has the `expected` version (`None`: if it still does
-    /// not exist). Answers whether it was written.
+    /// Writes a key if it still has the `expected` version (`None`: if it still does not
+    /// exist), and returns whether it did.
     ///
     /// # Errors
     /// [`CasError::Unavailable`].
@@ -49,7 +49,7 @@ pub trait CasMap {
     ) -> Result<bool, CasError>;
 }
 
-/// What to do with a bucket, having looked at it.
+/// What becomes of a bucket.
 pub enum Step<T> {
     /// Leave it as it is.
     Leave(T),
@@ -57,17 +57,17 @@ pub enum Step<T> {
     Write(Vec<u8>, T),
 }
 
-/// How often a compare-and-swap is tried. Each failure means that another worker's
-/// change to the same bucket succeeded meanwhile, so with a handful of workers a
-/// few tries do; when they run out, the request is rejected, never let through.
+/// The maximum number of compare-and-swaps for one update. Each failure means that another
+/// worker's change to the same bucket succeeded, so that a few tries are enough with a handful
+/// of workers; when they run out, the request is rejected, never let through.
 pub const MAX_TRIES: u32 = 128;
 
-/// Reads a bucket, decides, and writes what was decided unless the bucket changed
-/// meanwhile; then again. `decide` is pure: it may run several times. The value is its
-/// own, to be changed in index.
+/// Reads a bucket, decides, and writes the decision; starts again if the bucket has changed in
+/// between. `decide` is pure, since it may run several times; it owns the value, so that it can
+/// change it in place.
 ///
 /// # Errors
-/// [`CasError::Contended`] after [`MAX_TRIES`]; what the store says.
+/// [`CasError::Contended`] after [`MAX_TRIES`]; the map's own errors.
 pub fn update<T>(
     store: &impl CasMap,
     key: &str,

@@ -1,4 +1,10 @@
-//! From JSON and environment to [`Settings`], or to the list of all that is wrong.
+//! From JSON and environment to [`Settings`], or to the list of all mistakes.
+//!
+//! - `loader`: what the other parts share
+//! - `keys`: `accounts` and `shared_keys`
+//! - `policies`: `timestamp`, `replay` and `rate_limits`, global or a webhook's
+//! - `webhooks`: `webhooks` and `exempt_paths`
+//! - `store`: `store`
 
 mod keys;
 mod loader;
@@ -30,11 +36,11 @@ const MAX_BODY_BYTES: u64 = 16_777_216;
 const MAX_LOG_LINES: u64 = 100_000;
 const MAX_TARGET_BYTES: u64 = 1_048_576;
 
-/// Reads a configuration. An empty one is `{}`: all of it comes from the environment.
+/// Reads a configuration. An empty one is `{}`: everything comes from the environment.
 ///
 /// # Errors
-/// All problems at once, each with the path of its field and what was expected.
-/// No problem shows a configured value, which may be a secret.
+/// All mistakes at once, each with the path of its field and what was expected. None shows a
+/// configured value, which may be a secret.
 pub fn load(json: &[u8], environment: &impl Environment) -> Result<Settings, Problems> {
     let problems = Problems::default();
     let Some(document) = document::read(json, &problems) else {
@@ -73,7 +79,7 @@ impl Loader<'_> {
             "store",
             "log",
         ])?;
-        // Every part is read before any is missed, so that all problems are found.
+        // Every part is read before a missing one returns, so that all mistakes are found.
         let mode = self.mode(&root);
         let keyring = self.keyring(&root);
         let globals = self.globals(&root);

@@ -23,19 +23,21 @@ pub(super) mod variable {
 
 pub(super) const A_MILLISECOND: Millis = Millis(1);
 pub(super) const NOTHING: Millis = Millis(0);
-/// Longer than anything that makes sense here, and far from any overflow.
+/// Longer than any sensible duration, and far from overflow.
 pub(super) const A_YEAR: Millis = Millis::seconds(366 * 86_400);
 const MAX_PARAMETERS: u64 = 100_000;
 
-/// The environment is `dyn`, so that reading it is not compiled into each of its readers.
+/// What the parts of a configuration are read with.
+///
+/// The environment is `dyn`, so that its readers are compiled once.
 pub(super) struct Loader<'a> {
     pub(super) environment: &'a dyn Environment,
     pub(super) problems: &'a Problems,
-    /// What is valid and most likely a mistake all the same.
+    /// What is valid but probably a mistake.
     pub(super) warnings: RefCell<Vec<String>>,
 }
 
-/// What a webhook takes over where it does not say otherwise.
+/// What holds for each webhook that does not override it.
 pub(super) struct Globals {
     pub(super) base: Option<PublicUrl>,
     pub(super) timestamp: TimestampSettings,
@@ -48,25 +50,26 @@ pub(super) struct Globals {
 }
 
 impl Loader<'_> {
-    /// A variable of the environment; one that is empty counts as not set, since
-    /// that is what compose files and charts make of an unset one.
+    /// Returns a variable of the environment. An empty one counts as unset, since compose files
+    /// and charts make that of an unset one.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         let value = self.environment.variable(name);
         value.filter(|value| !value.is_empty())
     }
 
-    pub(super) fn milliseconds(&self, name: &str, least: Millis) -> Option<Millis> {
+    /// Returns a variable that holds milliseconds, at least `min`.
+    pub(super) fn milliseconds(&self, name: &str, min: Millis) -> Option<Millis> {
         let text = self.variable(name)?;
         let span = text.parse().ok().map(Millis);
-        let valid = span.filter(|span| (least..=A_YEAR).contains(span));
+        let valid = span.filter(|span| (min..=A_YEAR).contains(span));
         if valid.is_none() {
-            let what = format!("milliseconds in the environment, {} at least", least.0);
+            let what = format!("milliseconds in the environment, {} at least", min.0);
             self.wrong_variable(name, &text, &what);
         }
         valid
     }
 
-    /// Notes that a variable holds something else, and what copying has left in it.
+    /// Adds the mistake that a variable holds something else than `what`.
     pub(super) fn wrong_variable(&self, name: &str, value: &str, what: &str) {
         match remnant(value, Place::Environment, Alphabet::Ascii) {
             Some(left) => self
@@ -76,13 +79,13 @@ impl Loader<'_> {
         }
     }
 
-    /// Notes what an operator should look at, although it is valid.
+    /// Adds a warning of what is valid but probably a mistake.
     pub(super) fn warn(&self, path: impl fmt::Display, what: impl fmt::Display) {
         self.warnings.borrow_mut().push(format!("{path}: {what}"));
     }
 }
 
-/// The field `form` of a webhook or of all.
+/// Reads the field `form`, global or a webhook's.
 pub(super) fn form_reading(object: &Object<'_>) -> Option<FormReading> {
     let words = [
         ("strict", FormReading::Strict),
@@ -91,24 +94,24 @@ pub(super) fn form_reading(object: &Object<'_>) -> Option<FormReading> {
     object.field("form")?.one_of(&words)
 }
 
-/// The field `max_parameters` of a webhook or of all.
+/// Reads the field `max_parameters`, global or a webhook's.
 pub(super) fn max_parameters(object: &Object<'_>) -> Option<usize> {
     number(object, "max_parameters", 1, MAX_PARAMETERS)
 }
 
+/// Reads a field that is a whole number within bounds, if it is there.
 pub(super) fn number<T: TryFrom<u64>>(
     object: &Object<'_>,
     name: &str,
-    least: u64,
-    most: u64,
+    min: u64,
+    max: u64,
 ) -> Option<T> {
-    let number = object.field(name)?.number(least, most)?;
+    let number = object.field(name)?.number(min, max)?;
     T::try_from(number).ok()
 }
 
+/// Reads a field that is `true` or `false`; absent, it is `false`.
 pub(super) fn flag(object: &Object<'_>, name: &str) -> bool {
-    object
-        .field(name)
-        .and_then(|node| node.flag())
-        .unwrap_or(false)
+    let flag = object.field(name).and_then(|node| node.flag());
+    flag.unwrap_or(false)
 }
