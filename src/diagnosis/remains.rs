@@ -1,7 +1,7 @@
 //! The hint of last resort: nothing that was tried fits. It says what that was, and in the
 //! order of likelihood what is left. It blames no token unless something says so.
 
-use crate::diagnosis::Context;
+use crate::diagnosis::context::Context;
 use crate::diagnosis::keys::Suspected;
 use crate::signature::form::Form;
 use crate::signature::keyring::Key;

@@ -6,10 +6,13 @@
 //! ones before one that hardly ever happens. Of what nothing in the request speaks for, one
 //! is tried at a time, besides the scheme.
 
+use crate::diagnosis::context::Context;
+use crate::diagnosis::spellings;
 use crate::diagnosis::work::Search;
-use crate::diagnosis::{Context, spellings};
-use crate::signature::form::split_at_first_equals;
-use crate::signature::url::{BODY_HASH_PARAMETER, ConfiguredUrl, Target};
+use crate::signature::body_hash::BODY_HASH_PARAMETER;
+use crate::signature::configured_url::ConfiguredUrl;
+use crate::signature::url::Target;
+use crate::signature::urlencoded::split_at_first_equals;
 
 /// One way to write a part of the URL.
 struct Variant {

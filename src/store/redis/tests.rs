@@ -83,7 +83,7 @@ impl Redis {
 fn words(call: &HttpCall) -> Vec<String> {
     let body = String::from_utf8(call.body.clone()).expect("ASCII");
     let word = |word: &str| {
-        let decoded = crate::signature::form::decode(word.as_bytes());
+        let decoded = crate::signature::urlencoded::decode(word.as_bytes());
         String::from_utf8(decoded).expect("UTF-8")
     };
     body.split('/').map(word).collect()
