@@ -3,7 +3,10 @@
 
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::{Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken, Timestamp};
+use twilio_webhook_filter::{
+    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    Timestamp,
+};
 
 struct Input<'a> {
     /// Whether the value begins as a genuine one does.
@@ -75,7 +78,8 @@ fn nonces(input: &Input<'_>) {
         },
     });
     let store = MemoryMap::new();
-    let claim = |key_hash: u8, id: u64, now| table.claim(&store, Nonce([key_hash; 32]), id, None, now);
+    let claim =
+        |key_hash: u8, id: u64, now| table.claim(&store, Nonce([key_hash; 32]), id, None, now);
     let _ = claim(0, 0, START);
     damage(&store, input);
     for (id, (key_hash, moment)) in (1..).zip(input.key_hash.iter().zip(input.moments)) {

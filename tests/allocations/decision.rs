@@ -1,16 +1,13 @@
 use std::cell::Cell;
-use std::rc::Rc;
 
-use sha2::{Digest, Sha256};
-use twilio_webhook_filter::{
-    CasError, CasMap, ClientAddress, Entry, Filter, Headers, MemoryMap, Millis, Next, Outcome,
-    Reason, Surroundings, Version,
-};
+use support::decide::{Driver, NOW};
+use support::request::Request;
+use support::signing::sha256_hex;
+use twilio_webhook_filter::{CasError, CasMap, Entry, MemoryMap, Millis, Reason, Version};
 
 use crate::counting::{allocations, uncounted};
-use crate::deciding::{NOW, Request, decide, filter};
-use crate::message::{PATH, TOKEN, URL, message, signature};
-use crate::tables::{number, rows, table};
+use support::message::{PATH, TOKEN, URL, message, signature};
+use support::tables::{number, rows, table};
 
 /// A store whose own memory is not counted: in Envoy it is Envoy's. What it hands out is
 /// counted apart, for there each value is a piece of the filter's memory, too.
@@ -80,12 +77,8 @@ fn case(name: &'static str, request: Request) -> Case {
 /// JSON, signed by the hash in its URL.
 fn json() -> Request {
     let body = br#"{"a": 1}"#;
-    let hash: String = Sha256::digest(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let query = format!("?bodySHA256={hash}");
-    let path = format!("{}{query}", crate::message::PATH);
+    let query = format!("?bodySHA256={}", sha256_hex(body));
+    let path = format!("{PATH}{query}");
     Request::form(body)
         .with(":path", &path)
         .with("content-type", "application/json")
@@ -175,8 +168,8 @@ fn row(name: &str, allocations: usize, store: &CountingStore) -> Vec<String> {
 }
 
 /// A filter and its store after what comes before.
-fn prepare(case: &Case) -> (Rc<Filter>, CountingStore) {
-    let (filter, store) = (filter(case.configuration), CountingStore::default());
+fn prepare(case: &Case) -> Driver<CountingStore> {
+    let driver = Driver::<CountingStore>::new(case.configuration);
     let mut before = Vec::new();
     if matches!(case.before, Before::Four | Before::Itself) {
         before.push(Request::form(b"Body=0"));
@@ -188,27 +181,21 @@ fn prepare(case: &Case) -> (Rc<Filter>, CountingStore) {
     if case.before == Before::Itself {
         before.push(case.request.clone());
     }
-    let around = Surroundings {
-        store: &store,
-        now: NOW.before(Millis::seconds(10)),
-    };
+    let earlier = NOW.before(Millis::seconds(10));
     for (claim_id, request) in (1..).zip(&before) {
-        decide(&filter, &request.pairs(), request, claim_id, around);
+        driver.decide(request.sent(&request.pairs()), claim_id, earlier);
     }
+    let store = driver.store();
     store.fails.set(case.before == Before::Failure);
     store.handed_out.set(0);
-    (filter, store)
+    driver
 }
 
 fn count(case: &Case) -> Vec<String> {
-    let (filter, store) = prepare(case);
-    let request = &case.request;
-    let headers = request.pairs();
-    let around = Surroundings {
-        store: &store,
-        now: NOW,
-    };
-    let (allocations, verdict) = allocations(|| decide(&filter, &headers, request, 7, around));
+    let driver = prepare(case);
+    let headers = case.request.pairs();
+    let sent = case.request.sent(&headers);
+    let (allocations, verdict) = allocations(|| driver.decide(sent, 7, NOW));
     let outcome = case.name.split(',').next().unwrap_or_default();
     assert_eq!(
         verdict.outcome.name(),
@@ -216,30 +203,18 @@ fn count(case: &Case) -> Vec<String> {
         "{}: {verdict:?}",
         case.name
     );
-    row(case.name, allocations, &store)
+    row(case.name, allocations, driver.store())
 }
 
 /// Nothing makes the core fail but a host that does: the adapter says so in the place of the body.
 fn count_internal() -> Vec<String> {
     let case = case(Reason::Internal.name(), Request::message());
-    let (filter, store) = prepare(&case);
-    let request = &case.request;
-    let headers = request.pairs();
-    let (allocations, next) = allocations(|| {
-        let around = Surroundings {
-            store: &store,
-            now: NOW,
-        };
-        let client = ClientAddress::from_source_address(request.client.as_bytes());
-        match filter.arrive(Headers::new(&headers), client, around) {
-            Next::AwaitingBody(held) => held.fail(around),
-            other => other,
-        }
-    });
-    let is_internal = matches!(&next, Next::Decided(verdict)
-        if matches!(&verdict.outcome, Outcome::Rejected(rejection) if rejection.reason == Reason::Internal));
-    assert!(is_internal);
-    row(case.name, allocations, &store)
+    let driver = prepare(&case);
+    let headers = case.request.pairs();
+    let sent = case.request.sent(&headers);
+    let (allocations, verdict) = allocations(|| driver.fail(sent, NOW));
+    assert_eq!(verdict.outcome.name(), case.name);
+    row(case.name, allocations, driver.store())
 }
 
 const PAGE: &str = "docs/performance.md";

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::exceptions::EXCEPTIONS;
-use crate::filter::{Incoming, Native, accepts};
-use crate::page::table;
-use crate::reference::{Parts, signature};
+use support::native::{Incoming, Native, accepts};
+use support::page::table;
+use support::reference::{Parts, signature};
 
 const DISAGREEMENTS: &str = include_str!("../vectors/library_disagreements.json");
 

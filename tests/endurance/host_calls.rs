@@ -6,14 +6,14 @@ use twilio_webhook_filter::Reason;
 
 use crate::documentation::table;
 use crate::load::admin_post;
-use crate::support::envoy::{Envoy, Setup, Test, plugin, plugin_with};
-use crate::support::http1::PATIENCE;
-use crate::support::messages::{
+use support::envoy::{Envoy, Setup, Test, plugin, plugin_with};
+use support::http1::PATIENCE;
+use support::messages::{
     self, OTHER_ACCOUNT, WEBHOOK, bare, forged, form, message, set, sid, unsigned, whatsapp,
 };
-use crate::support::rule;
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
+use support::rule;
+use support::tap::Behaviour;
+use support::wire::Request;
 
 /// What goes before the request whose calls are counted.
 enum Before {

@@ -1,5 +1,5 @@
-use crate::support::process::repository;
-use crate::tables::{in_thousands, number, table};
+use support::process::repository;
+use support::tables::{in_thousands, number, table};
 
 /// Paths of the machine that built it are in the module, so that not every byte can be told.
 const TOLERANCE: u64 = 1024;

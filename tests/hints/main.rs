@@ -6,25 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use twilio_webhook_filter::{Headers, MemoryMap, Millis, Surroundings};
+use twilio_webhook_filter::Millis;
 
-use crate::deciding::{NOW, decide, filter};
 use crate::mistakes::{ALONE, PAIRS, UNKNOWABLE};
 use crate::requests::{Case, Random};
-use crate::tables::{in_thousands, rows, table};
+use support::decide::{Driver, NOW};
+use support::tables::{in_thousands, rows, table};
 
-#[allow(dead_code)] // Other tests need more of it.
-#[path = "../common/decision.rs"]
-mod deciding;
-#[allow(dead_code)]
-#[path = "../common/message.rs"]
-mod message;
 mod mistakes;
 mod requests;
-#[allow(dead_code)]
-#[path = "../common/tables.rs"]
-mod tables;
-
 const PAGE: &str = "docs/operations.md";
 const HEADING: &str = "How often they are right";
 
@@ -61,17 +51,16 @@ fn hint(mistakes: &[Mistake], random: &mut Random) -> (String, Vec<&'static str>
         let Some(words) = made.collect::<Option<Vec<_>>>() else {
             continue;
         };
-        let filter = filter(&case.configuration());
+        let driver: Driver = Driver::new(&case.configuration());
         let request = case.request();
         let headers = request.pairs();
-        let store = &MemoryMap::new();
+        let sent = request.sent(&headers);
         let now = NOW.after(Millis::seconds(1));
-        let around = Surroundings { store, now };
-        let verdict = decide(&filter, &headers, &request, 7, around);
+        let verdict = driver.decide(sent, 7, now);
         if verdict.outcome.name() == "accepted" {
             continue;
         }
-        let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, around);
+        let hint = driver.diagnose(&verdict, sent, now);
         let hint = hint.unwrap_or_else(|| panic!("no hint: {} {case:?}", verdict.outcome.name()));
         return (hint.into_owned(), words.concat());
     }

@@ -17,24 +17,13 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 
-use twilio_webhook_filter::{
-    CasError, CasMap, Entry, Form, Millis, Secret, SigningKey, Surroundings, Version,
-};
+use twilio_webhook_filter::{CasError, CasMap, Entry, Form, Millis, Secret, SigningKey, Version};
 
-use crate::callgrind::{CASE, instructions};
-use crate::deciding::{NOW, Request, decide, filter};
-use crate::message::{TOKEN, URL, message};
-use crate::tables::{in_thousands, number, rows, table};
-
-#[path = "../common/callgrind.rs"]
-mod callgrind;
-#[allow(dead_code)] // Other tests need more of it.
-#[path = "../common/decision.rs"]
-mod deciding;
-#[path = "../common/message.rs"]
-mod message;
-#[path = "../common/tables.rs"]
-mod tables;
+use support::callgrind::{CASE, instructions};
+use support::decide::{Driver, NOW};
+use support::message::{TOKEN, URL, message};
+use support::request::Request;
+use support::tables::{in_thousands, number, rows, table};
 
 const CASES: [&str; 5] = [
     "accepted",
@@ -118,13 +107,11 @@ fn the_case_that_runs_under_valgrind() {
 /// Requests of four clients come before, of whom the counted request's is one: as many as
 /// a bucket of a full table holds on average.
 fn decision(outcome: &str) {
-    let filter = filter(r#"{"replay": {"capacity": 64}, "rate_limit_capacity": 16}"#);
-    let store = &List::default();
-    let around = |now| Surroundings { store, now };
-    let before = around(NOW.before(Millis::seconds(10)));
+    let driver = Driver::<List>::new(r#"{"replay": {"capacity": 64}, "rate_limit_capacity": 16}"#);
+    let before = NOW.before(Millis::seconds(10));
     for client in 1..4 {
         let request = Request::form(format!("Body={client}").as_bytes()).by_client(client);
-        decide(&filter, &request.pairs(), &request, client.into(), before);
+        driver.decide(request.sent(&request.pairs()), client.into(), before);
     }
     let as_expected = |request: Request| match outcome {
         "accepted" => request,
@@ -134,10 +121,11 @@ fn decision(outcome: &str) {
     let warm = as_expected(Request::form(
         message().replace("pastor", "suadero").as_bytes(),
     ));
-    decide(&filter, &warm.pairs(), &warm, 5, before);
+    driver.decide(warm.sent(&warm.pairs()), 5, before);
     let request = as_expected(Request::message());
     let headers = request.pairs();
-    let verdict = only_this_is_counted(|| decide(&filter, &headers, &request, 7, around(NOW)));
+    let sent = request.sent(&headers);
+    let verdict = only_this_is_counted(|| driver.decide(sent, 7, NOW));
     assert_eq!(verdict.outcome.name(), outcome);
 }
 

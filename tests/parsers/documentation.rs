@@ -1,9 +1,9 @@
 //! The tables of `docs/signatures.md`, held against the code that they describe.
 
 use crate::exceptions::EXCEPTIONS;
-use crate::page::table;
 use crate::readers::READERS;
-use crate::strictness::Rule;
+use support::page::table;
+use support::strictness::Rule;
 
 fn assert_same(heading: &str, in_code: &[Vec<String>]) {
     let documented = table(heading);
