@@ -13,7 +13,6 @@ pub mod http2;
 pub mod live;
 pub mod messages;
 pub mod native;
-pub mod page;
 pub mod process;
 pub mod resident;
 pub mod side_by_side;
