@@ -41,6 +41,7 @@ pub use pipeline::limits::Rules;
 pub use pipeline::rejection::{Limited, Rejection};
 pub use pipeline::step::{AwaitingBody, AwaitingStore, Step};
 pub use pipeline::verdict::{ACCEPTED, Accepted, Outcome, RequestRecord, Verdict};
+pub use pipeline::webhook::Webhook;
 pub use reason::Reason;
 pub use request::client_address::ClientAddress;
 pub use request::headers::Headers;

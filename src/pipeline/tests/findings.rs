@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::settings::WebhookSettings;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

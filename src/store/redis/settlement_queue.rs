@@ -8,6 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use crate::signature::key::Nonce;
+use crate::store::local::nonces::{Claim, NonceRules};
+use crate::store::port::UpstreamOutcome;
 use crate::time::{Millis, Timestamp};
 
 /// What becomes of a claim.
@@ -113,6 +115,29 @@ impl SettlementQueue {
 }
 
 impl Settlement {
+    /// Returns what Redis is to be told of a claim.
+    pub fn new(
+        claim: &Claim,
+        rules: &NonceRules,
+        outcome: UpstreamOutcome,
+        now: Timestamp,
+    ) -> Settlement {
+        // The upstream's response is the acceptance, so the window starts here.
+        let pinned_until = claim.pinned_until().max(now.after(rules.window));
+        Settlement {
+            nonce: claim.nonce(),
+            id: claim.id(),
+            verb: match outcome {
+                UpstreamOutcome::Processed => Verb::Keep,
+                UpstreamOutcome::Failed => Verb::Release,
+                UpstreamOutcome::ClientGone => Verb::Abandon,
+            },
+            pinned_until,
+            keep_until: now.after(rules.keep).max(pinned_until),
+            capacity: rules.capacity,
+        }
+    }
+
     /// How long it must be remembered from now on, and how long it is while there is
     /// room; at least a millisecond, since Redis has no shorter time.
     pub(super) fn spans(&self, now: Timestamp) -> (Millis, Millis) {

@@ -9,7 +9,7 @@ use crate::store::redis::over_limit_cache::OverLimitCache;
 use crate::store::redis::script_reply::Failure;
 use crate::store::redis::scripts::Scripts;
 use crate::store::redis::settings::{OnStoreError, RedisSettings};
-use crate::store::redis::settlement_queue::{Settlement, SettlementQueue, Verb};
+use crate::store::redis::settlement_queue::{Settlement, SettlementQueue};
 use crate::time::Timestamp;
 
 /// What a worker knows of Redis.
@@ -63,20 +63,7 @@ impl Shared {
         now: Timestamp,
     ) -> Option<Settlement> {
         let rules = self.rules(webhook)?;
-        // The upstream's response is the acceptance, so the window starts here.
-        let pinned_until = claim.pinned_until().max(now.after(rules.window));
-        Some(Settlement {
-            nonce: claim.nonce(),
-            id: claim.id(),
-            verb: match outcome {
-                UpstreamOutcome::Processed => Verb::Keep,
-                UpstreamOutcome::Failed => Verb::Release,
-                UpstreamOutcome::ClientGone => Verb::Abandon,
-            },
-            pinned_until,
-            keep_until: now.after(rules.keep).max(pinned_until),
-            capacity: rules.capacity,
-        })
+        Some(Settlement::new(claim, rules, outcome, now))
     }
 
     /// Redis has answered.
