@@ -112,6 +112,44 @@ fn signed_target<'a>(settings: &Settings, headers: Headers<'a>) -> &'a [u8] {
     }
 }
 
+/// Why a complete request is rejected, signed or not.
+pub enum ContentProblem {
+    /// For a reason that the signature has nothing to do with.
+    Rejected(Rejection),
+    /// Its signature may be explained to the operator, with the form if there is one.
+    Unsigned(Reason, Option<Form>),
+}
+
+impl From<Rejection> for ContentProblem {
+    fn from(rejection: Rejection) -> ContentProblem {
+        ContentProblem::Rejected(rejection)
+    }
+}
+
+impl ContentProblem {
+    /// Returns the rejection of the request with these headers.
+    pub fn into_rejection(self, headers: SignatureHeaders) -> Rejection {
+        let (reason, form) = match self {
+            ContentProblem::Rejected(rejection) => return rejection,
+            ContentProblem::Unsigned(reason, form) => (reason, form),
+        };
+        let failed_signature = FailedSignature::can_be_explained(reason).then(|| {
+            Box::new(FailedSignature {
+                reason,
+                claimed: headers.claimed,
+                settings: headers.settings,
+                target: headers.target,
+                websocket: headers.websocket,
+                form,
+            })
+        });
+        Rejection {
+            failed_signature,
+            ..Rejection::from(reason)
+        }
+    }
+}
+
 /// What the signature has to cover besides the URL.
 pub struct SignedContent<'a> {
     target: Target<'a>,
@@ -124,7 +162,7 @@ pub fn read_content<'a>(
     webhook: &WebhookSettings,
     headers: &'a SignatureHeaders,
     body: &[u8],
-) -> Result<SignedContent<'a>, Rejection> {
+) -> Result<SignedContent<'a>, ContentProblem> {
     let target = Target::new(&headers.target, headers.websocket);
     let method = Method {
         kind: headers.method,
@@ -132,7 +170,7 @@ pub fn read_content<'a>(
     };
     let query = target.query.unwrap_or_default();
     let coverage = Coverage::of(method, headers.declared, body, query)
-        .map_err(|reason| headers.failed(reason, None))?;
+        .map_err(|reason| ContentProblem::Unsigned(reason, None))?;
     let form = match coverage {
         Coverage::Form => {
             let form = Form::read(body, webhook.form, webhook.max_parameters);
@@ -151,7 +189,7 @@ pub fn read_content<'a>(
     if form.as_ref().is_some_and(Form::signs_nothing) {
         // A body of nothing but `&` and `=` would pass under the signature of the URL
         // alone, in the place of the JSON that was signed with it.
-        return Err(headers.failed(Reason::UnsignedBody, None));
+        return Err(ContentProblem::Unsigned(Reason::UnsignedBody, None));
     }
     let behind = match coverage {
         Coverage::Empty | Coverage::Missing => Behind::Nothing,
@@ -161,7 +199,7 @@ pub fn read_content<'a>(
     let target = target.with(behind);
     if behind == Behind::HashedBody && webhook.public_url.candidates(target).next().is_none() {
         // No URL that may have been signed ends in the hash.
-        return Err(headers.failed(Reason::UnsignedBody, None));
+        return Err(ContentProblem::Unsigned(Reason::UnsignedBody, None));
     }
     Ok(SignedContent {
         target,
@@ -189,60 +227,43 @@ pub fn verify_signature<'a>(
     headers: &'a SignatureHeaders,
     content: SignedContent<'a>,
     body: &[u8],
-) -> Result<VerifiedRequest<'a>, Rejection> {
+) -> Result<VerifiedRequest<'a>, ContentProblem> {
     let signed = Signed {
         target: content.target,
         form: content.form.as_ref(),
         claimed: &headers.claimed,
         settings: headers.settings.as_deref(),
     };
-    let verified = verify(&settings.keyring, &webhook.public_url, signed);
-    let verified = verified.map(|own| (own.key_index, own.mac.nonce(), own.url.query_parameters()));
-    let (key_index, nonce, query) = match verified {
-        Ok(verified) => verified,
-        Err(Unverified::NoMatch) => {
-            return Err(headers.failed(Reason::InvalidSignature, content.form));
-        }
-        Err(Unverified::MovedBoundary) => {
-            let rejection = Rejection::from(Reason::MalformedBody);
-            return Err(rejection.with_hint(Some(hints::MOVED_BOUNDARY)));
-        }
-    };
-    let covers_body = match content.coverage {
+    let covers_body = || match content.coverage {
         Coverage::Empty | Coverage::Form => true,
         Coverage::Missing => false,
         Coverage::Hash(hash) => sha256(&[body]) == hash,
     };
-    if !covers_body {
-        return Err(headers.failed(Reason::BodyHashMismatch, None));
-    }
+    let verified = verify(&settings.keyring, &webhook.public_url, signed);
+    let verified = verified.map(|own| {
+        let query = covers_body().then(|| own.url.query_parameters());
+        (own.key_index, own.mac.nonce(), query)
+    });
+    let (key_index, nonce, query) = match verified {
+        Ok((key_index, nonce, Some(query))) => (key_index, nonce, query),
+        Ok((_, _, None)) => return Err(ContentProblem::Unsigned(Reason::BodyHashMismatch, None)),
+        Err(Unverified::NoMatch) => {
+            let reason = Reason::InvalidSignature;
+            return Err(ContentProblem::Unsigned(reason, content.form));
+        }
+        Err(Unverified::MovedBoundary) => {
+            let rejection = Rejection::from(Reason::MalformedBody);
+            return Err(rejection.with_hint(Some(hints::MOVED_BOUNDARY)).into());
+        }
+    };
+    let key = settings.keyring.get(key_index);
     Ok(VerifiedRequest {
-        key: settings.keyring.get(key_index).ok_or(Reason::Internal)?,
+        key: key.ok_or(Rejection::from(Reason::Internal))?,
         key_index,
         nonce,
         form: content.form,
         query,
     })
-}
-
-impl SignatureHeaders {
-    /// Returns a rejection whose signature may be explained to the operator.
-    pub fn failed(&self, reason: Reason, form: Option<Form>) -> Rejection {
-        let failed_signature = FailedSignature::can_be_explained(reason).then(|| {
-            Box::new(FailedSignature {
-                reason,
-                claimed: self.claimed.clone(),
-                settings: self.settings.clone(),
-                target: self.target.clone(),
-                websocket: self.websocket,
-                form,
-            })
-        });
-        Rejection {
-            failed_signature,
-            ..Rejection::from(reason)
-        }
-    }
 }
 
 impl VerifiedRequest<'_> {

@@ -246,7 +246,9 @@ impl Filter {
         });
         let verified = match verified {
             Ok(verified) => verified,
-            Err(rejection) => return self.reject(request, rejection, None, now),
+            Err(problem) => {
+                return self.reject(request, problem.into_rejection(headers), None, now);
+            }
         };
 
         // From here on, what the request says is Twilio's word.

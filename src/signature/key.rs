@@ -185,7 +185,7 @@ impl Nonce {
 }
 
 /// The MAC that a request carries in `X-Twilio-Signature`, decoded.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ClaimedMac {
     bytes: [u8; MAX_MAC],
     length: usize,
