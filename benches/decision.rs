@@ -7,30 +7,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use twilio_webhook_filter::{
-    CasError, CasMap, Entry, Filter, Nonce, NonceTable, Surroundings, Version,
-};
-
-use bodies::{COUNTS, SIZES, of_parameters, of_size};
-use deciding::{NOW, Request, decide, filter};
-use message::{TOKEN, message};
-use side_by_side::{Run, alternate, criterion, print_row};
-
-#[path = "common/bodies.rs"]
-mod bodies;
-#[allow(dead_code)] // The tests need more of it.
-#[path = "../tests/common/decision.rs"]
-mod deciding;
-#[path = "../tests/common/message.rs"]
-mod message;
-#[allow(dead_code)] // Other benchmarks need more of it.
-#[path = "common/side_by_side.rs"]
-mod side_by_side;
+use support::bodies::{COUNTS, SIZES, of_parameters, of_size};
+use support::decide::{Driver, NOW};
+use support::message::{TOKEN, message};
+use support::request::Request;
+use support::side_by_side::{Run, alternate, criterion, print_row};
+use twilio_webhook_filter::{CasError, CasMap, Entry, Nonce, NonceTable, Version};
 
 const PERCENT: [usize; 5] = [0, 25, 50, 75, 100];
 
@@ -90,8 +76,7 @@ impl CasMap for Rewinding {
 
 /// A filter, its tables as full as they are to be, and requests that it has not seen.
 struct Bench {
-    filter: Rc<Filter>,
-    store: Rewinding,
+    driver: Driver<Rewinding>,
     requests: Vec<Request>,
     verdict: &'static str,
 }
@@ -111,8 +96,7 @@ impl Bench {
         let client = |number: usize| u32::try_from(number).expect("a few");
         let requests = (0..BATCH).map(|number| request(number).by_client(client(number)));
         let bench = Bench {
-            filter: filter(&accounts),
-            store: Rewinding::default(),
+            driver: Driver::new(&accounts),
             requests: requests.collect(),
             verdict: "accepted",
         };
@@ -125,12 +109,13 @@ impl Bench {
     }
 
     fn fill(&self, percent: usize) {
-        let settings = self.filter.settings();
-        let replay = settings.webhooks[0].replay.as_ref().expect("the default");
+        let settings = self.driver.settings();
+        let webhook = &self.driver.webhooks()[0].settings;
+        let replay = webhook.replay.as_ref().expect("the default");
         let nonces = NonceTable::new(replay.rules.clone());
         for number in 0..replay.rules.capacity * percent / 100 {
             let nonce = nonce(number as u64);
-            let claimed = nonces.claim(&self.store, nonce, 7, None, NOW);
+            let claimed = nonces.claim(self.driver.store(), nonce, 7, None, NOW);
             claimed.expect("this store does not fail");
         }
         // Whoever has no signature is counted, too.
@@ -138,16 +123,9 @@ impl Bench {
         for number in 0..settings.rate_limit_capacity * percent / 100 {
             let client = u32::try_from(BATCH + number).expect("a few thousand");
             let request = nobody.clone().by_client(client);
-            decide(&self.filter, &request.pairs(), &request, 7, self.around());
+            self.driver.decide(request.sent(&request.pairs()), 7, NOW);
         }
-        self.store.journal.borrow_mut().clear();
-    }
-
-    fn around(&self) -> Surroundings<'_, Rewinding> {
-        Surroundings {
-            store: &self.store,
-            now: NOW,
-        }
+        self.driver.store().journal.borrow_mut().clear();
     }
 
     /// How long so many decisions take, without the time for putting the tables back.
@@ -160,11 +138,11 @@ impl Bench {
             let batch = left.min(BATCH);
             let start = Instant::now();
             for (claim_id, (headers, request)) in (1..).zip(requests.iter().take(batch)) {
-                let verdict = decide(&self.filter, headers, request, claim_id, self.around());
+                let verdict = self.driver.decide(request.sent(headers), claim_id, NOW);
                 assert_eq!(black_box(verdict).outcome.name(), self.verdict);
             }
             spent += start.elapsed();
-            self.store.rewind();
+            self.driver.store().rewind();
             left -= batch;
         }
         spent

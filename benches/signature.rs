@@ -15,17 +15,9 @@ use twilio_webhook_filter::{
     SigningKey, Target, verify,
 };
 
-use bodies::{COUNTS, SIZES, of_parameters, of_size};
-use message::{PATH, TOKEN, URL, message, straightforward};
-use side_by_side::{Run, alternate, criterion, print_row, repeat};
-
-#[path = "common/bodies.rs"]
-mod bodies;
-#[allow(dead_code)] // Other benchmarks and tests need more of it.
-#[path = "../tests/common/message.rs"]
-mod message;
-#[path = "common/side_by_side.rs"]
-mod side_by_side;
+use support::bodies::{COUNTS, SIZES, of_parameters, of_size};
+use support::message::{PATH, TOKEN, URL, message, straightforward};
+use support::side_by_side::{Run, alternate, criterion, print_row, repeat};
 
 /// What this filter does, without the comparison: parse, sort, MAC.
 fn own(key: &SigningKey, url: &[u8], body: &[u8], out: &mut Vec<u8>) -> ComputedMac {

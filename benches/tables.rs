@@ -13,11 +13,7 @@ use twilio_webhook_filter::{
     Timestamp,
 };
 
-use side_by_side::{Run, alternate, criterion, print_row};
-
-#[allow(dead_code)] // Other benchmarks need more of it.
-#[path = "common/side_by_side.rs"]
-mod side_by_side;
+use support::side_by_side::{Run, alternate, criterion, print_row};
 
 /// The defaults of the configuration.
 const NONCES: usize = 65_536;

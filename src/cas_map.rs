@@ -69,7 +69,7 @@ pub const MAX_ATTEMPTS: u32 = 128;
 /// # Errors
 /// [`CasError::Contended`] after [`MAX_ATTEMPTS`]; the map's own errors.
 pub fn update<T>(
-    map: &impl CasMap,
+    map: &(impl CasMap + ?Sized),
     key: &str,
     mut decide: impl FnMut(Option<Vec<u8>>) -> Update<T>,
 ) -> Result<T, CasError> {

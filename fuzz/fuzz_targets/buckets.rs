@@ -3,7 +3,10 @@
 
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::{CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Timestamp};
+use twilio_webhook_filter::{
+    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
+    Timestamp,
+};
 
 struct Input<'a> {
     /// Whether the value begins as a genuine one does.
@@ -79,15 +82,25 @@ fn nonces(input: &Input<'_>) {
     // Two capacities at once, as webhooks may have, and workers during an update: both small
     // enough for one bucket, or neither.
     let capacity = usize::from(input.capacity) + 1;
-    let other = if capacity <= 64 { 65 - capacity } else { capacity * 1_000 };
+    let other = if capacity <= 64 {
+        65 - capacity
+    } else {
+        capacity * 1_000
+    };
     let tables = [table(capacity), table(other)];
     let store = MemoryMap::new();
-    let claim = |table: &NonceTable, number: u8, id: u64, now| table.claim(&store, Nonce([number; 32]), id, None, now);
+    let claim = |table: &NonceTable, number: u8, id: u64, now| {
+        table.claim(&store, Nonce([number; 32]), id, None, now)
+    };
     let _ = claim(&tables[0], 0, 0, START);
     damage(&store, input);
     for (id, (number, moment)) in (1..).zip(input.key_hash.iter().zip(input.moments)) {
         let now = Timestamp(u64::from(moment) * 1_000);
-        let [table, other] = if id % 2 == 0 { [&tables[0], &tables[1]] } else { [&tables[1], &tables[0]] };
+        let [table, other] = if id % 2 == 0 {
+            [&tables[0], &tables[1]]
+        } else {
+            [&tables[1], &tables[0]]
+        };
         let _ = table.find_prior(&store, Nonce([*number; 32]), now);
         if let Ok(Claimed::Yes(own, _)) = claim(table, *number, id, now) {
             assert!(
@@ -139,7 +152,10 @@ fn limiter(input: &Input<'_>) {
         assert!(wait.0 <= 2 * WINDOW.0 + WINDOW.0 / 60 + 1, "{wait:?}");
         let then = now.after(wait);
         assert!(
-            matches!(count(input.key_hash[0], then), Ok(CheckResult::Permitted(_))),
+            matches!(
+                count(input.key_hash[0], then),
+                Ok(CheckResult::Permitted(_))
+            ),
             "the wait is the truth"
         );
     }

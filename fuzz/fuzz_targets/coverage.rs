@@ -2,8 +2,9 @@
 #![no_main]
 
 use apart::draw::Draw;
-use apart::reference::{pairs, sha256_hex};
 use libfuzzer_sys::fuzz_target;
+use support::contract::pairs;
+use support::signing::sha256_hex;
 use twilio_webhook_filter::{Coverage, DeclaredBody, Method, MethodKind, Reason, Repeated};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use apart::draw::Draw;
-use apart::reference::{is_strict, pairs, signed};
 use apart::spelling;
 use libfuzzer_sys::fuzz_target;
+use support::contract::{is_strict, pairs, signed};
 use twilio_webhook_filter::{Form, FormReading};
 
 fn signed_by_the_filter(body: &[u8]) -> Vec<u8> {

@@ -1,14 +1,12 @@
 //! The request's path: what is exempt is no webhook to any upstream, and what nobody could take for one is exempt.
 #![no_main]
 
-use std::cell::RefCell;
-
 use apart::draw::Draw;
-use apart::drive::Driven;
-use apart::reference::split_target;
-use apart::upstream::Reading;
 use libfuzzer_sys::fuzz_target;
-use twilio_webhook_filter::{MemoryMap, Outcome, PathPattern};
+use support::contract::split_target;
+use support::decide::{Driver, NOW, Sent};
+use support::lenient::Reading;
+use twilio_webhook_filter::{Outcome, PathPattern};
 
 /// One webhook, one family of webhooks, and as much exempt around them as can be.
 const CONFIGURATION: &str = r#"{
@@ -20,7 +18,7 @@ const CONFIGURATION: &str = r#"{
 }"#;
 
 thread_local! {
-    static DRIVEN: RefCell<Driven> = RefCell::new(Driven::new(CONFIGURATION));
+    static DRIVER: Driver = Driver::without_environment(CONFIGURATION);
 }
 
 /// Pieces of paths that lead to a webhook by a detour.
@@ -99,8 +97,12 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn check(target: &[u8]) {
     let headers: [(&[u8], &[u8]); 2] = [(b":method", b"POST"), (b":path", target)];
-    let store = MemoryMap::new();
-    let outcome = DRIVEN.with_borrow_mut(|driven| driven.outcome(&store, &headers, b"", false));
+    let sent = Sent {
+        headers: &headers,
+        client: "192.0.2.1:1",
+        body: b"",
+    };
+    let outcome = DRIVER.with(|driver| driver.decide(sent, 1, NOW).outcome);
     let is_exempt = matches!(outcome, Outcome::Exempt);
     let (path, _) = split_target(target);
     let may_be_a_webhook = Reading::all().find(|reading| leads_to_a_webhook(*reading, path));

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use apart::draw::Draw;
-use apart::reference::{SignedAs, Webhook, messages, pairs, split_target};
 use libfuzzer_sys::fuzz_target;
+use support::contract::{SignedAs, Webhook, messages, pairs, split_target};
 use twilio_webhook_filter::{ConfiguredUrl, Form, MAX_URLS, PublicUrl, Target};
 
 const PLAIN: Webhook = Webhook {

@@ -1,7 +1,7 @@
 //! The same parameters, spelled in other ways.
 
 use crate::draw::Draw;
-use crate::reference::Pair;
+use support::contract::Pair;
 
 /// A form of these parameters: any order, some of them twice, each byte as it is or escaped with digits of either
 /// case, a space as a plus or escaped. Every framework reads it alike.

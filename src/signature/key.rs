@@ -185,7 +185,7 @@ impl Nonce {
 }
 
 /// The MAC that a request carries in `X-Twilio-Signature`, decoded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClaimedMac {
     bytes: [u8; MAX_MAC],
     length: usize,

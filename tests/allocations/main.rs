@@ -9,11 +9,3 @@ mod signature;
 
 /// Of the whole decision on a request.
 mod decision;
-
-#[path = "../common/decision.rs"]
-mod deciding;
-#[path = "../common/message.rs"]
-mod message;
-#[allow(dead_code)] // Other tests need more of it.
-#[path = "../common/tables.rs"]
-mod tables;

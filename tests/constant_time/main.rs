@@ -10,19 +10,12 @@
 //! source once more; `subtle`, which compares, is written so that a compiler has no
 //! reason to stop early, and what was a loop over all bytes here is one there.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
+use support::callgrind::{self, CASE};
+use support::signing::{base64, hmac_sha1};
 use twilio_webhook_filter::{
     ClaimedMac, ConfiguredUrl, Form, Key, Keyring, PublicUrl, Secret, Signed, SigningKey, Target,
     verify,
 };
-
-use crate::callgrind::CASE;
-
-#[path = "../common/callgrind.rs"]
-mod callgrind;
 
 const URL: &str = "https://h.example/hook";
 const BODY: &[u8] = b"Body=2+tacos&From=whatsapp%3A%2B5215512345678&MessageSid=SM01234567";
@@ -75,9 +68,7 @@ impl Case {
 
     /// The right signature of the closest key, with some of its bytes changed.
     fn claimed(self) -> [u8; 20] {
-        let mut mac = Hmac::<Sha1>::new_from_slice(token(self.closest).as_bytes()).expect("a key");
-        mac.update(MESSAGE);
-        let mut mac: [u8; 20] = mac.finalize().into_bytes().into();
+        let mut mac = hmac_sha1(token(self.closest).as_bytes(), MESSAGE);
         for byte in &mut mac[self.first_changed..=self.last_changed] {
             *byte ^= 0x55;
         }
@@ -127,7 +118,7 @@ fn the_case_that_runs_under_valgrind() {
     let public = PublicUrl::configured(&ConfiguredUrl::parse(URL).expect("a URL"));
     let form = Form::parse(BODY);
     let mac = case.claimed();
-    let header = STANDARD.encode(mac);
+    let header = base64(&mac);
     let claimed = ClaimedMac::parse(header.as_bytes()).expect("a signature");
     if case.judged_by == BY_FILTER {
         assert!(!judge(&keyring, &public, &form, &claimed), "it is forged");

@@ -3,14 +3,14 @@ use std::fmt::Write as _;
 
 use crate::contract::{self, Spelling};
 use crate::exceptions::{Disagreement, EXCEPTIONS};
-use crate::filter::{Incoming, Native, accepts};
 use crate::libraries::{Answer, Worker};
 use crate::places::{Place, configuration, places};
 use crate::requests::{Case, Library, case};
-use crate::support::envoy::Setup;
-use crate::support::http1::Http1;
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
+use support::envoy::Setup;
+use support::http1::Http1;
+use support::native::{Incoming, Native, accepts};
+use support::tap::Behaviour;
+use support::wire::Request;
 
 const SEED: u64 = 20_261_001;
 const REQUESTS: u64 = 12_000;

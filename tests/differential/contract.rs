@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use crate::places::{ACCOUNT, Place, SHARED_KEY};
-use crate::reference::{Parts, Reader, decode, pairs, parameters, sha256_hex, signature};
 use crate::requests::{Case, own_query};
-use crate::strictness::{Rule, broken};
+use support::reference::{Parts, Reader, decode, pairs, parameters, signature};
+use support::signing::sha256_hex;
+use support::strictness::{Rule, broken};
 
 /// Which spellings of a form the filter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

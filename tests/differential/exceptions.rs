@@ -2,12 +2,11 @@
 //! compares the two.
 
 use crate::contract::{self, Spelling};
-use crate::filter::accepts;
 use crate::places::{Place, SHARED_KEY};
-use crate::reference::{
-    Parts, Reader, decode, has_broken_escape, pairs, parameters, sha256_hex, signature,
-};
 use crate::requests::{Case, Library};
+use support::native::accepts;
+use support::reference::{Parts, Reader, decode, has_broken_escape, pairs, parameters, signature};
+use support::signing::sha256_hex;
 
 /// A kind of disagreement.
 pub(crate) struct Exception {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::places::Place;
 use crate::requests::{Case, Library};
-use crate::support::process::repository;
+use support::process::repository;
 
 /// What a library says of a request.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::contract::Spelling;
-use crate::random::Random;
-use crate::reference::Parts;
+use support::random::Random;
+use support::reference::Parts;
 
 /// How many: fewer than a configuration may have, more than enough for every kind of URL.
 pub(crate) const PLACES: u64 = 200;

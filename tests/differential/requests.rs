@@ -1,8 +1,9 @@
 //! The requests: what was signed, and what is sent, which may be something else.
 
 use crate::places::{ACCOUNT, OTHER_TOKEN, Place, SHARED_KEY, SHARED_SECRET, TOKEN};
-use crate::random::Random;
-use crate::reference::{Parts, Reader, decode, pairs, sha256_hex, signature};
+use support::random::Random;
+use support::reference::{Parts, Reader, decode, pairs, signature};
+use support::signing::sha256_hex;
 
 /// One of the official libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::envoy::{Setup, new_address, plugin_with, shared};
-use crate::support::http2::Framing;
-use crate::support::messages::{
+use support::envoy::{Setup, new_address, plugin_with, shared};
+use support::http2::Framing;
+use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_ACCOUNT, TOKEN, WEBHOOK, encode, escape, forged, form, form_for,
     message, pairs, set, sid, unsigned, value, whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, signing};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, signing};
 
 #[test]
 fn a_repeat_with_other_unsigned_headers_is_a_duplicate() {
@@ -483,7 +483,7 @@ fn no_spelling_of_a_path_gets_an_unsigned_request_to_the_upstream() {
             // HTTP/2 carries the path by itself; its client here takes only what looks like a URI.
             if path.starts_with('/') && !path.contains(['\\', '#']) {
                 let mut connection =
-                    crate::support::http2::Http2::connect(t.envoy.address(), new_address()).await;
+                    support::http2::Http2::connect(t.envoy.address(), new_address()).await;
                 let answer = connection
                     .send(&unsigned("POST", path).body("Body=x"), Framing::default())
                     .await;

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use crate::support::envoy::shared;
-use crate::support::http2::Framing;
-use crate::support::messages::{
+use support::envoy::shared;
+use support::http2::Framing;
+use support::messages::{
     self, ORIGIN, TOKEN, WEBHOOK, bare, encode, forged, form, hashed, json, message, set, sid,
     unsigned, whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, signing};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, signing};
 
 const LIMIT: usize = 65_536;
 

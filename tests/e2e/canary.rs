@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::envoy::{Setup, new_address, plugin_with};
-use crate::support::http1::Http1;
-use crate::support::http2::{Framing, Http2};
-use crate::support::messages::{self, WEBHOOK, forged, form, message, unsigned, whatsapp};
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected};
+use support::envoy::{Setup, new_address, plugin_with};
+use support::http1::Http1;
+use support::http2::{Framing, Http2};
+use support::messages::{self, WEBHOOK, forged, form, message, unsigned, whatsapp};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected};
 
 /// Bytes that are the same with each run: a failure can be looked at again.
 struct Noise(u64);
@@ -90,8 +90,8 @@ fn abuse(noise: &mut Noise) -> Request {
 #[test]
 fn after_all_kinds_of_abuse_no_vm_has_failed_and_a_good_request_passes() {
     let plugin = plugin_with(json!({"rate_limits": [
-        crate::support::rule("client_ip", "all", 100_000, "600s"),
-        crate::support::rule("param:From", "authenticated", 100_000, "600s"),
+        support::rule("client_ip", "all", 100_000, "600s"),
+        support::rule("param:From", "authenticated", 100_000, "600s"),
     ]}));
     Setup::with(&plugin).start().run(async |t| {
         t.upstream(Behaviour::Answer(200));

@@ -1,15 +1,15 @@
 use serde_json::{Value, json};
 
-use crate::support::envoy::{
+use support::envoy::{
     Setup, connection_manager, listener, plugin, plugin_config, plugin_with, shared,
 };
-use crate::support::messages::{
+use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, bare, forged, form, form_for, message, sid, unsigned,
     whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, rule, signing};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, rule, signing};
 
 /// A configuration that is right, but for the changes.
 fn minimal(changes: Value) -> Value {

@@ -2,18 +2,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::assert_passed;
-use crate::support::assert_rejected;
-use crate::support::envoy::{
-    Setup, connection_manager, listener, plugin_config, plugin_with, shared,
-};
-use crate::support::http2::Framing;
-use crate::support::messages::{
+use support::assert_passed;
+use support::assert_rejected;
+use support::envoy::{Setup, connection_manager, listener, plugin_config, plugin_with, shared};
+use support::http2::Framing;
+use support::messages::{
     ORIGIN, TOKEN, WEBHOOK, bare, encode, forged, form, form_for, hashed, message, pairs, set, sid,
     unsigned, whatsapp,
 };
-use crate::support::signing;
-use crate::support::tap::Behaviour;
+use support::signing;
+use support::tap::Behaviour;
 
 /// The configuration of the other tests, without limits.
 fn unlimited(more: Value) -> Setup {
@@ -141,7 +139,7 @@ fn finding_12_no_spelling_of_the_filters_own_headers_passes() {
             "x-twilio_webhook-account",
             "X-TWILIO-WEBHOOK-ACCOUNT",
         ];
-        let add = |request: crate::support::wire::Request| {
+        let add = |request: support::wire::Request| {
             let all = spellings.iter();
             all.fold(request, |request, name| request.header(name, "true"))
         };

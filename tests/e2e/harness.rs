@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::http1::Http1;
-use crate::support::messages::{self, WEBHOOK, message};
-use crate::support::tap::{Behaviour, Tap};
-use crate::support::{envoy, signing, upstream, wire};
+use support::http1::Http1;
+use support::messages::{self, WEBHOOK, message};
+use support::tap::{Behaviour, Tap};
+use support::{envoy, signing, upstream, wire};
 
 /// A message as the filter passes it on; the upstream takes no other.
 fn verified() -> wire::Request {
@@ -146,7 +146,7 @@ async fn the_tap_records_from_the_first_byte_and_behaves_as_told() {
 
 #[test]
 fn a_process_that_the_tests_start_ends_with_them() {
-    use crate::support::process::{Process, free_port};
+    use support::process::{Process, free_port};
     let directory = tempfile::tempdir().expect("a directory");
     let log = directory.path().join("log");
     let mut process = Process::start(

@@ -3,8 +3,6 @@
 //!
 //! `scripts/test` runs them; alone: `scripts/setup && cargo test --test e2e`.
 
-mod support;
-
 /// The harness itself: a signature, a tap or a parser that is wrong would make every test worthless.
 mod harness;
 

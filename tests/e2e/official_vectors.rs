@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::harness::{official, parameters, text};
-use crate::support::envoy::{Setup, connection_manager, listener, plugin_config};
-use crate::support::messages::{ACCOUNT, encode, unsigned};
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected};
+use support::envoy::{Setup, connection_manager, listener, plugin_config};
+use support::messages::{ACCOUNT, encode, unsigned};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected};
 
 /// Origin and path of a URL, and path with query as it goes into a request.
 fn split(url: &str) -> (String, String, String) {
@@ -74,7 +74,7 @@ fn of_the_51_official_cases_50_get_through_envoy_to_the_verdict_that_twilio_publ
     }
     assert_eq!(skipped.len(), 1, "{skipped:?}");
     let keys: Vec<_> = groups.keys().cloned().collect();
-    let setup = Setup::with(&crate::support::envoy::plugin()).edit(move |config| {
+    let setup = Setup::with(&support::envoy::plugin()).edit(move |config| {
         let original = listener(config).clone();
         for (index, (token, url)) in keys.into_iter().enumerate() {
             let mut listener = original.clone();

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::support::envoy::{Setup, plugin, plugin_with, shared};
-use crate::support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
-use crate::support::{assert_passed, assert_rejected};
+use support::envoy::{Setup, plugin, plugin_with, shared};
+use support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
+use support::{assert_passed, assert_rejected};
 
 #[test]
 fn each_rejection_is_one_line_of_json_at_warn() {
@@ -71,7 +71,7 @@ fn each_rejection_is_one_line_of_json_at_warn() {
 #[test]
 fn the_words_that_operators_search_the_old_log_for_are_still_there() {
     let plugin =
-        plugin_with(json!({"rate_limits": [crate::support::rule("client_ip", "all", 3, "600s")]}));
+        plugin_with(json!({"rate_limits": [support::rule("client_ip", "all", 3, "600s")]}));
     Setup::with(&plugin).start().run(async |t| {
         let good = message();
         for (request, status, words) in [

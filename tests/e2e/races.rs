@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
-use crate::support::envoy::{Setup, plugin_with};
-use crate::support::messages::message;
-use crate::support::rule;
-use crate::support::tap::Behaviour;
+use support::burst::{CONNECTIONS, WORKERS, burst, spread};
+use support::envoy::{Setup, plugin_with};
+use support::messages::message;
+use support::rule;
+use support::tap::Behaviour;
 
 #[test]
 fn of_16_identical_requests_at_once_over_4_workers_one_passes_in_each_of_300_rounds() {

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::envoy::{Setup, Test, connection_manager, listener, new_address, plugin_with};
-use crate::support::messages::{
+use support::envoy::{Setup, Test, connection_manager, listener, new_address, plugin_with};
+use support::messages::{
     ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_for, message, now, set,
     unsigned, whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::Response;
-use crate::support::{assert_passed, assert_rejected, rule};
+use support::tap::Behaviour;
+use support::wire::Response;
+use support::{assert_passed, assert_rejected, rule};
 
 fn limits(rules: &Value) -> Setup {
     Setup::with(&plugin_with(json!({"rate_limits": rules})))

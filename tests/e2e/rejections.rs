@@ -2,13 +2,13 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::envoy::{Setup, new_address, plugin_with, shared};
-use crate::support::messages::{
+use support::envoy::{Setup, new_address, plugin_with, shared};
+use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, TOKEN, WEBHOOK, bare, forged, form,
     form_for, message, pairs, set, sid, unsigned, whatsapp,
 };
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, rule, signing};
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, rule, signing};
 
 fn with_header_time(time: impl ToString) -> Request {
     message().header("x-twilio-request-timestamp", time.to_string())
@@ -282,7 +282,7 @@ fn a_timestamp_header_never_makes_a_request_acceptable() {
 #[test]
 fn a_signed_timestamp_is_held_to_the_same_boundaries() {
     shared().run(async |t| {
-        t.upstream(crate::support::tap::Behaviour::Answer(200));
+        t.upstream(support::tap::Behaviour::Answer(200));
         let now = messages::now().as_secs();
         assert_rejected(
             &t.send(&with_signed_time(now - 301)).await,
@@ -319,7 +319,7 @@ fn a_signed_timestamp_is_held_to_the_same_boundaries() {
 fn a_timestamp_may_be_in_seconds_milliseconds_rfc_3339_or_rfc_2822() {
     use time::format_description::well_known::{Rfc2822, Rfc3339};
     shared().run(async |t| {
-        t.upstream(crate::support::tap::Behaviour::Answer(200));
+        t.upstream(support::tap::Behaviour::Answer(200));
         let at = |seconds: i64| time::OffsetDateTime::from_unix_timestamp(seconds).expect("a time");
         let now = messages::now().as_secs() as i64;
         for (seconds, fresh) in [(now - 60, true), (now - 301, false)] {
@@ -362,7 +362,7 @@ fn a_timestamp_may_be_in_seconds_milliseconds_rfc_3339_or_rfc_2822() {
 #[test]
 fn a_webhook_that_requires_a_timestamp_answers_400_without_one() {
     shared().run(async |t| {
-        t.upstream(crate::support::tap::Behaviour::Answer(200));
+        t.upstream(support::tap::Behaviour::Answer(200));
         assert_rejected(
             &t.send(&form("/strict", &whatsapp())).await,
             400,

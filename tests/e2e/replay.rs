@@ -2,14 +2,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
-use crate::support::http2::Framing;
-use crate::support::messages::{
+use support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
+use support::http2::Framing;
+use support::messages::{
     self, ORIGIN, TOKEN, WEBHOOK, form, message, pairs, sid, unsigned, whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, signing};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, signing};
 
 /// Without limits, and with an upstream that may take a second and a half, not ten.
 fn impatient() -> &'static Envoy {

@@ -1,10 +1,10 @@
 use serde_json::json;
 
-use crate::support::envoy::{Setup, shared};
-use crate::support::messages::{
+use support::envoy::{Setup, shared};
+use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, message, sid, unsigned, whatsapp,
 };
-use crate::support::{assert_passed, assert_rejected, upstream};
+use support::{assert_passed, assert_rejected, upstream};
 
 #[test]
 fn a_valid_message_is_answered_200_and_stored_by_the_ordering_upstream() {
@@ -213,7 +213,7 @@ fn the_shipped_configuration_works_as_it_is() {
 #[test]
 fn each_rejection_is_logged_with_reason_address_and_request_id() {
     // A filter of its own: the shared one may have used up its lines for this second.
-    let setup = Setup::with(&crate::support::envoy::plugin());
+    let setup = Setup::with(&support::envoy::plugin());
     setup.start().run(async |t| {
         let request = message();
         assert_passed(&t.send(&request).await);

@@ -1,12 +1,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::envoy::shared;
-use crate::support::http2::Framing;
-use crate::support::messages::{ACCOUNT, json, message, sid};
-use crate::support::tap::Behaviour;
-use crate::support::wire::{Received, Request};
-use crate::support::{assert_passed, signing};
+use support::envoy::shared;
+use support::http2::Framing;
+use support::messages::{ACCOUNT, json, message, sid};
+use support::tap::Behaviour;
+use support::wire::{Received, Request};
+use support::{assert_passed, signing};
 
 /// Everything that was sent has arrived: each header's values in their order, byte for byte, and the body.
 fn assert_untouched(sent: &Request, received: &Received) {

@@ -1,8 +1,8 @@
-use crate::support::envoy::shared;
-use crate::support::messages::{ORIGIN, TOKEN, sid, unsigned};
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_rejected, signing};
+use support::envoy::shared;
+use support::messages::{ORIGIN, TOKEN, sid, unsigned};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_rejected, signing};
 
 /// A WebSocket handshake as Media Streams does it, with a signature over `url`.
 fn handshake(target: &str, url: &str) -> Request {

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::documentation::table;
 use crate::load::stat;
-use crate::support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
-use crate::support::http1::PATIENCE;
-use crate::support::messages::{WEBHOOK, form, whatsapp};
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
+use support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
+use support::http1::PATIENCE;
+use support::messages::{WEBHOOK, form, whatsapp};
+use support::tap::Behaviour;
+use support::wire::Request;
 
 /// What happens to every delivery of a request.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The tables of docs/memory.md, so that they cannot go stale.
 
-use crate::tables;
-pub(crate) use crate::tables::number;
+use support::tables;
+pub(crate) use support::tables::number;
 
 /// The rows of the first table under a heading, without its head; a cell as it is written.
 pub(crate) fn table(heading: &str) -> Vec<Vec<String>> {

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
-use crate::support::http1::PATIENCE;
-use crate::support::simple_get;
+use support::http1::PATIENCE;
+use support::simple_get;
 
 /// A number from the environment: how much of something a run does.
 ///

@@ -6,26 +6,11 @@
 //! `scripts/test endurance` builds what is needed and runs it; [`load::size`] names the variables that make the
 //! runs longer or shorter.
 
-/// The harness of the end-to-end tests, of which these need a part.
-#[allow(dead_code)]
-#[path = "../e2e/support/mod.rs"]
-mod support;
-
 /// The tables of docs/memory.md.
 mod documentation;
 
-#[allow(dead_code)] // Other tests need more of it.
-#[path = "../common/tables.rs"]
-mod tables;
-
 /// Many requests in little time, and an upstream that keeps up.
 mod load;
-
-/// How much memory an Envoy has.
-mod resident;
-
-/// An Envoy whose listener is replaced while it runs.
-mod live;
 
 /// Identical requests at once.
 mod races;

@@ -10,11 +10,11 @@ use twilio_webhook_filter::{
 
 use crate::documentation::{number, table};
 use crate::load::{Service, pour, size, stat};
-use crate::resident::resident;
-use crate::support::burst::WORKERS;
-use crate::support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
-use crate::support::messages::{WEBHOOK, form, unsigned, whatsapp};
-use crate::support::rule;
+use support::burst::WORKERS;
+use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
+use support::messages::{WEBHOOK, form, unsigned, whatsapp};
+use support::resident::resident;
+use support::rule;
 
 /// What Envoy adds to each bucket: its name, and its place in a map.
 const KEY: u64 = 200;

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::load::size;
-use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
-use crate::support::envoy::{Setup, Test, plugin_with};
-use crate::support::messages::message;
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
+use support::burst::{CONNECTIONS, WORKERS, burst, spread};
+use support::envoy::{Setup, Test, plugin_with};
+use support::messages::message;
+use support::tap::Behaviour;
+use support::wire::Request;
 
 /// Of the answers to one request, sent many times at once, one is the upstream's.
 #[track_caller]

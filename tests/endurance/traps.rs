@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::load::{Service, stat};
-use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
-use crate::support::http1::{Http1, PATIENCE};
-use crate::support::messages::{message, unsigned};
-use crate::support::process::repository;
-use crate::support::tap::Behaviour;
-use crate::support::wire::{Request, Response};
-use crate::support::{assert_passed, assert_rejected, rule};
+use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use support::http1::{Http1, PATIENCE};
+use support::messages::{message, unsigned};
+use support::process::repository;
+use support::tap::Behaviour;
+use support::wire::{Request, Response};
+use support::{assert_passed, assert_rejected, rule};
 
 const MODULE: &str = "target/trap/wasm32-wasip1/release/twilio_webhook_filter.wasm";
 

@@ -2,14 +2,14 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::live::{Live, has_version};
 use crate::races::{assert_arrived_once, assert_one_passed};
-use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
-use crate::support::envoy::{Setup, Test, new_address, plugin_with};
-use crate::support::http1;
-use crate::support::messages::message;
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected, rule};
+use support::burst::{CONNECTIONS, WORKERS, burst, spread};
+use support::envoy::{Setup, Test, new_address, plugin_with};
+use support::http1;
+use support::live::{Live, has_version};
+use support::messages::message;
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected, rule};
 
 fn start(plugin: &Value) -> Live {
     Live::start(plugin, |plugin| Setup::with(plugin).workers(WORKERS))
@@ -132,7 +132,7 @@ async fn open(t: &Test<'_>, count: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         let stream = http1::connect(t.envoy.address(), t.address).await;
-        open.push(crate::support::burst::blocking(stream));
+        open.push(support::burst::blocking(stream));
     }
     open
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use crate::support::process::repository;
+use support::process::repository;
 
 /// The files that hold them.
 const FILES: [&str; 2] = ["field_cases.json", "field_cases_more.json"];

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cases::{self, Case};
-use crate::support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config};
-use crate::support::tap::{Behaviour, Tap};
-use crate::support::upstream;
+use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config};
+use support::tap::{Behaviour, Tap};
+use support::upstream;
 
 /// How many workers it has.
 pub(crate) const WORKERS: u32 = 4;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cases::{self, Case, TOKEN};
 use crate::gateway::gateway;
 use crate::run::run;
-use crate::support::signing;
+use support::signing;
 
 /// How many cases of each kind there are at the least, beyond the first that was found.
 const FEWEST: usize = 3;

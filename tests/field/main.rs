@@ -5,11 +5,6 @@
 //!
 //! `scripts/test field` runs them; alone: `scripts/setup && cargo test --test field`.
 
-/// Shared with the end-to-end tests, which use all of it.
-#[allow(dead_code)]
-#[path = "../e2e/support/mod.rs"]
-mod support;
-
 /// The cases as they are written down.
 mod cases;
 

@@ -1,9 +1,9 @@
 //! A request of a case, with its placeholders filled in and signed.
 
 use crate::cases::{Case, ORIGIN, Send, TOKEN};
-use crate::support::messages::{Parameters, encode, now, sid, unsigned};
-use crate::support::signing::{sha256_hex, sign, sign_sha256};
-use crate::support::wire::Request;
+use support::messages::{Parameters, encode, now, sid, unsigned};
+use support::signing::{sha256_hex, sign, sign_sha256};
+use support::wire::Request;
 
 /// The values of one step: the same wherever a placeholder occurs in it, others in the next step.
 struct Values {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cases::{Case, Expected, Step};
 use crate::gateway::{Gateway, gateway};
 use crate::request::request;
-use crate::support::wire::{self, Request, Response};
+use support::wire::{self, Request, Response};
 
 /// Longer than anything here takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,16 +7,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use crate::support::envoy::{Envoy, Setup, Test, plugin_with};
-use crate::support::messages::{
+use support::envoy::{Envoy, Setup, Test, plugin_with};
+use support::messages::{
     self, ACCOUNT, ORIGIN, Parameters, TOKEN, bare, form, form_for, pairs, set, sid,
     status_callback, unsigned, whatsapp,
 };
-use crate::support::process::repository;
-use crate::support::signing;
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected};
+use support::process::repository;
+use support::signing;
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected};
 
 /// The configuration that the documentation gives this name.
 fn example(name: &str) -> String {
@@ -235,7 +235,8 @@ fn the_default_limit_rejects_the_callbacks_of_mass_messages() {
 }
 
 #[test]
-fn the_rules_for_mass_messages_let_them_pass_and_stop_strangers_and_one_busy_sender() {
+fn the_rules_for_mass_messages_let_them_pass_and_stop_unauthenticated_clients_and_one_busy_sender()
+{
     let envoy = start("mass");
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
@@ -260,8 +261,8 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_strangers_and_one_busy_sen
             &t.send_from(addresses[0], &inbound("whatsapp:+15005550002"))
                 .await,
         );
-        // A stranger is limited by what he is rejected.
-        let stranger = IpAddr::from(Ipv4Addr::new(127, 32, 0, 9));
+        // An unauthenticated client is limited by its rejected requests.
+        let attacker = IpAddr::from(Ipv4Addr::new(127, 32, 0, 9));
         let url = format!("{ORIGIN}/messages/status");
         let forged = || {
             let callback = status_callback(&sid("SM"), "sent");
@@ -273,9 +274,9 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_strangers_and_one_busy_sen
             )
         };
         for _ in 0..600 {
-            assert_eq!(t.send_from(stranger, &forged()).await.status, 403);
+            assert_eq!(t.send_from(attacker, &forged()).await.status, 403);
         }
-        assert_rejected(&t.send_from(stranger, &forged()).await, 429, "rate_limited");
+        assert_rejected(&t.send_from(attacker, &forged()).await, 429, "rate_limited");
         let genuine = form("/messages/status", &status_callback(&sid("SM"), "sent"));
         assert_passed(&t.send_from(addresses[0], &genuine).await);
     });

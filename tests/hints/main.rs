@@ -6,27 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use twilio_webhook_filter::{Headers, MemoryMap, Millis, Surroundings};
+use twilio_webhook_filter::Millis;
 
-use crate::deciding::{NOW, decide, filter};
 use crate::mistakes::{ALONE, PAIRS, UNKNOWABLE};
 use crate::requests::{Case, Random};
-use crate::tables::{in_thousands, rows, table};
+use support::decide::{Driver, NOW};
+use support::tables::{in_thousands, publish};
 
-#[allow(dead_code)] // Other tests need more of it.
-#[path = "../common/decision.rs"]
-mod deciding;
-#[allow(dead_code)]
-#[path = "../common/message.rs"]
-mod message;
 mod mistakes;
 mod requests;
-#[allow(dead_code)]
-#[path = "../common/tables.rs"]
-mod tables;
-
-const PAGE: &str = "docs/operations.md";
-const HEADING: &str = "How often they are right";
+/// The least that hints must name, in percent.
+const MIN_ALONE: f64 = 95.0;
+const MIN_PAIRS: f64 = 70.0;
 
 /// A mistake: what is done, and the words of which a true hint has one. `None` where it makes
 /// no difference to this request.
@@ -61,19 +52,19 @@ fn hint(mistakes: &[Mistake], random: &mut Random) -> (String, Vec<&'static str>
         let Some(words) = made.collect::<Option<Vec<_>>>() else {
             continue;
         };
-        let filter = filter(&case.configuration());
+        let driver: Driver = Driver::new(&case.configuration());
         let request = case.request();
         let headers = request.pairs();
-        let store = &MemoryMap::new();
+        let sent = request.sent(&headers);
         let now = NOW.after(Millis::seconds(1));
-        let around = Surroundings { store, now };
-        let verdict = decide(&filter, &headers, &request, 7, around);
+        let mut verdict = driver.decide(sent, 7, now);
         if verdict.outcome.name() == "accepted" {
             continue;
         }
-        let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, around);
+        driver.explain(&mut verdict, sent, now);
+        let hint = verdict.hint();
         let hint = hint.unwrap_or_else(|| panic!("no hint: {} {case:?}", verdict.outcome.name()));
-        return (hint.into_owned(), words.concat());
+        return (hint.to_owned(), words.concat());
     }
 }
 
@@ -144,7 +135,7 @@ fn of_2000_mistakes_the_hint_names_nearly_all_and_none_falsely() {
         vec![name.to_owned(), in_thousands(count.made.into()), percent]
     };
     let measured = [cells("alone", alone), cells("in pairs", pairs)];
-    assert_eq!(table(PAGE, HEADING), measured, "{}", rows(&measured));
-    assert!(alone.percent() >= 95.0, "{}", alone.percent());
-    assert!(pairs.percent() >= 70.0, "{}", pairs.percent());
+    publish("docs/operations.md", "hints", &measured);
+    assert!(alone.percent() >= MIN_ALONE, "{}", alone.percent());
+    assert!(pairs.percent() >= MIN_PAIRS, "{}", pairs.percent());
 }

@@ -1,7 +1,9 @@
 //! What goes wrong on the way and at the desk, kind by kind.
 
 use crate::Mistake;
-use crate::requests::{Case, Random, encode, form, query, sha256};
+use support::signing::sha256_hex;
+
+use crate::requests::{Case, Random, encode, form, query};
 
 /// Each kind by itself. Where a row has several mistakes, all are made.
 pub(crate) const ALONE: &[(&str, &[Mistake])] = &[
@@ -548,7 +550,7 @@ fn account(case: &mut Case, random: &mut Random) -> Option<Vec<&'static str>> {
         let query = case
             .query
             .as_ref()?
-            .replace(crate::message::ACCOUNT, &other);
+            .replace(support::message::ACCOUNT, &other);
         case.signed.query = Some(query.clone());
         case.query = Some(query);
     } else {
@@ -578,7 +580,7 @@ fn json_written_anew(case: &mut Case, random: &mut Random) -> Option<Vec<&'stati
         return Some(vec!["parsed and written anew"]);
     }
     let spaced = spaced(&json);
-    let (old, new) = (sha256(json.as_bytes()), sha256(spaced.as_bytes()));
+    let (old, new) = (sha256_hex(json.as_bytes()), sha256_hex(spaced.as_bytes()));
     let query = case.query.as_ref()?.replace(&old, &new);
     case.signed.query = Some(query.clone());
     case.query = Some(query);
@@ -588,8 +590,8 @@ fn json_written_anew(case: &mut Case, random: &mut Random) -> Option<Vec<&'stati
 fn json_line_end(case: &mut Case, _: &mut Random) -> Option<Vec<&'static str>> {
     let json = case.json.clone()?;
     let (old, new) = (
-        sha256(json.as_bytes()),
-        sha256(format!("{json}\n").as_bytes()),
+        sha256_hex(json.as_bytes()),
+        sha256_hex(format!("{json}\n").as_bytes()),
     );
     let query = case.query.as_ref()?.replace(&old, &new);
     case.signed.query = Some(query.clone());

@@ -1,15 +1,8 @@
 //! Random requests as Twilio makes them, and what is known of one on both sides.
 
-use std::collections::BTreeSet;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-
-use crate::deciding::Request;
-use crate::message::{ACCOUNT, TOKEN};
+use support::message::{ACCOUNT, TOKEN};
+use support::request::Request;
+use support::signing::{sha256_hex, sign};
 
 /// Small and seeded: the same requests every time.
 pub(crate) struct Random(u64);
@@ -110,13 +103,6 @@ pub(crate) fn form(parameters: &[(String, String)]) -> String {
         format!("{}={}", encode(name.as_bytes()), encode(value.as_bytes()))
     };
     parameters.iter().map(piece).collect::<Vec<_>>().join("&")
-}
-
-pub(crate) fn sha256(text: &[u8]) -> String {
-    Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 const WORDS: [&str; 12] = [
@@ -322,7 +308,7 @@ impl Case {
             _ => {
                 let json = json(random);
                 let own = url.query.map(|query| query + "&").unwrap_or_default();
-                url.query = Some(format!("{own}bodySHA256={}", sha256(json.as_bytes())));
+                url.query = Some(format!("{own}bodySHA256={}", sha256_hex(json.as_bytes())));
                 case.content_type = "application/json";
                 case.body = json.clone().into_bytes();
                 case.json = Some(json);
@@ -345,13 +331,7 @@ impl Case {
 
     /// The header, by Twilio's rules: <https://www.twilio.com/docs/usage/security>.
     fn signature(&self) -> String {
-        let mut mac = Hmac::<Sha1>::new_from_slice(self.token.as_bytes()).expect("any key");
-        mac.update(self.signed.text().as_bytes());
-        for (name, value) in self.parameters.iter().collect::<BTreeSet<_>>() {
-            mac.update(name.as_bytes());
-            mac.update(value.as_bytes());
-        }
-        STANDARD.encode(mac.finalize().into_bytes())
+        sign(self.token, &self.signed.text(), &self.parameters)
     }
 
     /// The plugin's.

@@ -6,8 +6,8 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use twilio_webhook_filter::load;
 
-use crate::random::Random;
 use crate::schema;
+use support::random::Random;
 
 /// What a schema cannot say, so that only the filter rejects it; and words of the rejection. There is no exception the
 /// other way round: what the schema rejects, the filter rejects.

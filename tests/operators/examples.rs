@@ -6,9 +6,9 @@ use serde_json::Value;
 use twilio_webhook_filter::load;
 
 use crate::schema::{complaints, validator};
-use crate::support::messages::ACCOUNT;
-use crate::support::process::repository;
 use crate::view::read;
+use support::messages::ACCOUNT;
+use support::process::repository;
 
 /// A configuration and where it stands.
 struct Example {

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::envoy::{Setup, Test, plugin_with};
-use crate::support::http1::PATIENCE;
-use crate::support::messages::{
+use crate::view::{assert_discreet, lines};
+use support::envoy::{Setup, Test, plugin_with};
+use support::http1::PATIENCE;
+use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_for,
     hashed, message, set, sid, status_callback, whatsapp,
 };
-use crate::support::signing;
-use crate::support::wire::Request;
-use crate::view::{assert_discreet, lines};
+use support::signing;
+use support::wire::Request;
 
 /// The fields of a line about a request: contract section 8, the sentence of the reason, and the hint.
 const FIELDS: [&str; 11] = [
@@ -101,7 +101,7 @@ fn mistakes() -> Vec<(Request, u16, &'static str, Vec<&'static str>)> {
         "+14155238886",
     );
     let unescaped = encode(&plus).replace("%2B", "+");
-    let stranger = set(
+    let of_another_account = set(
         whatsapp(),
         "AccountSid",
         "AC00000000000000000000000000000009",
@@ -222,7 +222,7 @@ fn mistakes() -> Vec<(Request, u16, &'static str, Vec<&'static str>)> {
                 "00112233445566778899aabbccddeeff",
                 &format!("{ORIGIN}{WEBHOOK}"),
                 WEBHOOK,
-                &stranger,
+                &of_another_account,
             ),
             vec!["an account that is not configured"],
         ),

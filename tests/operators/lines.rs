@@ -1,4 +1,4 @@
-//! The log under attack: what a stranger sends makes no line of its own, not too many of the filter's, and tells
+//! The log under attack: what an attacker sends makes no line of its own, not too many of the filter's, and tells
 //! nothing that is nobody's business.
 
 use std::collections::BTreeMap;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::envoy::{Setup, connection_manager, listener, plugin_with};
-use crate::support::messages::{
+use crate::view::{access_log, assert_discreet, lines, wait_for};
+use support::envoy::{Setup, connection_manager, listener, plugin_with};
+use support::messages::{
     self, ACCOUNT, ORIGIN, PHONE, TOKEN, WEBHOOK, bare, forged, form, message, set, sid, unsigned,
     whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, signing};
-use crate::view::{access_log, assert_discreet, lines, wait_for};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, signing};
 
 /// What might end a JSON text or a line, move a cursor, or look like a line of the filter's own.
 const PAYLOADS: [&[u8]; 16] = [
@@ -63,7 +63,7 @@ fn escaped(payload: &[u8]) -> String {
     payload.iter().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Requests that carry the payload wherever a stranger can put one.
+/// Requests that carry the payload wherever an attacker can put one.
 fn requests(payload: &[u8]) -> Vec<Request> {
     let mut requests: Vec<_> = HEADERS
         .iter()
@@ -239,7 +239,7 @@ fn a_flood_writes_no_more_lines_than_are_allowed_and_every_other_is_accounted_fo
                 break found;
             }
             assert!(
-                start.elapsed() < crate::support::http1::PATIENCE,
+                start.elapsed() < support::http1::PATIENCE,
                 "{written} lines and {suppressed} left out are not {sent}"
             );
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -315,7 +315,7 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
     let plugin = plugin_with(json!({
         "log": {"accepted": true},
         "shared_keys": [{"id": "WK1", "secret": {"env": "TWILIO_AUTH_TOKEN_NEXT"}}],
-        "rate_limits": [crate::support::rule("param:From", "authenticated", 8, "600s")],
+        "rate_limits": [support::rule("param:From", "authenticated", 8, "600s")],
     }));
     let setup = Setup::with(&plugin)
         .env("TWILIO_AUTH_TOKEN_NEXT", secret)
@@ -414,11 +414,11 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
 }
 
 /// The ordering upstream has only one webhook.
-fn assert_passed_or_404(answer: &crate::support::wire::Response) {
+fn assert_passed_or_404(answer: &support::wire::Response) {
     assert!(answer.reason().is_empty(), "{answer:?}");
 }
 
-async fn wait_for_limit(t: &crate::support::envoy::Test<'_>) {
+async fn wait_for_limit(t: &support::envoy::Test<'_>) {
     for _ in 0..9 {
         if t.send(&message()).await.status == 429 {
             return;

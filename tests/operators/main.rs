@@ -3,11 +3,6 @@
 //!
 //! `scripts/test operators` runs them; alone: `scripts/setup --tests && cargo test --test operators`.
 
-/// Shared with the end-to-end tests, which use all of it.
-#[allow(dead_code)]
-#[path = "../e2e/support/mod.rs"]
-mod support;
-
 /// What several of these tests look at: log lines, metrics, Envoy's files.
 mod view;
 
@@ -16,11 +11,6 @@ mod schema;
 
 /// So it does for documents that nobody wrote.
 mod agreement;
-
-/// A seeded generator.
-#[allow(dead_code)]
-#[path = "../differential/random.rs"]
-mod random;
 
 /// Every configuration that documentation and files show.
 mod examples;

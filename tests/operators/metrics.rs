@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use twilio_webhook_filter::Reason;
 
-use crate::support::assert_passed;
-use crate::support::envoy::{Setup, plugin_with};
-use crate::support::messages::message;
 use crate::updates::Updated;
 use crate::view::{Metrics, read, wait_for};
+use support::assert_passed;
+use support::envoy::{Setup, plugin_with};
+use support::messages::message;
 
 /// A PromQL expression, and where it stands.
 #[derive(Debug)]

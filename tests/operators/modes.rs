@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::envoy::{Setup, plugin_with};
-use crate::support::messages::{
+use crate::view::Metrics;
+use support::envoy::{Setup, plugin_with};
+use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, form_for, message, unsigned, whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected, rule};
-use crate::view::Metrics;
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected, rule};
 
 #[test]
 fn monitor_mode_tells_each_verdict_in_header_metric_log_and_access_log() {

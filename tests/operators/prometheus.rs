@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::metrics::{dashboard_queries, rule_queries, rules, selectors};
-use crate::support::envoy::{Setup, new_address, plugin_with};
-use crate::support::messages::{escape, forged, form, message, set, unsigned, whatsapp};
-use crate::support::process::{Process, free_port, repository, tool};
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, rule, simple_get};
 use crate::updates::Updated;
 use crate::view::{Metrics, assert_discreet, read, wait_for};
+use support::envoy::{Setup, new_address, plugin_with};
+use support::messages::{escape, forged, form, message, set, unsigned, whatsapp};
+use support::process::{Process, free_port, repository, tool};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, rule, simple_get};
 
 fn promtool(arguments: &[&str]) {
     let binary =

@@ -7,8 +7,8 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use twilio_webhook_filter::load;
 
-use crate::support::messages::ACCOUNT;
 use crate::view::read;
+use support::messages::ACCOUNT;
 
 pub(crate) fn schema() -> Value {
     serde_json::from_str(&read("envoy/configuration.schema.json")).expect("JSON")

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
-use crate::support::messages::{message, unsigned};
-use crate::support::process::free_port;
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected, rule};
 use crate::view::{Metrics, wait_for};
+use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use support::messages::{message, unsigned};
+use support::process::free_port;
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected, rule};
 
 /// An Envoy whose listener can be changed.
 pub(crate) struct Updated {
@@ -180,7 +180,7 @@ async fn wait_for_update(seen: impl AsyncFn() -> bool) {
     while in_a_row < 10 {
         in_a_row = if seen().await { in_a_row + 1 } else { 0 };
         assert!(
-            start.elapsed() < crate::support::http1::PATIENCE,
+            start.elapsed() < support::http1::PATIENCE,
             "the update is not taken"
         );
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

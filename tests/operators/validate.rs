@@ -4,10 +4,10 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::envoy::{listener, plugin_config};
-use crate::support::messages::{ACCOUNT, TOKEN};
-use crate::support::process::{repository, tool};
 use crate::view::read;
+use support::envoy::{listener, plugin_config};
+use support::messages::{ACCOUNT, TOKEN};
+use support::process::{repository, tool};
 
 /// Runs it over a file, with the three variables set and these on top.
 fn validate(file: &str, variables: &[(&str, &str)]) -> Output {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::envoy::Envoy;
-use crate::support::http1::PATIENCE;
-use crate::support::messages::{OTHER_TOKENS, PHONE, TOKEN};
-use crate::support::process::repository;
-use crate::support::signing;
+use support::envoy::Envoy;
+use support::http1::PATIENCE;
+use support::messages::{OTHER_TOKENS, PHONE, TOKEN};
+use support::process::repository;
+use support::signing;
 
 /// A file of the repository.
 pub(crate) fn read(path: &str) -> String {

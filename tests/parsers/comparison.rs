@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::exceptions::{EXCEPTIONS, alike};
-use crate::filter::{Incoming, Native, accepts};
 use crate::readers::{READERS, Reading, Readings};
-use crate::reference::{Reader, decode, pairs};
 use crate::requests::Parameter;
 use crate::respellings::{BASE, Respelling, TOKEN, respelling};
-use crate::strictness::{Rule, broken};
+use support::native::{Incoming, Native, accepts};
+use support::reference::{Reader, decode, pairs};
+use support::strictness::{Rule, broken};
 
 const SEED: u64 = 20_261_128;
 const REQUESTS: u64 = 5_000;

@@ -1,16 +1,13 @@
 //! The tables of `docs/signatures.md`, held against the code that they describe.
 
 use crate::exceptions::EXCEPTIONS;
-use crate::page::table;
 use crate::readers::READERS;
-use crate::strictness::Rule;
+use support::strictness::Rule;
+use support::tables::table;
 
 fn assert_same(heading: &str, in_code: &[Vec<String>]) {
-    let documented = table(heading);
-    for (documented, in_code) in documented.iter().zip(in_code) {
-        assert_eq!(documented, in_code);
-    }
-    assert_eq!(documented.len(), in_code.len(), "{heading}");
+    let documented = table("docs/signatures.md", heading);
+    assert_eq!(documented, in_code, "{heading}");
 }
 
 /// All of them, or their names.

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use crate::readers::{Read, Reading};
-use crate::reference::{Reader, decode, pairs};
-use crate::strictness::MAX_PIECES;
+use support::reference::{Reader, decode, pairs};
+use support::strictness::MAX_PIECES;
 
 /// A parameter as it was sent.
 #[derive(Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::process::{Process, free_port, tool};
 use crate::readers::{Read, Reading};
+use support::process::{Process, free_port, tool};
 
 const PAGE: &str = r#"{{range $name, $values := .RawParams}}{{range $values}}{{printf "%x=%x\n" $name .}}{{end}}{{end}}"#;
 

@@ -6,19 +6,6 @@
 //! - `PARSERS_SEED`: which spellings. It is printed, and the same seed makes the same spellings everywhere.
 //! - `PARSERS_REQUESTS`: how many.
 
-#[path = "../differential/random.rs"]
-#[allow(dead_code)]
-mod random;
-
-/// What is signed, as plainly as it can be.
-#[path = "../differential/reference.rs"]
-#[allow(dead_code)]
-mod reference;
-
-/// The filter, driven as Envoy drives it.
-#[path = "../differential/filter.rs"]
-mod filter;
-
 /// Who reads.
 mod go;
 mod readers;
@@ -26,9 +13,6 @@ mod readers;
 /// What is read: spellings of signed requests with the same signature.
 mod requests;
 mod respellings;
-
-/// Which spellings are strict, said once more.
-mod strictness;
 
 /// Where readers differ, and why.
 mod exceptions;
@@ -38,9 +22,3 @@ mod comparison;
 
 /// `docs/signatures.md` says the same.
 mod documentation;
-
-#[path = "../differential/page.rs"]
-mod page;
-
-#[path = "../e2e/support/process.rs"]
-mod process;

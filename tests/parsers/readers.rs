@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::go;
-use crate::process::{repository, tool};
-use crate::reference::hex;
+use support::process::{repository, tool};
+use support::signing::hex;
 
 /// A parser, and who uses it.
 pub(crate) struct Reader {

@@ -1,7 +1,7 @@
 //! The genuine requests: what Twilio sends, with text in it that somebody chose who knows how forms are read; and some
 //! with names that Twilio does not use, since it may use others tomorrow.
 
-use crate::random::Random;
+use support::random::Random;
 
 /// Name and value, not escaped.
 pub(crate) type Parameter = (Vec<u8>, Vec<u8>);

@@ -1,8 +1,8 @@
 //! Other spellings of a signed request that have the same signature.
 
-use crate::random::Random;
-use crate::reference::{Reader, parameters as signed_parameters, signature};
 use crate::requests::{Genuine, Parameter, genuine};
+use support::random::Random;
+use support::reference::{Reader, parameters as signed_parameters, signature};
 
 pub(crate) const TOKEN: &str = "1c892n40nd03kdnc0112slzkl3091j20";
 pub(crate) const PATH: &str = "/hooks/orders";
@@ -40,7 +40,9 @@ pub(crate) fn respelling(seed: u64, index: u64) -> Respelling {
     let mut is_moved = false;
     // Nothing separates the URL from the parameters; but it stays in front of them.
     if let Some(moved) = genuine.query
-        && parameters.iter().all(|(name, _)| name.as_slice() > b"?")
+        && parameters
+            .iter()
+            .all(|(name, _)| &name[..] > b"?".as_slice())
         && random.chance(50)
     {
         query = None;

@@ -5,7 +5,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 use twilio_webhook_filter::{Millis, load};
 
-use crate::support::cases;
+use crate::generators::cases;
 
 const NAMES: [&str; 8] = [
     "configuration",

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use twilio_webhook_filter::Form;
 
-use crate::support::{Pairs, cases, choices, pairs, signed_by_the_contract, spell, telling_bytes};
+use support::contract;
+
+use crate::generators::{Pairs, cases, choices, pairs, spell, telling_bytes};
 
 fn signed(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -50,12 +52,12 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_form_and_mean_what_the_contract_says(body in telling_bytes(200)) {
-        prop_assert_eq!(signed(&body), signed_by_the_contract(&taken_apart(&body)));
+        prop_assert_eq!(signed(&body), contract::signed(&taken_apart(&body)));
     }
 
     #[test]
     fn any_bytes_at_all_are_a_form(body in prop::collection::vec(any::<u8>(), 0..2000)) {
-        prop_assert_eq!(signed(&body), signed_by_the_contract(&taken_apart(&body)));
+        prop_assert_eq!(signed(&body), contract::signed(&taken_apart(&body)));
     }
 
     #[test]
@@ -70,7 +72,7 @@ proptest! {
         }
         choices.shuffle(&mut respelled);
         let body = spell(&respelled, &mut choices);
-        prop_assert_eq!(signed(&body), signed_by_the_contract(&pairs), "{:?}", body);
+        prop_assert_eq!(signed(&body), contract::signed(&pairs), "{:?}", body);
     }
 
     #[test]

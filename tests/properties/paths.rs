@@ -1,14 +1,10 @@
 //! No spelling of a webhook's path gets around the check by way of an exempt path.
 
-use std::rc::Rc;
-
 use proptest::prelude::*;
-use twilio_webhook_filter::{
-    ClientAddress, Filter, HashKey, Headers, MemoryMap, Next, Outcome, PathPattern, Surroundings,
-    Timestamp, load,
-};
+use support::decide::{Driver, NOW, Sent};
+use twilio_webhook_filter::{Outcome, PathPattern};
 
-use crate::support::{cases, telling_bytes};
+use crate::generators::{cases, telling_bytes};
 
 /// One webhook, one family of webhooks, and as much exempt around them as can be.
 const CONFIGURATION: &str = r#"{
@@ -20,17 +16,14 @@ const CONFIGURATION: &str = r#"{
 }"#;
 
 /// What becomes of a request for this path.
-fn is_exempt(filter: &Rc<Filter>, path: &[u8]) -> bool {
+fn is_exempt(driver: &Driver, path: &[u8]) -> bool {
     let headers: [(&[u8], &[u8]); 2] = [(b":method", b"POST"), (b":path", path)];
-    let around = Surroundings {
-        store: &MemoryMap::new(),
-        now: Timestamp(1_800_000_000_000),
+    let sent = Sent {
+        headers: &headers,
+        client: "192.0.2.1:1",
+        body: b"",
     };
-    let client = ClientAddress::from_source_address(b"192.0.2.1:1");
-    match filter.arrive(Headers::new(&headers), client, around) {
-        Next::Decided(verdict) => matches!(verdict.outcome, Outcome::Exempt),
-        Next::AwaitingBody(_) | Next::Asking(_) => false,
-    }
+    matches!(driver.decide(sent, 1, NOW).outcome, Outcome::Exempt)
 }
 
 /// One way of many in which an upstream may read a path.
@@ -180,16 +173,13 @@ fn detour() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn filter() -> Rc<Filter> {
-    let nothing = |_: &str| None::<String>;
-    let settings = load(CONFIGURATION.as_bytes(), &nothing);
-    let settings = settings.unwrap_or_else(|problems| panic!("{problems}"));
-    Rc::new(Filter::new(settings, HashKey([7; 16])))
+fn driver() -> Driver {
+    Driver::without_environment(CONFIGURATION)
 }
 
 #[test]
 fn what_no_upstream_could_take_for_a_webhook_is_exempt() {
-    let filter = filter();
+    let driver = driver();
     for path in [
         "/",
         "/healthz",
@@ -200,7 +190,7 @@ fn what_no_upstream_could_take_for_a_webhook_is_exempt() {
         "/inn",
         "/favicon.ico",
     ] {
-        assert!(is_exempt(&filter, path.as_bytes()), "{path}");
+        assert!(is_exempt(&driver, path.as_bytes()), "{path}");
     }
 }
 
@@ -209,9 +199,9 @@ proptest! {
 
     #[test]
     fn no_path_that_any_upstream_could_take_for_a_webhook_is_exempt(path in detour()) {
-        let filter = filter();
+        let driver = driver();
         let target = &path[..];
-        if is_exempt(&filter, target) {
+        if is_exempt(&driver, target) {
             // The query, if there is one, is cut off by whoever reads paths at all.
             let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
             for leniency in Leniency::all() {
@@ -224,8 +214,8 @@ proptest! {
 
     #[test]
     fn any_bytes_have_a_route(path in telling_bytes(60)) {
-        let filter = filter();
-        let _ = is_exempt(&filter, &path);
+        let driver = driver();
+        let _ = is_exempt(&driver, &path);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use twilio_webhook_filter::{Api, Failure, ScriptReply};
 
-use crate::support::cases;
+use crate::generators::cases;
 
 const APIS: [Api; 2] = [Api::Webdis, Api::Upstash];
 

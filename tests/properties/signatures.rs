@@ -1,28 +1,30 @@
 //! Malleability: what keeps a signature keeps the nonce, and everything else breaks it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use sha1::Sha1;
+use support::contract::signed;
+use support::signing::{base64, hmac_sha1};
 use twilio_webhook_filter::{
     ClaimedMac, ConfiguredUrl, Form, Key, Keyring, Nonce, PublicUrl, Secret, Signed, SigningKey,
     Target, verify,
 };
 
-use crate::support::{Pairs, cases, choices, pairs, signed_by_the_contract, spell, telling_bytes};
+use crate::generators::{Pairs, cases, choices, pairs, spell, telling_bytes};
 
 const TOKEN: &str = "12345";
 const URL: &str = "https://h.example/hook";
 
 /// What Twilio would send along with these parameters.
 fn signature(pairs: &Pairs) -> ClaimedMac {
-    let mut mac = Hmac::<Sha1>::new_from_slice(TOKEN.as_bytes()).expect("any key will do");
-    mac.update(URL.as_bytes());
-    mac.update(&signed_by_the_contract(pairs));
-    let header = STANDARD.encode(mac.finalize().into_bytes());
-    ClaimedMac::parse(header.as_bytes()).expect("a signature")
+    claimed(mac(pairs))
+}
+
+fn mac(pairs: &Pairs) -> [u8; 20] {
+    hmac_sha1(TOKEN.as_bytes(), &[URL.as_bytes(), &signed(pairs)].concat())
+}
+
+fn claimed(mac: [u8; 20]) -> ClaimedMac {
+    ClaimedMac::parse(base64(&mac).as_bytes()).expect("a signature")
 }
 
 /// The nonce under which a body passes with a signature, if it passes.
@@ -178,13 +180,9 @@ proptest! {
         index in 0..20_usize,
         by in 1..=255_u8,
     ) {
-        let mut mac = Hmac::<Sha1>::new_from_slice(TOKEN.as_bytes()).expect("any key will do");
-        mac.update(URL.as_bytes());
-        mac.update(&signed_by_the_contract(&pairs));
-        let mut mac: [u8; 20] = mac.finalize().into_bytes().into();
+        let mut mac = mac(&pairs);
         mac[index] ^= by;
-        let claimed = ClaimedMac::parse(STANDARD.encode(mac).as_bytes()).expect("a signature");
-        prop_assert_eq!(passes(&plainly(&pairs), &claimed), None);
+        prop_assert_eq!(passes(&plainly(&pairs), &claimed(mac)), None);
     }
 
     #[test]
@@ -194,7 +192,7 @@ proptest! {
         with in prop_oneof![any::<u8>(), prop::sample::select(b"=+/-_ AZaz09\r\n,".to_vec())],
         insert in any::<bool>(),
     ) {
-        let mut header = STANDARD.encode(&bytes).into_bytes();
+        let mut header = base64(&bytes).into_bytes();
         let right_length = matches!(bytes.len(), 20 | 32);
         prop_assert_eq!(ClaimedMac::parse(&header).is_some(), right_length);
         let index = index.index(header.len());

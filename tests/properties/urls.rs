@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use twilio_webhook_filter::{ConfiguredUrl, MAX_URLS, PublicUrl, Target};
 
-use crate::support::{cases, telling_bytes};
+use crate::generators::{cases, telling_bytes};
 
 /// A URL by its parts.
 #[derive(Clone, Debug)]

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, cluster, plugin};
-use crate::support::envoy::{Setup, new_address};
-use crate::support::http1::Http1;
-use crate::support::http2::{Framing, Http2};
-use crate::support::messages::message;
-use crate::support::wire;
-use crate::support::{assert_passed, assert_rejected};
+use support::envoy::{Setup, new_address};
+use support::http1::Http1;
+use support::http2::{Framing, Http2};
+use support::messages::message;
+use support::wire;
+use support::{assert_passed, assert_rejected};
 
 /// A service that takes what comes, but for those that are to fail with a long answer.
 struct Service {
@@ -103,7 +103,7 @@ fn a_long_answer_that_is_held_until_the_claim_is_given_up_hangs_nobody() {
             (503, 2_000_000, true, slow, false),
             (503, 2_000_000, true, slow, true),
         ] {
-            replicas.middle.set(way);
+            replicas.proxy.set(way);
             service.fail_once(long(status, size, is_chunked));
             let (request, start) = (message(), Instant::now());
             let address = replicas.envoys[0].address();
@@ -127,8 +127,8 @@ fn a_long_answer_that_is_held_until_the_claim_is_given_up_hangs_nobody() {
                 (status, vec![b'e'; size])
             };
             assert!((answer.status, answer.body) == expected);
-            replicas.middle.set(Way::Open);
-            replicas.middle.settled().await;
+            replicas.proxy.set(Way::Open);
+            replicas.proxy.settled().await;
             assert_passed(&replicas.send(1, &request).await);
             for envoy in [0, 1] {
                 assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");

@@ -4,15 +4,15 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, plugin};
-use crate::support::envoy::new_address;
-use crate::support::http1::Http1;
-use crate::support::http2::{Framing, Http2};
-use crate::support::messages::{Parameters, WEBHOOK, encode, form, whatsapp};
-use crate::support::rule;
-use crate::support::wire::Request;
 use crate::traffic::size;
+use support::envoy::new_address;
+use support::http1::Http1;
+use support::http2::{Framing, Http2};
+use support::messages::{Parameters, WEBHOOK, encode, form, whatsapp};
+use support::rule;
+use support::wire::Request;
 
 /// Every byte as `%xx`.
 fn everything(text: &str) -> String {
@@ -80,8 +80,8 @@ fn whoever_has_captured_a_request_gets_one_of_all_its_spellings_through_all_envo
             for round in 0..size("REPLICAS_ATTACKS", 1) as usize {
                 let ways = [Way::Open, Way::LateAnswer(slow), Way::LateRequest(slow)];
                 for (index, way) in ways.into_iter().enumerate() {
-                    replicas.middle.set(way);
-                    let (asked, arrived) = (replicas.middle.settled().await, replicas.accepted());
+                    replicas.proxy.set(way);
+                    let (asked, arrived) = (replicas.proxy.settled().await, replicas.accepted());
                     let parameters = whatsapp();
                     let mut answers = JoinSet::new();
                     // The request itself; and while it is being asked for, everything else.
@@ -93,7 +93,7 @@ fn whoever_has_captured_a_request_gets_one_of_all_its_spellings_through_all_envo
                             .send(&captured)
                             .await
                     });
-                    while replicas.middle.count() == asked {
+                    while replicas.proxy.count() == asked {
                         tokio::time::sleep(Duration::from_micros(200)).await;
                     }
                     for envoy in &replicas.envoys {
@@ -122,7 +122,7 @@ fn whoever_has_captured_a_request_gets_one_of_all_its_spellings_through_all_envo
                     }
                     assert_eq!(passed, 1, "{way:?}: {all:?}");
                     assert_eq!(replicas.accepted() - arrived, 1, "{way:?}");
-                    replicas.middle.set(Way::Open);
+                    replicas.proxy.set(Way::Open);
                 }
             }
             println!("{all:?}");

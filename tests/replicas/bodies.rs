@@ -2,17 +2,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin};
-use crate::support::envoy::new_address;
-use crate::support::http1::Http1;
-use crate::support::http2::{Framing, Http2};
-use crate::support::messages::{
+use support::envoy::new_address;
+use support::http1::Http1;
+use support::http2::{Framing, Http2};
+use support::messages::{
     ORIGIN, TOKEN, WEBHOOK, bare, form, message, set, sid, unsigned, whatsapp,
 };
-use crate::support::tap::Behaviour;
-use crate::support::wire::{Request, Response};
-use crate::support::{assert_passed, assert_rejected, rule, signing};
+use support::tap::Behaviour;
+use support::wire::{Request, Response};
+use support::{assert_passed, assert_rejected, rule, signing};
 
 /// How long the store takes for each answer.
 const SLOW: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ fn assert_arrived_whole(replicas: &Replicas, envoy: usize, first: usize, request
 #[test]
 fn a_body_in_pieces_is_whole_whether_it_ends_before_or_after_redis_has_answered() {
     Replicas::start(&with_early_limit()).run(async |replicas| {
-        replicas.middle.set(Way::LateAnswer(SLOW));
+        replicas.proxy.set(Way::LateAnswer(SLOW));
         // Everything before the answer; some before and some after it; most after it.
         for pause in [0, 8, 30].map(Duration::from_millis) {
             for (envoy, size) in [(0, 100), (1, 60)] {
@@ -63,7 +63,7 @@ fn a_body_in_pieces_is_whole_whether_it_ends_before_or_after_redis_has_answered(
 #[test]
 fn a_body_with_trailers_over_http2_is_whole_while_redis_is_asked() {
     Replicas::start(&with_early_limit()).run(async |replicas| {
-        replicas.middle.set(Way::LateAnswer(SLOW));
+        replicas.proxy.set(Way::LateAnswer(SLOW));
         for pause in [0, 8, 30].map(Duration::from_millis) {
             for trailers in [None, Some(("x-trailer", "1"))] {
                 let request = message();
@@ -116,7 +116,7 @@ async fn sent_large(replicas: &Replicas, size: usize, http2: bool) -> Response {
 #[test]
 fn a_body_that_grows_too_large_while_redis_is_asked_is_rejected() {
     Replicas::start(&with_early_limit()).run(async |replicas| {
-        replicas.middle.set(Way::LateAnswer(SLOW));
+        replicas.proxy.set(Way::LateAnswer(SLOW));
         for http2 in [false, true] {
             // Above `max_body_bytes`, but not above what Envoy buffers: the filter says so, once Redis has answered.
             let answer = sent_large(replicas, 70_000, http2).await;
@@ -128,7 +128,7 @@ fn a_body_that_grows_too_large_while_redis_is_asked_is_rejected() {
             assert_eq!((answer.status, answer.reason().as_str()), (413, ""));
         }
         assert_eq!(replicas.accepted(), 0);
-        replicas.middle.set(Way::Open);
+        replicas.proxy.set(Way::Open);
         assert_passed(&replicas.send(0, &message()).await);
     });
 }
@@ -153,7 +153,7 @@ fn a_websocket_is_opened_once_at_all_envoys_where_that_is_asked_for_and_carries_
     };
     for plugin in [once(plugin(json!({}))), once(with_early_limit())] {
         Replicas::start(&plugin).run(async |replicas| {
-            replicas.middle.set(Way::LateAnswer(SLOW));
+            replicas.proxy.set(Way::LateAnswer(SLOW));
             for envoy in [0, 1] {
                 replicas.envoys[envoy].tap.behave(Behaviour::Echo);
                 let request = handshake();
@@ -190,7 +190,7 @@ fn a_websocket_is_opened_once_at_all_envoys_where_that_is_asked_for_and_carries_
 fn a_websocket_is_opened_on_every_call_at_every_envoy() {
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         let request = handshake();
-        let asked = replicas.middle.settled().await;
+        let asked = replicas.proxy.settled().await;
         for envoy in [0, 1, 0, 1] {
             replicas.envoys[envoy].tap.behave(Behaviour::Echo);
             let address = replicas.envoys[envoy].address();
@@ -200,14 +200,14 @@ fn a_websocket_is_opened_on_every_call_at_every_envoy() {
             client.write(b"hello").await;
             assert_eq!(client.read_exactly(5).await, b"hello");
         }
-        assert_eq!(replicas.middle.settled().await, asked, "nobody was asked");
+        assert_eq!(replicas.proxy.settled().await, asked, "nobody was asked");
     });
 }
 
 #[test]
 fn what_is_exempt_asks_nobody() {
     Replicas::start(&with_early_limit()).run(async |replicas| {
-        replicas.middle.set(Way::Silence);
+        replicas.proxy.set(Way::Silence);
         for envoy in [0, 1] {
             let exempt = unsigned("GET", "/healthz");
             assert_passed(&replicas.send(envoy, &exempt).await);
@@ -219,6 +219,6 @@ fn what_is_exempt_asks_nobody() {
             );
             assert_eq!(metric(&replicas.envoys[envoy], "store_callouts"), 0);
         }
-        assert_eq!(replicas.middle.count(), 0);
+        assert_eq!(replicas.proxy.count(), 0);
     });
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::replicas::{Replicas, plugin};
-use crate::support::messages::message;
-use crate::support::{assert_passed, assert_rejected};
+use support::messages::message;
+use support::{assert_passed, assert_rejected};
 
 fn with_room_for_five(replay: Value) -> Replicas {
     Replicas::start(&plugin(json!({"replay": replay})))
@@ -15,7 +15,7 @@ async fn fill(replicas: &Replicas) {
     for number in 0..5 {
         assert_passed(&replicas.send(number % 2, &message()).await);
     }
-    replicas.middle.settled().await;
+    replicas.proxy.settled().await;
 }
 
 #[test]

@@ -2,14 +2,14 @@ use serde_json::{Value, json};
 
 use crate::replicas::{Replicas, assert_well, plugin, send, setup, store, store_with};
 use crate::servers::Redis;
-use crate::support::messages::{forged, message, whatsapp};
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected};
 use crate::upstash::Upstash;
+use support::messages::{forged, message, whatsapp};
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected};
 
 #[test]
 fn with_webdis_wrong_password_nothing_passes() {
-    let change = |setup: crate::support::envoy::Setup| setup.env("WEBDIS_PASSWORD", "guessed");
+    let change = |setup: support::envoy::Setup| setup.env("WEBDIS_PASSWORD", "guessed");
     Replicas::of(1, change, &plugin(json!({}))).run(async |replicas| {
         for _ in 0..10 {
             let answer = replicas.send(0, &message()).await;
@@ -32,7 +32,7 @@ fn without_a_password_none_is_sent() {
     Replicas::of(1, |setup| setup, &plugin).run(async |replicas| {
         let answer = replicas.send(0, &message()).await;
         assert_rejected(&answer, 503, "store_unavailable");
-        for received in replicas.middle.since(0) {
+        for received in replicas.proxy.since(0) {
             assert_eq!(received.header("authorization"), None);
         }
     });
@@ -43,8 +43,8 @@ fn webdis_is_asked_as_it_wants_to_be() {
     let plugin = plugin(json!({"store": store_with(json!({"authority": "webdis.internal:7379"}))}));
     Replicas::start(&plugin).run(async |replicas| {
         assert_passed(&replicas.send(0, &message()).await);
-        replicas.middle.settled().await;
-        let asked = replicas.middle.since(0);
+        replicas.proxy.settled().await;
+        let asked = replicas.proxy.since(0);
         assert!(!asked.is_empty());
         for received in asked {
             assert_eq!(
@@ -67,7 +67,7 @@ fn webdis_is_asked_as_it_wants_to_be() {
 }
 
 /// Two Envoys in front of the stub, with this token.
-fn with_upstash(token: &Value, test: impl AsyncFnOnce(&[crate::support::envoy::Envoy], &Redis)) {
+fn with_upstash(token: &Value, test: impl AsyncFnOnce(&[support::envoy::Envoy], &Redis)) {
     let redis = Redis::start();
     let upstash = Upstash::start(redis.address());
     let store = json!({
@@ -106,7 +106,7 @@ fn a_service_that_speaks_as_upstash_does_is_a_store_like_any_other() {
         let start = std::time::Instant::now();
         while send(&envoys[1], &request).await.status != 200 {
             assert!(
-                start.elapsed() < crate::support::http1::PATIENCE,
+                start.elapsed() < support::http1::PATIENCE,
                 "it is not given up"
             );
         }

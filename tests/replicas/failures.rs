@@ -2,14 +2,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin, store_with};
-use crate::support::http1::PATIENCE;
-use crate::support::messages::{forged, message, whatsapp};
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected};
 use crate::traffic::{Outcome, Traffic, assert_none_twice, assert_none_twice_at_one, size};
+use support::http1::PATIENCE;
+use support::messages::{forged, message, whatsapp};
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected};
 
 /// How long an answer may take when the store does not answer within its 0.1 s. What is asserted is that somebody gives
 /// up, and not how fast this machine is.
@@ -23,7 +23,7 @@ enum Fault {
     Full,
     /// Redis is stopped, and goes on later with all that was asked.
     Hung,
-    FaultProxy(Way),
+    Proxy(Way),
 }
 
 const FAULTS: [Fault; 16] = [
@@ -31,19 +31,19 @@ const FAULTS: [Fault; 16] = [
     Fault::Webdis,
     Fault::Full,
     Fault::Hung,
-    Fault::FaultProxy(Way::LateRequest(Duration::from_millis(400))),
-    Fault::FaultProxy(Way::LateAnswer(Duration::from_millis(400))),
-    Fault::FaultProxy(Way::LostAnswer),
-    Fault::FaultProxy(Way::Silence),
-    Fault::FaultProxy(Way::Close),
-    Fault::FaultProxy(Way::Garbage),
-    Fault::FaultProxy(Way::OtherJson),
-    Fault::FaultProxy(Way::Half),
-    Fault::FaultProxy(Way::Empty),
-    Fault::FaultProxy(Way::Endless),
-    Fault::FaultProxy(Way::Status(500)),
+    Fault::Proxy(Way::LateRequest(Duration::from_millis(400))),
+    Fault::Proxy(Way::LateAnswer(Duration::from_millis(400))),
+    Fault::Proxy(Way::LostAnswer),
+    Fault::Proxy(Way::Silence),
+    Fault::Proxy(Way::Close),
+    Fault::Proxy(Way::Garbage),
+    Fault::Proxy(Way::OtherJson),
+    Fault::Proxy(Way::Half),
+    Fault::Proxy(Way::Empty),
+    Fault::Proxy(Way::Endless),
+    Fault::Proxy(Way::Status(500)),
     // As Webdis answers where its ACL has no EVAL.
-    Fault::FaultProxy(Way::Status(403)),
+    Fault::Proxy(Way::Status(403)),
 ];
 
 impl Fault {
@@ -53,7 +53,7 @@ impl Fault {
             Self::Webdis => replicas.webdis.kill(),
             Self::Full => replicas.redis.limit_memory("1"),
             Self::Hung => replicas.redis.freeze(),
-            Self::FaultProxy(way) => replicas.middle.set(way),
+            Self::Proxy(way) => replicas.proxy.set(way),
         }
     }
 
@@ -64,7 +64,7 @@ impl Fault {
             Self::Webdis => replicas.webdis.start_again(),
             Self::Full => replicas.redis.limit_memory("256mb"),
             Self::Hung => replicas.redis.thaw(),
-            Self::FaultProxy(_) => {}
+            Self::Proxy(_) => {}
         }
     }
 }
@@ -146,7 +146,7 @@ fn with_local_requests_pass_and_each_envoy_knows_its_own_whatever_happens_to_the
     // Which answer it is that cannot be used makes no difference here: one of a kind.
     let one_of_a_kind = |fault: &Fault| {
         let others = [Way::OtherJson, Way::Half, Way::Empty, Way::Status(403)];
-        !matches!(fault, Fault::FaultProxy(way) if others.contains(way))
+        !matches!(fault, Fault::Proxy(way) if others.contains(way))
     };
     replicas("local").run(async |replicas| {
         for fault in FAULTS.into_iter().filter(one_of_a_kind) {
@@ -167,7 +167,7 @@ fn with_local_requests_pass_and_each_envoy_knows_its_own_whatever_happens_to_the
 }
 
 #[test]
-fn without_the_store_strangers_are_still_rejected_for_what_they_are() {
+fn without_the_store_unauthenticated_clients_are_still_rejected_with_their_own_reasons() {
     for on_error in ["reject", "local"] {
         replicas(on_error).run(async |replicas| {
             replicas.webdis.kill();
@@ -193,14 +193,14 @@ fn a_cluster_that_envoy_does_not_have_is_a_store_that_fails() {
             } else {
                 assert_eq!(replicas.accepted(), 0);
             }
-            assert_eq!(replicas.middle.count(), 0);
+            assert_eq!(replicas.proxy.count(), 0);
         });
     }
 }
 
 #[test]
 fn limits_go_on_at_each_envoy_by_itself_where_the_store_fails_and_that_is_asked_for() {
-    let rules = json!([crate::support::rule("webhook", "authenticated", 3, "600s")]);
+    let rules = json!([support::rule("webhook", "authenticated", 3, "600s")]);
     let store = store_with(json!({"timeout": "0.1s", "on_error": "local"}));
     let plugin = plugin(json!({"rate_limits": rules, "store": store}));
     Replicas::start(&plugin).run(async |replicas| {
@@ -260,7 +260,7 @@ fn a_request_under_way_when_the_store_dies_is_not_lost_and_its_repeat_does_not_p
         let sent = async { replicas.send(0, &request).await };
         let kill = async {
             replicas.envoys[0].tap.wait_for(0, 1).await;
-            replicas.middle.set(Way::Close);
+            replicas.proxy.set(Way::Close);
         };
         let (answer, ()) = tokio::join!(sent, kill);
         assert_passed(&answer);
@@ -278,13 +278,13 @@ fn a_dead_store_is_left_alone_for_most_requests() {
     replicas("reject").run(async |replicas| {
         replicas.recovered().await;
         for way in [Way::Silence, Way::Close, Way::Status(500)] {
-            replicas.middle.set(way);
-            let before = replicas.middle.count();
+            replicas.proxy.set(way);
+            let before = replicas.proxy.count();
             let traffic = Traffic::start(&replicas.envoys, 8);
             tokio::time::sleep(Duration::from_secs(2)).await;
             let open: u64 = replicas.envoys.iter().map(|envoy| metric(envoy, "store_circuits_open")).sum();
             let outcome = traffic.stop().await;
-            let (asked, answered) = (replicas.middle.count() - before, outcome.sent.len());
+            let (asked, answered) = (replicas.proxy.count() - before, outcome.sent.len());
             println!("{way:?}: {asked} of {answered} requests went to the store, {open} workers had given up");
             assert!(answered > 300, "{answered}");
             assert!(asked * 5 < answered, "{asked} of {answered}");

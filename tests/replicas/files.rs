@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::replicas::shipped;
 use crate::servers::read;
-use crate::support::envoy::{listener, plugin_config};
-use crate::support::process::repository;
+use support::envoy::{listener, plugin_config};
+use support::process::repository;
 
 /// With `<<` followed, as Compose does it.
 fn compose() -> Value {

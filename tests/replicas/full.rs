@@ -1,10 +1,10 @@
 use serde_json::json;
 
 use crate::replicas::{Replicas, metric, plugin};
-use crate::support::messages::message;
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected};
 use crate::traffic::assert_none_twice;
+use support::messages::message;
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected};
 
 #[test]
 fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it_has_some() {
@@ -14,7 +14,7 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
         for (number, request) in before.iter().enumerate() {
             assert_passed(&replicas.send(number % 2, request).await);
         }
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let arrived = replicas.accepted();
 
         replicas.redis.limit_memory("1");
@@ -34,7 +34,7 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
 
         replicas.redis.limit_memory("256mb");
         replicas.recovered().await;
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         for (number, request) in meanwhile.iter().enumerate() {
             assert_passed(&replicas.send((number + 1) % 2, request).await);
             for envoy in [0, 1] {
@@ -69,7 +69,7 @@ fn what_services_answer_while_redis_has_no_memory_is_told_when_it_has_some() {
             replicas.redis.limit_memory("256mb");
             replicas.envoys[0].tap.behave(Behaviour::Answer(200));
             replicas.recovered().await;
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
             assert_eq!(
                 replicas.send(1, &request).await.status,
                 again,

@@ -3,23 +3,23 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin, stats};
-use crate::resident::resident;
-use crate::support::envoy::{Envoy, new_address};
-use crate::support::http1::Http1;
-use crate::support::messages::message;
-use crate::support::tap::Behaviour;
-use crate::support::wire::Request;
-use crate::support::{assert_passed, assert_rejected, rule};
 use crate::traffic::{assert_none_twice, size};
+use support::envoy::{Envoy, new_address};
+use support::http1::Http1;
+use support::messages::message;
+use support::resident::resident;
+use support::tap::Behaviour;
+use support::wire::Request;
+use support::{assert_passed, assert_rejected, rule};
 
 /// Sends a request, and leaves while Redis is asked.
 async fn leave(replicas: &Replicas, envoy: usize, request: &Request, abruptly: bool) {
-    let asked = replicas.middle.count();
+    let asked = replicas.proxy.count();
     let mut client = Http1::connect(replicas.envoys[envoy].address(), new_address()).await;
     client.write(&request.bytes()).await;
-    while replicas.middle.count() == asked {
+    while replicas.proxy.count() == asked {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     if abruptly {
@@ -38,13 +38,13 @@ fn a_sender_that_hangs_up_while_redis_is_asked_leaves_nothing_claimed() {
                 for (envoy, abruptly) in [(0, true), (1, false)] {
                     let request = message();
                     let before = replicas.accepted();
-                    replicas.middle.set(way);
+                    replicas.proxy.set(way);
                     leave(replicas, envoy, &request, abruptly).await;
                     // What it has asked for is answered, and what it has claimed given up.
-                    replicas.middle.settled().await;
+                    replicas.proxy.settled().await;
                     tokio::time::sleep(slow).await;
                     assert_eq!(replicas.accepted(), before, "nobody waits for it any more");
-                    replicas.middle.set(Way::Open);
+                    replicas.proxy.set(Way::Open);
                     assert_passed(&replicas.send(1 - envoy, &request).await);
                     for envoy in [0, 1] {
                         assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
@@ -73,7 +73,7 @@ fn hang_ups_at_all_envoys_are_counted_together_and_not_anew_in_each_window() {
             envoy.tap.wait_for(arrived, 1).await;
             client.reset();
             tokio::time::sleep(Duration::from_millis(1500)).await;
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
         }
         for number in 0..4 {
             let answer = replicas.send(number % 2, &request).await;
@@ -127,15 +127,15 @@ fn many_senders_that_hang_up_leave_no_memory_and_no_connections_behind() {
     replicas.run(async |replicas| {
         let envoy = &replicas.envoys[0];
         replicas.recovered().await;
-        replicas.middle.set(Way::LateAnswer(Duration::from_millis(30)));
+        replicas.proxy.set(Way::LateAnswer(Duration::from_millis(30)));
         many_leave(envoy, 300).await;
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let asked = metric(envoy, "store_callouts");
         let (memory, [_, opened]) = (resident(envoy), connections(envoy));
 
         let count = size("REPLICAS_HANGUPS", 2000);
         let sent = many_leave(envoy, count).await;
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let asked = metric(envoy, "store_callouts") - asked;
         let (after, [open, all]) = (resident(envoy), connections(envoy));
         println!(
@@ -152,7 +152,7 @@ fn many_senders_that_hang_up_leave_no_memory_and_no_connections_behind() {
         assert_eq!(metric(envoy, "store_callout_failures"), 0);
         assert_eq!(metric(envoy, "store_settlements_lost"), 0);
 
-        replicas.middle.set(Way::Open);
+        replicas.proxy.set(Way::Open);
         let nonces = replicas.redis.keys();
         let nonces = nonces.iter().filter(|key| key.starts_with("{twf:1}:n:"));
         let values = nonces.map(|key| replicas.redis.command(&["GET", key]).text());

@@ -4,13 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::middle::{FaultProxy, Way};
+use crate::fault_proxy::{FaultProxy, Way};
 use crate::resp::ScriptReply;
 use crate::servers::{Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
-use crate::support::envoy::new_address;
-use crate::support::http1::Http1;
-use crate::support::wire::{Request, Response};
 use crate::upstash::{TOKEN, Upstash};
+use support::envoy::new_address;
+use support::http1::Http1;
+use support::wire::{Request, Response};
 
 /// A script as the filter sends it: it writes a key that expires, once.
 const CLAIM: &str = "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', 60000) and 1 or 0";
@@ -140,8 +140,10 @@ async fn who_has_webdis_password_can_only_reach_the_filters_keys() {
     }
     assert_eq!(redis.keys(), ["another application"]);
     // And without the password, nobody: protected-mode aside, the tests' own user is the only one that needs none.
-    let mut stranger = crate::resp::Client::connect(redis.address()).expect("a connection");
-    let answer = stranger.command(&["GET", "{twf:1}:a"]).expect("an answer");
+    let mut unauthenticated = crate::resp::Client::connect(redis.address()).expect("a connection");
+    let answer = unauthenticated
+        .command(&["GET", "{twf:1}:a"])
+        .expect("an answer");
     assert!(
         matches!(&answer, ScriptReply::Error(error) if error.starts_with("NOAUTH")),
         "{answer:?}"
@@ -186,10 +188,10 @@ async fn what_redis_remembers_survives_its_death() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_middle_counts_and_does_as_told() {
+async fn the_fault_proxy_counts_and_does_as_told() {
     let redis = Redis::start();
     let webdis = Webdis::start(redis.address());
-    let middle = FaultProxy::start(webdis.address());
+    let proxy = FaultProxy::start(webdis.address());
     let request = command(&["EVAL", "return 7", "0"]);
     let late = Duration::from_millis(200);
     for (way, status, text) in [
@@ -201,9 +203,9 @@ async fn what_stands_in_the_middle_counts_and_does_as_told() {
         (Way::Empty, 200, ""),
         (Way::Status(500), 500, r#"{"error":"as told"}"#),
     ] {
-        middle.set(way);
-        let (before, start) = (middle.count(), Instant::now());
-        let answer = send(middle.address, &request).await;
+        proxy.set(way);
+        let (before, start) = (proxy.count(), Instant::now());
+        let answer = send(proxy.address, &request).await;
         assert_eq!(
             (answer.status, answer.text().as_str()),
             (status, text),
@@ -215,12 +217,12 @@ async fn what_stands_in_the_middle_counts_and_does_as_told() {
             matches!(way, Way::LateRequest(_) | Way::LateAnswer(_)),
             "{way:?}"
         );
-        assert_eq!(middle.count(), before + 1);
-        assert_eq!(middle.since(before)[0].body, request.body);
+        assert_eq!(proxy.count(), before + 1);
+        assert_eq!(proxy.since(before)[0].body, request.body);
     }
     for way in [Way::Silence, Way::LostAnswer] {
-        middle.set(way);
-        let mut client = Http1::connect(middle.address, new_address()).await;
+        proxy.set(way);
+        let mut client = Http1::connect(proxy.address, new_address()).await;
         client.write(&request.bytes()).await;
         assert!(!client.hears_within(late).await, "{way:?}");
     }
@@ -229,23 +231,23 @@ async fn what_stands_in_the_middle_counts_and_does_as_told() {
         (Way::Half, &["HTTP/1.1 200"]),
         (Way::Endless, &["chunked", "EVALSHA"]),
     ] {
-        middle.set(way);
-        let answer = raw(middle.address, &request, late);
+        proxy.set(way);
+        let answer = raw(proxy.address, &request, late);
         for part in parts {
             assert!(answer.contains(part), "{way:?}: {answer}");
         }
         assert_eq!(answer.is_empty(), parts.is_empty(), "{way:?}: {answer}");
     }
-    middle.set(Way::Open);
-    assert_eq!(send(middle.address, &request).await.status, 200);
+    proxy.set(Way::Open);
+    assert_eq!(send(proxy.address, &request).await.status, 200);
     webdis.kill();
     assert_eq!(
-        raw(middle.address, &request, late),
+        raw(proxy.address, &request, late),
         "",
         "its end is an end here"
     );
     webdis.start_again();
-    assert_eq!(send(middle.address, &request).await.status, 200);
+    assert_eq!(send(proxy.address, &request).await.status, 200);
 }
 
 /// What comes within a time, as text.

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::replicas::{Replicas, plugin, store_with};
 use crate::servers::Redis;
-use crate::support::messages::{ACCOUNT, PHONE, TEXT, TOKEN, WEBHOOK, forged, message, whatsapp};
-use crate::support::wire::Request;
-use crate::support::{assert_passed, rule};
+use support::messages::{ACCOUNT, PHONE, TEXT, TOKEN, WEBHOOK, forged, message, whatsapp};
+use support::wire::Request;
+use support::{assert_passed, rule};
 
 /// Nothing of a request may be read in Redis by who gets at its memory or its file.
 fn assert_tells_nothing(redis: &Redis, requests: &[Request]) {
@@ -57,7 +57,7 @@ fn every_key_has_the_prefix_is_hashed_and_expires() {
             assert_passed(&replicas.send(number % 2, request).await);
             replicas.send(number % 2, &forged(&whatsapp())).await;
         }
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let keys = replicas.redis.keys();
         assert!(keys.len() > 20, "{keys:?}");
         for key in &keys {
@@ -79,7 +79,7 @@ fn another_prefix_is_another_memory() {
     let replicas = Replicas::with_redis(redis, 2, |setup| setup, &plugin(changes));
     replicas.run(async |replicas| {
         assert_passed(&replicas.send(0, &message()).await);
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let keys = replicas.redis.keys();
         assert!(!keys.is_empty());
         assert!(

@@ -2,14 +2,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin, store_with};
-use crate::support::assert_rejected;
-use crate::support::envoy::new_address;
-use crate::support::http1::{Http1, PATIENCE};
-use crate::support::messages::message;
-use crate::support::wire::Request;
 use crate::traffic::{Traffic, assert_none_twice, size};
+use support::assert_rejected;
+use support::envoy::new_address;
+use support::http1::{Http1, PATIENCE};
+use support::messages::message;
+use support::wire::Request;
 
 /// Sends it to all Envoys by turns until one takes it, and then once more to each.
 async fn assert_passes_once(replicas: &Replicas, request: &Request, first: usize) {
@@ -53,14 +53,14 @@ fn claims_that_redis_gets_to_after_it_hung_are_void_while_traffic_goes_on() {
         let traffic = Traffic::start(&replicas.envoys, 2);
         let mut voided = 0;
         for round in 0..size("REPLICAS_HANGS", 2) as usize {
-            let asked = replicas.middle.count();
+            let asked = replicas.proxy.count();
             replicas.redis.freeze();
             let requests: Vec<_> = (0..4).map(|_| message()).collect();
             for (number, request) in requests.iter().enumerate() {
                 let answer = replicas.send(number % 2, request).await;
                 assert_rejected(&answer, 503, "store_unavailable");
             }
-            assert!(replicas.middle.count() > asked, "nothing waits in Redis");
+            assert!(replicas.proxy.count() > asked, "nothing waits in Redis");
             // Long enough for an open circuit to try again: more claims, and the first releases.
             if round % 2 == 1 {
                 tokio::time::sleep(Duration::from_millis(1300)).await;
@@ -98,19 +98,19 @@ fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
         replicas.recovered().await;
         for (round, retry_comes_first) in [true, false, true, false].into_iter().enumerate() {
             let (here, there) = (round / 2, 1 - round / 2);
-            let (request, asked) = (message(), replicas.middle.settled().await);
-            replicas.middle.set(Way::LateRequest(late));
+            let (request, asked) = (message(), replicas.proxy.settled().await);
+            replicas.proxy.set(Way::LateRequest(late));
             let sent = async { replicas.send(here, &request).await };
             let lose = async {
-                while replicas.middle.count() == asked {
+                while replicas.proxy.count() == asked {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 // Envoy's connection ends; the claim is on its way all the same.
-                replicas.middle.set(Way::Open);
+                replicas.proxy.set(Way::Open);
             };
             let (answer, ()) = tokio::join!(sent, lose);
             assert_rejected(&answer, 503, "store_unavailable");
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
             let is_void = |key: &String| key.starts_with("{twf:1}:v:");
             assert!(
                 replicas.redis.keys().iter().any(is_void),
@@ -139,17 +139,17 @@ fn a_claim_whose_sender_has_hung_up_before_it_arrives_changes_nothing() {
     let late = Duration::from_millis(800);
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         replicas.recovered().await;
-        let (request, asked) = (message(), replicas.middle.settled().await);
-        replicas.middle.set(Way::LateRequest(late));
+        let (request, asked) = (message(), replicas.proxy.settled().await);
+        replicas.proxy.set(Way::LateRequest(late));
         let address = replicas.envoys[0].address();
         let mut client = Http1::connect(address, new_address()).await;
         client.write(&request.bytes()).await;
-        while replicas.middle.count() == asked {
+        while replicas.proxy.count() == asked {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         client.reset();
-        replicas.middle.set(Way::Open);
-        replicas.middle.settled().await;
+        replicas.proxy.set(Way::Open);
+        replicas.proxy.settled().await;
         assert_passes_once(replicas, &request, 1).await;
         tokio::time::sleep(late).await;
         for envoy in [0, 1] {

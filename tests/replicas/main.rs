@@ -5,17 +5,6 @@
 //! `scripts/test replicas` runs them; alone: `scripts/setup --redis && cargo test --test replicas`.
 //! [`traffic::size`] names the variables that make the runs longer or shorter.
 
-/// The harness of the end-to-end tests, of which these need a part.
-#[allow(dead_code)]
-#[path = "../e2e/support/mod.rs"]
-mod support;
-
-/// Two of the endurance tests' tools.
-#[path = "../endurance/live.rs"]
-mod live;
-#[path = "../endurance/resident.rs"]
-mod resident;
-
 /// Redis' own protocol, for looking into it.
 mod resp;
 
@@ -23,7 +12,7 @@ mod resp;
 mod servers;
 
 /// What stands between Envoy and Webdis.
-mod middle;
+mod fault_proxy;
 
 /// A service that speaks the REST form of Upstash.
 mod upstash;

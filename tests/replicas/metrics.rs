@@ -2,13 +2,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin};
-use crate::support::assert_passed;
-use crate::support::envoy::{Envoy, Setup};
-use crate::support::http1::PATIENCE;
-use crate::support::messages::message;
-use crate::support::tap::Behaviour;
+use support::assert_passed;
+use support::envoy::{Envoy, Setup};
+use support::http1::PATIENCE;
+use support::messages::message;
+use support::tap::Behaviour;
 
 /// Count and sum of a histogram.
 fn histogram(envoy: &Envoy, name: &str) -> (f64, f64) {
@@ -31,11 +31,11 @@ fn how_long_redis_takes_is_measured_for_every_question() {
     Replicas::of(1, often, &plugin(json!({}))).run(async |replicas| {
         let envoy = &replicas.envoys[0];
         let slow = Duration::from_millis(150);
-        replicas.middle.set(Way::LateAnswer(slow));
+        replicas.proxy.set(Way::LateAnswer(slow));
         for _ in 0..4 {
             assert_passed(&replicas.send(0, &message()).await);
         }
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let (asked, start) = (metric(envoy, "store_callouts") as f64, Instant::now());
         assert!(asked >= 4.0, "{asked}");
         let (count, sum) = loop {
@@ -59,7 +59,7 @@ fn what_redis_was_never_told_is_counted() {
     let replay = json!({"window": "1s", "keep": "1s"});
     Replicas::start(&plugin(json!({"replay": replay}))).run(async |replicas| {
         replicas.recovered().await;
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         let envoy = &replicas.envoys[0];
         envoy
             .tap
@@ -68,7 +68,7 @@ fn what_redis_was_never_told_is_counted() {
         let sent = async { assert_passed(&replicas.send(0, &message()).await) };
         let lose = async {
             envoy.tap.wait_for(arrived, 1).await;
-            replicas.middle.set(Way::Close);
+            replicas.proxy.set(Way::Close);
         };
         tokio::join!(sent, lose);
         envoy.tap.behave(Behaviour::Answer(200));

@@ -1,10 +1,10 @@
 use serde_json::json;
 
 use crate::replicas::{Replicas, plugin, store_with};
-use crate::support::assert_passed;
-use crate::support::messages::{forged, message, whatsapp};
-use crate::support::rule;
-use crate::support::wire::Request;
+use support::assert_passed;
+use support::messages::{forged, message, whatsapp};
+use support::rule;
+use support::wire::Request;
 
 /// Sends it; the verdict that the upstream is told.
 async fn verdict(replicas: &Replicas, envoy: usize, request: &Request) -> String {
@@ -52,7 +52,7 @@ fn in_monitor_mode_everything_passes_with_what_redis_makes_of_it() {
         // The limit comes after the look at the nonce: what was accepted is known for what it is.
         while verdict(replicas, 1, &requests[0]).await != "duplicate" {
             assert!(
-                start.elapsed() < crate::support::http1::PATIENCE,
+                start.elapsed() < support::http1::PATIENCE,
                 "Redis is not found again"
             );
         }
@@ -79,6 +79,6 @@ fn switched_off_nothing_is_asked() {
         for envoy in [0, 1] {
             assert_eq!(verdict(replicas, envoy, &request).await, "no verdict");
         }
-        assert_eq!(replicas.middle.settled().await, 0);
+        assert_eq!(replicas.proxy.settled().await, 0);
     });
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::replicas::{Replicas, metric, plugin};
-use crate::support::messages::{forged, message, whatsapp};
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected};
+use support::messages::{forged, message, whatsapp};
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected};
 
 #[test]
 fn what_one_envoy_has_accepted_no_other_accepts() {
@@ -50,7 +50,7 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             assert!(answer.status >= 401, "{failure:?}: {answer:?}");
             assert_eq!(answer.reason(), "", "the answer is not the filter's");
             // The nonce is given up when the answer is out.
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
             assert_passed(&replicas.send(1, &request).await);
             for envoy in [0, 1] {
                 assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
@@ -64,7 +64,7 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             replicas.envoys[0].tap.behave(kept.clone());
             let request = message();
             assert_eq!(replicas.send(0, &request).await.reason(), "", "{kept:?}");
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
             assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
         }
     });
@@ -86,7 +86,7 @@ fn while_the_service_behind_one_envoy_works_on_it_a_request_is_rejected_at_the_o
         let (first, second) = tokio::join!(first, second);
         assert_eq!((first.status, first.reason().as_str()), (500, ""));
         assert_rejected(&second, 409, "duplicate");
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         // The one that failed is given up. What the other Envoy has learned meanwhile must not stand against it.
         assert_passed(&replicas.send(1, &request).await);
         assert_eq!(replicas.accepted(), 2);
@@ -117,7 +117,7 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided_at_another_envoy() 
                 assert_rejected(&early, 409, "duplicate");
                 assert_eq!(early.header("retry-after"), Some("1"));
             }
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         for envoy in [1, 0, 1] {
@@ -151,7 +151,7 @@ fn an_envoy_gives_up_its_own_claim_only() {
         let (first, second) = tokio::join!(first, second);
         assert_passed(&second);
         assert_eq!((first.status, first.reason().as_str()), (500, ""));
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         for envoy in [1, 0] {
             let answer = replicas.send(envoy, &request).await;
             assert_rejected(&answer, 409, "duplicate");
@@ -164,14 +164,14 @@ fn a_repeat_that_an_envoy_knows_costs_no_round_trip() {
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         let request = message();
         assert_passed(&replicas.send(0, &request).await);
-        let before = replicas.middle.settled().await;
+        let before = replicas.proxy.settled().await;
         for _ in 0..10 {
             assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
         }
-        assert_eq!(replicas.middle.settled().await, before);
+        assert_eq!(replicas.proxy.settled().await, before);
         // What an Envoy does not know it has to ask for.
         assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
-        assert!(replicas.middle.settled().await > before);
+        assert!(replicas.proxy.settled().await > before);
     });
 }
 
@@ -186,7 +186,7 @@ fn an_accepted_request_costs_one_round_trip_before_it_passes() {
                 .tap
                 .behave(Behaviour::AnswerAfter(slow, 200));
             let (before, arrived) = (
-                replicas.middle.settled().await,
+                replicas.proxy.settled().await,
                 replicas.envoys[envoy].tap.count(),
             );
             let calls = metric(&replicas.envoys[envoy], "store_callouts");
@@ -194,12 +194,12 @@ fn an_accepted_request_costs_one_round_trip_before_it_passes() {
             let sent = async { replicas.send(envoy, &request).await };
             let counted = async {
                 replicas.envoys[envoy].tap.wait_for(arrived, 1).await;
-                replicas.middle.count() - before
+                replicas.proxy.count() - before
             };
             let (answer, counted) = tokio::join!(sent, counted);
             assert_passed(&answer);
             assert_eq!(counted, 1);
-            let all = replicas.middle.settled().await - before;
+            let all = replicas.proxy.settled().await - before;
             assert!(all <= 2, "and at most one when it is answered: {all}");
             let calls = metric(&replicas.envoys[envoy], "store_callouts") - calls;
             assert_eq!(calls, all as u64, "the metric counts what has arrived");
@@ -216,7 +216,7 @@ fn what_nobody_has_signed_is_never_written() {
         }
         let without = message().without("x-twilio-signature");
         assert_rejected(&replicas.send(0, &without).await, 403, "missing_signature");
-        assert_eq!(replicas.middle.settled().await, 0, "it is not even asked");
+        assert_eq!(replicas.proxy.settled().await, 0, "it is not even asked");
         assert_eq!(replicas.redis.keys(), [""; 0]);
     });
 }
@@ -227,10 +227,10 @@ fn redis_forgetting_the_scripts_costs_a_second_round_trip_and_nothing_else() {
         replicas.recovered().await;
         for _ in 0..3 {
             replicas.redis.command(&["SCRIPT", "FLUSH"]);
-            let before = replicas.middle.settled().await;
+            let before = replicas.proxy.settled().await;
             let request = message();
             assert_passed(&replicas.send(0, &request).await);
-            let trips = replicas.middle.settled().await - before;
+            let trips = replicas.proxy.settled().await - before;
             assert!((2..=4).contains(&trips), "{trips} round trips");
             assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
         }

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use crate::replicas::{Replicas, plugin};
-use crate::support::burst::{CONNECTIONS, WORKERS, burst, spread};
-use crate::support::envoy::new_address;
-use crate::support::messages::message;
 use crate::traffic::size;
 use serde_json::json;
+use support::burst::{CONNECTIONS, WORKERS, burst, spread};
+use support::envoy::new_address;
+use support::messages::message;
 
 #[test]
 fn of_identical_requests_to_all_envoys_at_once_one_passes_in_each_of_500_rounds() {

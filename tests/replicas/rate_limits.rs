@@ -3,11 +3,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::replicas::{Replicas, plugin};
-use crate::support::envoy::new_address;
-use crate::support::http1::Http1;
-use crate::support::messages::{PHONE, WEBHOOK, forged, form, message, set, whatsapp};
-use crate::support::wire::{Request, Response};
-use crate::support::{assert_passed, assert_rejected, rule};
+use support::envoy::new_address;
+use support::http1::Http1;
+use support::messages::{PHONE, WEBHOOK, forged, form, message, set, whatsapp};
+use support::wire::{Request, Response};
+use support::{assert_passed, assert_rejected, rule};
 
 fn limited(rules: &serde_json::Value) -> Replicas {
     Replicas::start(&plugin(json!({"rate_limits": rules})))
@@ -144,7 +144,7 @@ fn a_limit_on_rejected_requests_counts_them_at_all_envoys() {
             assert_rejected(&answer, 403, "invalid_signature");
         }
         // They are counted when their answer is out.
-        replicas.middle.settled().await;
+        replicas.proxy.settled().await;
         for envoy in [0, 1] {
             let answer = send_from(replicas, envoy, from, &forged(&whatsapp())).await;
             assert_rejected(&answer, 429, "rate_limited");

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::middle::{FaultProxy, Way};
+use crate::fault_proxy::{FaultProxy, Way};
 use crate::servers::{self, Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
-use crate::support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
-use crate::support::http1::{Http1, PATIENCE};
-use crate::support::messages::message;
-use crate::support::simple_get;
-use crate::support::tap::Behaviour;
-use crate::support::wire::{Request, Response};
+use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use support::http1::{Http1, PATIENCE};
+use support::messages::message;
+use support::simple_get;
+use support::tap::Behaviour;
+use support::wire::{Request, Response};
 
 /// No test takes longer, whatever happens.
 const LIMIT: Duration = Duration::from_secs(400);
@@ -87,7 +87,7 @@ pub(crate) fn setup(plugin: &Value, address: SocketAddr) -> Setup {
 /// Envoys, and what they share. Fields are dropped in this order.
 pub(crate) struct Replicas {
     pub(crate) envoys: Vec<Envoy>,
-    pub(crate) middle: FaultProxy,
+    pub(crate) proxy: FaultProxy,
     pub(crate) webdis: Webdis,
     pub(crate) redis: Redis,
 }
@@ -109,9 +109,9 @@ impl Replicas {
         plugin: &Value,
     ) -> Self {
         let webdis = Webdis::start(redis.address());
-        let middle = FaultProxy::start(webdis.address());
+        let proxy = FaultProxy::start(webdis.address());
         let one = || {
-            let envoy = change(setup(plugin, middle.address)).start();
+            let envoy = change(setup(plugin, proxy.address)).start();
             envoy.tap.behave(Behaviour::Answer(200));
             envoy
         };
@@ -125,7 +125,7 @@ impl Replicas {
         });
         Self {
             envoys,
-            middle,
+            proxy,
             webdis,
             redis,
         }
@@ -133,7 +133,7 @@ impl Replicas {
 
     /// One more with the same store and empty shared data: a process that was started later.
     pub(crate) fn another(&self, plugin: &Value) -> Envoy {
-        let envoy = setup(plugin, self.middle.address).start();
+        let envoy = setup(plugin, self.proxy.address).start();
         envoy.tap.behave(Behaviour::Answer(200));
         envoy
     }
@@ -204,7 +204,7 @@ impl Replicas {
 
     /// Lets the store work again, whatever was done to it.
     pub(crate) async fn heal(&self) {
-        self.middle.set(Way::Open);
+        self.proxy.set(Way::Open);
         self.recovered().await;
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::resp::{Client, ScriptReply};
-use crate::support::http1::PATIENCE;
-use crate::support::process::{Process, free_port, repository, tool};
+use support::http1::PATIENCE;
+use support::process::{Process, free_port, repository, tool};
 
 /// What Redis asks of Webdis.
 pub(crate) const REDIS_PASSWORD: &str = "5d0c7a3f9be24186a07f55c1b3e8d942";

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::replicas::Replicas;
-use crate::support::envoy::{Envoy, new_address};
-use crate::support::http1::Http1;
-use crate::support::messages::message;
-use crate::support::wire::Request;
+use support::envoy::{Envoy, new_address};
+use support::http1::Http1;
+use support::messages::message;
+use support::wire::Request;
 
 /// A number from the environment: how much of something a run does.
 ///

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::live::Live;
-use crate::middle::Way;
+use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, assert_well, metric, plugin, send, setup};
-use crate::support::envoy::new_address;
-use crate::support::http1::Http1;
-use crate::support::messages::message;
-use crate::support::tap::Behaviour;
-use crate::support::{assert_passed, assert_rejected};
+use support::envoy::new_address;
+use support::http1::Http1;
+use support::live::Live;
+use support::messages::message;
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected};
 
 fn in_shared_data() -> Value {
     plugin(json!({"store": {"type": "shared_data"}}))
@@ -17,7 +17,7 @@ fn in_shared_data() -> Value {
 
 /// An Envoy more, whose configuration can be replaced. The other two have Redis.
 fn live(replicas: &Replicas, plugin: &Value) -> Live {
-    let address = replicas.middle.address;
+    let address = replicas.proxy.address;
     let live = Live::start(plugin, |plugin| setup(plugin, address).workers(2));
     live.envoy.tap.behave(Behaviour::Answer(200));
     live
@@ -98,7 +98,7 @@ fn a_request_under_way_during_an_update_ends_as_it_began() {
             };
             let (answer, ()) = tokio::join!(sent, update);
             assert_eq!((answer.status, answer.reason().as_str()), (status, ""));
-            replicas.middle.settled().await;
+            replicas.proxy.settled().await;
             assert_eq!(
                 replicas.send(0, &request).await.status,
                 again,
@@ -116,19 +116,19 @@ fn a_question_under_way_during_an_update_is_answered() {
         let live = live(replicas, &plugin(json!({})));
         let envoy = &live.envoy;
         replicas
-            .middle
+            .proxy
             .set(Way::LateAnswer(Duration::from_millis(1500)));
-        let (request, asked) = (message(), replicas.middle.count());
+        let (request, asked) = (message(), replicas.proxy.count());
         let sent = async { send(envoy, &request).await };
         let update = async {
-            while replicas.middle.count() == asked {
+            while replicas.proxy.count() == asked {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             live.update(&in_shared_data()).await;
         };
         let (answer, ()) = tokio::join!(sent, update);
         assert_passed(&answer);
-        replicas.middle.set(Way::Open);
+        replicas.proxy.set(Way::Open);
         assert_rejected(&send(envoy, &request).await, 409, "duplicate");
         for envoy in [0, 1] {
             assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use serde_json::{Value, json};
 
 use crate::resp::{Client, ScriptReply};
-use crate::support::wire::{self, Received};
+use support::wire::{self, Received};
 
 pub(crate) const TOKEN: &str = "AX4sASQgZDk3OTU0NTAtY2JjNC00";
 

@@ -1,4 +1,4 @@
-//! The dearest request that a stranger can send, by path: how many instructions the core
+//! The dearest request that an unauthenticated client can send, by path: how many instructions the core
 //! takes for it, against a usual forged one.
 //!
 //! A usual forged request is the message of 755 bytes under a signature that does not fit,
@@ -17,26 +17,12 @@
 
 use std::hint::black_box;
 
-use twilio_webhook_filter::{Headers, MemoryMap, Surroundings};
-
-use crate::callgrind::{CASE, instructions};
-use crate::deciding::{NOW, decide};
 use crate::shapes::{Shape, USUAL, shapes};
-use crate::tables::{in_thousands, rows};
+use support::callgrind::{CASE, instructions};
+use support::decide::NOW;
+use support::tables::{in_thousands, publish};
 
-#[path = "../common/callgrind.rs"]
-mod callgrind;
-#[allow(dead_code)] // Other tests need more of it.
-#[path = "../common/decision.rs"]
-mod deciding;
-#[allow(dead_code)]
-#[path = "../common/message.rs"]
-mod message;
 mod shapes;
-#[allow(dead_code)]
-#[path = "../common/tables.rs"]
-mod tables;
-
 /// Of a body of 64 KiB, the largest by default, most goes into hashing it twice.
 const MAX_OF_A_CHECK: u64 = 60;
 
@@ -73,18 +59,15 @@ fn the_case_that_runs_under_valgrind() {
 
 /// The check of a request, and its diagnosis.
 fn run(shape: &Shape, diagnosed: bool) -> String {
-    let store = &MemoryMap::new();
-    let around = Surroundings { store, now: NOW };
-    let request = &shape.request;
-    let headers = request.pairs();
-    let verdict = decide(&shape.filter, &headers, request, 7, around);
+    let headers = shape.request.pairs();
+    let sent = shape.request.sent(&headers);
+    let mut verdict = shape.driver.decide(sent, 7, NOW);
     assert_ne!(verdict.outcome.name(), "accepted", "{}", shape.name);
     if !diagnosed {
         return String::new();
     }
-    let filter = &shape.filter;
-    let hint = filter.diagnose(&verdict, Headers::new(&headers), &request.body, around);
-    hint.unwrap_or_default().into_owned()
+    shape.driver.explain(&mut verdict, sent, NOW);
+    verdict.hint().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -113,7 +96,7 @@ fn no_check_and_no_diagnosis_takes_more_than_its_bound() {
             in_thousands(whole / usual),
         ]);
     }
-    println!("{}", rows(&cells));
+    publish("docs/performance.md", "work", &cells);
     assert!(
         too_dear.is_empty(),
         "{too_dear:?}; a usual forged request takes {usual}"

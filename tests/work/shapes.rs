@@ -1,17 +1,14 @@
 //! Shapes of requests that are dear to reject.
 
-use std::rc::Rc;
-
-use hmac::{Hmac, KeyInit, Mac};
-use twilio_webhook_filter::Filter;
-
-use crate::deciding::{Request, filter};
-use crate::message::{PATH, TOKEN, URL, message};
+use support::decide::Driver;
+use support::message::{PATH, TOKEN, URL, message};
+use support::request::Request;
+use support::signing::{base64, hmac_sha1};
 
 /// A request and the filter that it is sent to.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
-    pub(crate) filter: Rc<Filter>,
+    pub(crate) driver: Driver,
     pub(crate) request: Request,
 }
 
@@ -33,10 +30,9 @@ pub(crate) fn shapes() -> Vec<Shape> {
 }
 
 fn shape(name: &'static str, json: &str, request: Request) -> Shape {
-    let filter = filter(json);
     Shape {
         name,
-        filter,
+        driver: Driver::new(json),
         request,
     }
 }
@@ -335,10 +331,7 @@ fn keys() -> Vec<Shape> {
 fn captured(body: &str) -> Request {
     let path = format!("{PATH}?bodySHA256={}", "ab".repeat(32));
     let url = format!("{URL}?bodySHA256={}", "ab".repeat(32));
-    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(TOKEN.as_bytes()).expect("any key");
-    mac.update(url.as_bytes());
-    use base64::Engine;
-    let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+    let signature = base64(&hmac_sha1(TOKEN.as_bytes(), url.as_bytes()));
     forged(body)
         .with(":path", &path)
         .with("content-type", "application/json")

@@ -1,0 +1,100 @@
+//! What an answer must be, and how to get one without ceremony.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::messages::{OTHER_TOKENS, PHONE, TEXT, TOKEN};
+use crate::signing;
+use crate::wire::{self, Response};
+
+/// A GET for what is not under test: the admin interface, the ordering upstream.
+pub fn simple_get(address: SocketAddr, path: &str) -> io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    wire::response(&bytes, true)
+        .map(|(response, _)| response)
+        .ok_or(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Passed: the answer is the upstream's, not one of the filter.
+#[track_caller]
+pub fn assert_passed(response: &Response) {
+    assert_eq!(
+        (response.status, response.reason().as_str()),
+        (200, ""),
+        "{}",
+        response.text()
+    );
+}
+
+/// A rejection as the contract has it: status, reason, and exactly these three fields.
+#[track_caller]
+pub fn assert_rejected(response: &Response, status: u16, reason: &str) {
+    assert_eq!(
+        (response.status, response.reason().as_str()),
+        (status, reason),
+        "{}",
+        response.text()
+    );
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    let body = response.json();
+    let sentence = body["message"].as_str().expect("a message");
+    assert!(
+        sentence.len() > 10 && sentence.len() < 200 && sentence.contains(' '),
+        "one sentence: {sentence:?}"
+    );
+    let id = response
+        .header("x-request-id")
+        .expect("envoy.yaml has always_set_request_id_in_response");
+    assert_eq!(
+        body,
+        json!({"error": reason, "message": sentence, "request_id": id})
+    );
+    assert_tells_nothing(response);
+}
+
+/// No token, no signature, no parameter in an answer.
+#[track_caller]
+pub fn assert_tells_nothing(response: &Response) {
+    let mut texts = vec![response.text()];
+    texts.extend(
+        response
+            .headers
+            .iter()
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
+    );
+    for text in &texts {
+        for secret in [
+            TOKEN,
+            OTHER_TOKENS[0],
+            OTHER_TOKENS[1],
+            PHONE,
+            TEXT,
+            "Margherita",
+        ] {
+            assert!(
+                !text.contains(secret),
+                "the answer tells {secret:?}: {response:?}"
+            );
+        }
+        assert_eq!(
+            signing::leaked(text),
+            None,
+            "the answer tells a signature: {response:?}"
+        );
+    }
+}
+
+/// A rate limit.
+pub fn rule(key: &str, count: &str, requests: u32, window: &str) -> Value {
+    json!({"key": key, "count": count, "requests": requests, "window": window})
+}

@@ -1,0 +1,119 @@
+//! HTTP/2 without TLS, by prior knowledge.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::http1::{self, PATIENCE};
+use super::wire::{Request, Response};
+
+/// How a body goes out.
+#[derive(Clone, Default)]
+pub struct Framing {
+    /// Length of a DATA frame's payload; 0 is everything in one.
+    pub piece: usize,
+    pub pause: Duration,
+    /// Sent after the data (or, with an empty body, instead of it).
+    pub trailers: Option<(&'static str, &'static str)>,
+}
+
+pub struct Http2 {
+    sender: SendRequest<Bytes>,
+    connection: JoinHandle<()>,
+}
+
+impl Http2 {
+    pub async fn connect(to: SocketAddr, from: IpAddr) -> Self {
+        let stream = http1::connect(to, from).await;
+        let (sender, connection) = timeout(PATIENCE, h2::client::handshake(stream))
+            .await
+            .expect("a handshake in time")
+            .expect("Envoy speaks HTTP/2");
+        let connection = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Self { sender, connection }
+    }
+
+    pub async fn send(&mut self, request: &Request, framing: Framing) -> Response {
+        timeout(PATIENCE, self.exchange(request, framing))
+            .await
+            .expect("an answer in time")
+    }
+
+    async fn exchange(&mut self, request: &Request, framing: Framing) -> Response {
+        let host = String::from_utf8(request.get("host").expect("a host").to_vec()).expect("UTF-8");
+        let target = String::from_utf8(request.target.clone()).expect("UTF-8");
+        let mut head = http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(request.method.as_str())
+            .uri(format!("http://{host}{target}"));
+        for (name, value) in &request.headers {
+            let name = HeaderName::from_bytes(name).expect("a header name");
+            // These are HTTP/1.1's.
+            if name != "host" && name != "transfer-encoding" && name != "connection" {
+                head = head.header(
+                    name,
+                    HeaderValue::from_bytes(value).expect("a header value"),
+                );
+            }
+        }
+        let head = head.body(()).expect("a request");
+        let bare = request.body.is_empty() && framing.trailers.is_none();
+        let sender = self.sender.clone().ready().await.expect("a stream");
+        self.sender = sender;
+        let (response, mut body) = self.sender.send_request(head, bare).expect("a stream");
+        // Errors below mean that Envoy has answered and closed the stream already.
+        if !bare {
+            let size = if framing.piece == 0 {
+                request.body.len().max(1)
+            } else {
+                framing.piece
+            };
+            let count = request.body.len().div_ceil(size);
+            for (index, piece) in request.body.chunks(size).enumerate() {
+                if index > 0 && !framing.pause.is_zero() {
+                    sleep(framing.pause).await;
+                }
+                let last = index + 1 == count && framing.trailers.is_none();
+                if body.send_data(Bytes::copy_from_slice(piece), last).is_err() {
+                    break;
+                }
+            }
+            if let Some((name, value)) = framing.trailers {
+                let mut trailers = HeaderMap::new();
+                trailers.insert(name, HeaderValue::from_static(value));
+                let _ = body.send_trailers(trailers);
+            }
+        }
+        let (parts, mut data) = response.await.expect("an answer").into_parts();
+        let mut body = Vec::new();
+        while let Some(piece) = data.data().await {
+            // After an early answer Envoy resets the stream; the answer is whole all the same.
+            let Ok(piece) = piece else { break };
+            let _ = data.flow_control().release_capacity(piece.len());
+            body.extend(piece);
+        }
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect();
+        Response {
+            status: parts.status.as_u16(),
+            headers,
+            body,
+        }
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}

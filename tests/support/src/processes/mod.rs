@@ -1,0 +1,21 @@
+//! An Envoy, its clients and its upstream, and others that are started and ended with a test.
+
+/// What an answer must be.
+mod answers;
+pub use answers::*;
+
+pub mod bodies;
+pub mod burst;
+pub mod callgrind;
+pub mod envoy;
+pub mod http1;
+pub mod http2;
+pub mod live;
+pub mod messages;
+pub mod native;
+pub mod process;
+pub mod resident;
+pub mod side_by_side;
+pub mod tap;
+pub mod upstream;
+pub mod wire;

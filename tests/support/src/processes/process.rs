@@ -1,0 +1,89 @@
+//! Child processes that end when the test does, however it ends.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+pub use crate::repository;
+
+/// A file of the repository, or where `variable` says it is.
+pub fn tool(variable: &str, default: &str) -> Result<PathBuf, String> {
+    let path = match std::env::var_os(variable) {
+        Some(path) => PathBuf::from(path),
+        None => repository().join(default),
+    };
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{} does not exist: run scripts/setup, or point {variable} to it",
+            path.display()
+        ))
+    }
+}
+
+/// A port below the range from which the kernel takes its own, so that nobody takes it between now and
+/// its use (or, for the tap that rejects for a while, between two uses).
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 10_100 + (std::process::id() % 200) as u16 * 100;
+    for _ in 0..20_000 {
+        let port = 10_100 + (start - 10_100 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port on 127.0.0.1");
+}
+
+/// A child process, killed on drop. A second process, a shell that waits for the end of its input, does
+/// the same where no drop runs: for a process that lives in a `static`, and when the tests are interrupted or
+/// killed.
+pub struct Process {
+    child: Child,
+    watchdog: Child,
+}
+
+impl Process {
+    /// Starts `command` with output to `log`. `scratch` is deleted with the process.
+    pub fn start(command: &mut Command, stdout: &Path, stderr: &Path, scratch: &Path) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(stdout).expect("a log file"))
+            .stderr(File::create(stderr).expect("a log file"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let watchdog = Command::new("sh")
+            .args([
+                "-c",
+                r#"trap '' HUP INT TERM; read -r _ || { kill -9 "$1"; rm -rf "$2"; } 2>/dev/null"#,
+                "watchdog",
+            ])
+            .args([OsStr::new(&child.id().to_string()), scratch.as_os_str()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        Self { child, watchdog }
+    }
+
+    /// Whether the process has ended, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // A line tells the watchdog that there is nothing left to kill.
+        if let Some(mut stdin) = self.watchdog.stdin.take() {
+            let _ = stdin.write_all(b"done\n");
+        }
+        let _ = self.watchdog.wait();
+    }
+}

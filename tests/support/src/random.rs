@@ -1,0 +1,55 @@
+//! Randomness that can be had again: a seed, and for each request a generator of its own.
+
+/// SplitMix64: small, and the same on every machine and with every version of every library.
+pub struct Random(u64);
+
+impl Random {
+    /// The generator of request number `index`: it does not depend on what the requests before it drew.
+    pub fn new(seed: u64, index: u64) -> Self {
+        let mut random = Self(seed ^ index.wrapping_mul(0xA24B_AED4_963E_E407));
+        random.next();
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    /// True in `percent` of a hundred draws.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// Any of them.
+    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    /// One of them, each as often as its weight says.
+    pub fn weighted<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
+        let whole = of.iter().map(|(weight, _)| weight).sum();
+        let mut draw = self.below(whole);
+        for (weight, item) in of {
+            if draw < *weight {
+                return *item;
+            }
+            draw -= weight;
+        }
+        of[0].1
+    }
+
+    /// Another order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
