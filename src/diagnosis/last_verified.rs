@@ -1,4 +1,4 @@
-//! Which keys have verified a request lately, in any worker: those are right.
+//! When each key last verified a request, in any worker: a key that did so lately is right.
 
 use std::cell::Cell;
 
@@ -6,29 +6,29 @@ use crate::cas_map::{CasMap, Step, update};
 use crate::signature::keyring::{Key, Keyring};
 use crate::time::{Millis, Timestamp};
 
-/// For how long a key that has verified a request is taken for the right one.
+/// For how long a key that verified a request counts as right.
 const LATELY: Millis = Millis::seconds(3600);
 
-/// How often a worker tells the others that a key has verified something.
+/// The interval at which a worker tells the others that a key verifies requests.
 const BETWEEN_NOTES: Millis = Millis::seconds(600);
 
-/// When each key has verified a request for the last time, in whichever worker.
+/// When each key last verified a request, in any worker.
 pub struct LastVerified(Vec<Cell<Times>>);
 
 #[derive(Clone, Copy, Default)]
 struct Times {
     last: Option<Timestamp>,
-    /// When the other workers were told.
+    /// When this worker last told the others.
     noted: Option<Timestamp>,
 }
 
 impl LastVerified {
-    /// None of so many keys has verified anything.
+    /// Returns the state in which none of `keys` keys has verified anything.
     pub fn new(keys: usize) -> LastVerified {
         LastVerified(vec![Cell::default(); keys])
     }
 
-    /// The key at this place of the keyring has verified a request.
+    /// Records that the key at this index of the keyring verified a request.
     pub fn note(&self, index: usize, key: &Key, store: &impl CasMap, now: Timestamp) {
         let Some(own) = self.0.get(index) else { return };
         let Times { noted, .. } = own.get();
@@ -39,14 +39,14 @@ impl LastVerified {
             noted,
         });
         if !is_noted {
-            // Where that fails, the others know less, and nothing else happens.
+            // If this fails, hints of other workers are less precise.
             let _ = update(store, &name(key), |_| {
                 Step::Write(now.0.to_le_bytes().into(), ())
             });
         }
     }
 
-    /// Asks what other workers have noted.
+    /// Reads what other workers have told.
     pub(crate) fn learn(&self, keyring: &Keyring, store: &impl CasMap) {
         for (index, own) in self.0.iter().enumerate() {
             let key = keyring.get(index);
@@ -61,18 +61,19 @@ impl LastVerified {
         }
     }
 
+    /// Returns when a key last verified a request.
     pub(super) fn of(&self, index: usize) -> Option<Timestamp> {
         self.0.get(index).and_then(|times| times.get().last)
     }
 
-    /// How long ago, if that is not too long.
+    /// Returns how long ago a key verified a request, if that was lately.
     pub(super) fn lately(&self, index: usize, now: Timestamp) -> Option<Millis> {
         let ago = now.since(self.of(index)?);
         (ago <= LATELY).then_some(ago)
     }
 }
 
-/// What other workers know a key by.
+/// Returns the name of a key in shared data.
 fn name(key: &Key) -> String {
     format!("twf1:verified:{}", key.label)
 }
@@ -87,7 +88,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn what_one_worker_has_verified_every_other_knows_and_tells_seldom() {
+    fn a_verified_key_is_known_to_every_worker_and_told_at_intervals() {
         let key = |label: &str| Key {
             signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
             account: None,
@@ -115,7 +116,7 @@ mod tests {
         );
         note(600);
         assert_eq!(store.writes(), 2);
-        // Put back, the clock says nothing of when the others were told.
+        // A clock that was set back does not count as an interval.
         note(10);
         assert_eq!(store.writes(), 3);
     }
