@@ -599,7 +599,11 @@ fn each_row(length: usize, events: &mut Vec<Event>, check: &mut impl FnMut(&[Eve
     let headers = [Event::Headers, Event::HeadersAlone];
     let has_headers = events.iter().any(|event| headers.contains(event));
     let begins_with_them = events.first().is_none_or(|event| headers.contains(event));
-    let length = if begins_with_them { length } else { length.min(4) };
+    let length = if begins_with_them {
+        length
+    } else {
+        length.min(4)
+    };
     for event in EVENTS {
         if has_headers && headers.contains(&event) || events.len() >= length {
             continue;
