@@ -325,7 +325,7 @@ fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
         "exempt_paths": ["/api/*"],
     }));
     Setup::with(&plugin).workers(4).start().run(async |t| {
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
         let log = t.envoy.full_log();
         for field in [
             "accounts[0].auth_tokens[1]",
@@ -350,7 +350,7 @@ fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
 #[test]
 fn a_configuration_without_a_doubt_is_loaded_without_a_word() {
     Setup::with(&plugin()).start().run(async |t| {
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
         let log = t.envoy.full_log();
         assert!(!log.contains("twilio_webhook configuration"), "{log}");
     });
@@ -417,7 +417,7 @@ fn in_monitor_mode_everything_passes_and_carries_the_reason() {
         // Limits and nonces are used up as if it were in force.
         let mut verdicts = Vec::new();
         for _ in 0..5 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
             let received = t.received();
             verdicts.push(
                 received
@@ -456,10 +456,10 @@ fn in_off_mode_everything_passes_and_the_log_says_so_once() {
             unsigned("GET", WEBHOOK),
         ] {
             let spoofed = request.header("x-twilio-webhook-verified", "true");
-            assert_passed(&t.send(&spoofed).await);
+            t.passes(&spoofed).await;
         }
         for _ in 0..70 {
-            assert_passed(&t.send(&forged(&whatsapp())).await);
+            t.passes(&forged(&whatsapp())).await;
         }
         assert_eq!(t.received_count(), 75);
         for received in t.received() {
@@ -488,10 +488,10 @@ fn exempt_paths_go_through_unchecked_and_uncounted() {
             unsigned("DELETE", "/healthz?verbose").header("x-twilio-signature", "bad"),
             unsigned("POST", "/public/big").body("x".repeat(200_000)),
         ] {
-            assert_passed(&t.send(&request).await);
+            t.passes(&request).await;
         }
         assert_eq!(t.received_count(), 105);
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
     });
 }
 
@@ -507,7 +507,7 @@ fn a_prefix_webhook_signs_the_path_as_received() {
             "/studio/",
             "/studio/ü".replace('ü', "%C3%BC").as_str(),
         ] {
-            assert_passed(&t.send(&form(path, &whatsapp())).await);
+            t.passes(&form(path, &whatsapp())).await;
             assert_eq!(
                 t.received().last().map(|received| received.target.clone()),
                 Some(path.to_owned())
@@ -516,7 +516,7 @@ fn a_prefix_webhook_signs_the_path_as_received() {
         // The spelling is signed.
         let mut respelled = form("/studio/%41", &whatsapp());
         respelled.target = b"/studio/A".to_vec();
-        assert_rejected(&t.send(&respelled).await, 403, "invalid_signature");
+        t.rejects(&respelled, 403, "invalid_signature").await;
     });
 }
 
@@ -613,14 +613,14 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
         .run(async |t| {
             let url = format!("{ORIGIN}{WEBHOOK}");
             for token in [TOKEN, next] {
-                assert_passed(&t.send(&form_for(token, &url, WEBHOOK, &whatsapp())).await);
+                t.passes(&form_for(token, &url, WEBHOOK, &whatsapp())).await;
             }
-            assert_rejected(
-                &t.send(&form_for(&sid("x"), &url, WEBHOOK, &whatsapp()))
-                    .await,
+            t.rejects(
+                &form_for(&sid("x"), &url, WEBHOOK, &whatsapp()),
                 403,
                 "invalid_signature",
-            );
+            )
+            .await;
             assert_eq!(t.received_count(), 2);
         });
 }
@@ -641,9 +641,9 @@ fn the_timestamp_header_can_be_renamed_or_switched_off() {
                 assert_passed(&answer);
             }
             let signed = form(WEBHOOK, &messages::set(whatsapp(), "SentAt", "1"));
-            assert_rejected(&t.send(&signed).await, 400, "stale_timestamp");
+            t.rejects(&signed, 400, "stale_timestamp").await;
             let other = form(WEBHOOK, &messages::set(whatsapp(), "Timestamp", "1"));
-            assert_passed(&t.send(&other).await);
+            t.passes(&other).await;
         });
     }
 }
@@ -680,8 +680,8 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
             };
             let settings = "key=WK1,algorithm=HMAC_SHA256";
             let request = by(&sha256(secret), settings);
-            assert_passed(&t.send(&request).await);
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            t.passes(&request).await;
+            t.rejects(&request, 409, "duplicate").await;
             // The header chooses a key. It chooses no algorithm, and it makes none.
             for request in [
                 by(&sha256(secret), ""),
@@ -694,7 +694,7 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
                 by(&sha1(secret), "key=WK1,algorithm=HMAC_SHA1"),
                 by(&sha1(secret), ""),
             ] {
-                assert_rejected(&t.send(&request).await, 403, "invalid_signature");
+                t.rejects(&request, 403, "invalid_signature").await;
             }
             t.received_one();
         });

@@ -3,6 +3,7 @@
 /// What an answer must be.
 mod answers;
 pub use answers::*;
+use answers::{check_passed, check_rejected};
 
 pub mod bodies;
 pub mod burst;
