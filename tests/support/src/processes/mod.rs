@@ -7,7 +7,6 @@ use answers::{check_passed, check_rejected};
 
 pub mod bodies;
 pub mod burst;
-pub mod callgrind;
 pub mod envoy;
 pub mod http1;
 pub mod http2;
