@@ -33,102 +33,59 @@ fn webhook(changes: Value) -> Value {
     minimal(json!({"webhooks": [webhook]}))
 }
 
-/// Some of each class; the loader's own tests have the rest, without an Envoy for each.
-fn mistakes() -> Vec<(Value, &'static str)> {
-    let limit = |key: &str, count: &str, window: &str| json!({"rate_limits": [rule(key, count, 1, window)]});
-    let account = |sid: &str, tokens: Value| json!({"accounts": [{"account_sid": sid, "auth_tokens": tokens}]});
-    vec![
-        // Unknown fields, at each depth.
-        (minimal(json!({"webhokks": []})), "webhokks"),
-        (webhook(json!({"metods": ["POST"]})), "webhooks[0].metods"),
-        (
-            minimal(json!({"timestamp": {"maxage": "1s"}})),
-            "timestamp.maxage",
-        ),
-        // Wrong types.
-        (minimal(json!({"mode": 3})), "mode"),
-        (minimal(json!({"max_body_bytes": "64k"})), "max_body_bytes"),
-        (
-            minimal(json!({"timestamp": {"params": "Timestamp"}})),
-            "timestamp.params",
-        ),
-        (minimal(json!({"log": {"accepted": "yes"}})), "log.accepted"),
-        // Durations.
-        (minimal(json!({"replay": {"window": 300}})), "replay.window"),
-        (
-            minimal(json!({"timestamp": {"max_age": "-5s"}})),
-            "timestamp.max_age",
-        ),
-        (
-            minimal(limit("client_ip", "all", "60")),
-            "rate_limits[0].window",
-        ),
-        (
-            webhook(json!({"replay": {"window": "5 minutes"}})),
-            "webhooks[0].replay.window",
-        ),
-        // Impossible values.
-        (minimal(json!({"mode": "enforced"})), "mode"),
-        (
-            minimal(json!({"replay": {"capacity": -1}})),
-            "replay.capacity",
-        ),
-        (
-            minimal(json!({"replay": {"on_full": "drop"}})),
-            "replay.on_full",
-        ),
-        (minimal(limit("client", "all", "1s")), "rate_limits[0].key"),
-        (
-            minimal(limit("client_ip", "everything", "1s")),
-            "rate_limits[0].count",
-        ),
-        (
-            minimal(json!({"store": {"type": "memcached"}})),
-            "store.type",
-        ),
-        // Keys.
-        (
-            minimal(account(ACCOUNT, json!([""]))),
-            "accounts[0].auth_tokens[0]",
-        ),
-        (
-            minimal(account(ACCOUNT, json!(["good", 7]))),
-            "accounts[0].auth_tokens[1]",
-        ),
-        (
-            minimal(account("12", json!(["good"]))),
-            "accounts[0].account_sid",
-        ),
-        (
-            minimal(json!({"shared_keys": [{"id": "k", "secret": ""}]})),
-            "shared_keys[0].secret",
-        ),
-        // Webhooks and their URLs.
-        (webhook(json!({"path": "api/webhook"})), "webhooks[0].path"),
-        (
-            webhook(json!({"url": "orders.example.com/api"})),
-            "webhooks[0].url",
-        ),
-        (
-            webhook(json!({"url": "ftp://orders.example.com/api"})),
-            "webhooks[0].url",
-        ),
-        (webhook(json!({"path": "/api/*"})), "webhooks[0].url"),
-        (webhook(json!({"url": null})), "webhooks[0].url"),
-        (
-            webhook(json!({"methods": ["PO ST"]})),
-            "webhooks[0].methods[0]",
-        ),
-        (
-            minimal(json!({"public_base_url": "orders.example.com"})),
-            "public_base_url",
-        ),
-        (
-            minimal(json!({"exempt_paths": ["/ok", "healthz"]})),
-            "exempt_paths[1]",
-        ),
-        (json!({}), "webhooks"),
-    ]
+/// Some of each class, each with its field; the loader's own tests have the rest, without an Envoy for each.
+const MISTAKES: &str = r#"
+webhokks {"webhokks": []}
+timestamp.maxage {"timestamp": {"maxage": "1s"}}
+mode {"mode": 3}
+max_body_bytes {"max_body_bytes": "64k"}
+timestamp.params {"timestamp": {"params": "Timestamp"}}
+log.accepted {"log": {"accepted": "yes"}}
+replay.window {"replay": {"window": 300}}
+timestamp.max_age {"timestamp": {"max_age": "-5s"}}
+rate_limits[0].window {"rate_limits": [{"key": "client_ip", "count": "all", "requests": 1, "window": "60"}]}
+mode {"mode": "enforced"}
+replay.capacity {"replay": {"capacity": -1}}
+replay.on_full {"replay": {"on_full": "drop"}}
+rate_limits[0].key {"rate_limits": [{"key": "client", "count": "all", "requests": 1, "window": "1s"}]}
+rate_limits[0].count {"rate_limits": [{"key": "client_ip", "count": "everything", "requests": 1, "window": "1s"}]}
+store.type {"store": {"type": "memcached"}}
+accounts[0].auth_tokens[0] {"accounts": [{"account_sid": "ACCOUNT", "auth_tokens": [""]}]}
+accounts[0].auth_tokens[1] {"accounts": [{"account_sid": "ACCOUNT", "auth_tokens": ["good", 7]}]}
+accounts[0].account_sid {"accounts": [{"account_sid": "12", "auth_tokens": ["good"]}]}
+shared_keys[0].secret {"shared_keys": [{"id": "k", "secret": ""}]}
+public_base_url {"public_base_url": "orders.example.com"}
+exempt_paths[1] {"exempt_paths": ["/ok", "healthz"]}
+"#;
+
+/// The same of a webhook.
+const MISTAKES_IN_A_WEBHOOK: &str = r#"
+metods {"metods": ["POST"]}
+replay.window {"replay": {"window": "5 minutes"}}
+path {"path": "api/webhook"}
+url {"url": "orders.example.com/api"}
+url {"url": "ftp://orders.example.com/api"}
+url {"path": "/api/*"}
+url {"url": null}
+methods[0] {"methods": ["PO ST"]}
+"#;
+
+fn mistakes() -> Vec<(Value, String)> {
+    let lines = |text: &'static str| {
+        let lines = text.trim().lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(field, changes)| {
+            let changes = changes.replace("ACCOUNT", ACCOUNT);
+            let changes: Value = serde_json::from_str(&changes).expect("JSON");
+            (field.to_owned(), changes)
+        })
+    };
+    let mut mistakes = vec![(json!({}), "webhooks".to_owned())];
+    mistakes.extend(lines(MISTAKES).map(|(field, changes)| (minimal(changes), field)));
+    mistakes.extend(
+        lines(MISTAKES_IN_A_WEBHOOK)
+            .map(|(field, changes)| (webhook(changes), format!("webhooks[0].{field}"))),
+    );
+    mistakes
 }
 
 /// What Envoy logged of the rejection: the one line of the filter that says why.
@@ -145,8 +102,8 @@ fn each_mistake_in_the_configuration_keeps_envoy_from_starting_and_the_log_names
     // Some at a time: most of it is waiting.
     for some in mistakes().chunks(3) {
         let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let start = |(plugin, field): &(Value, &'static str)| {
-                let (plugin, field) = (plugin.clone(), *field);
+            let start = |(plugin, field): &(Value, String)| {
+                let (plugin, field) = (plugin.clone(), field.clone());
                 scope.spawn(move || (Setup::with(&plugin).rejected(), plugin, field))
             };
             let threads: Vec<_> = some.iter().map(start).collect();
