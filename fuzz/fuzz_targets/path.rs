@@ -4,9 +4,7 @@
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
 use support::contract::split_target;
-use support::contract::split_target;
 use support::decide::{Driver, NOW, Sent};
-use support::lenient::Reading;
 use support::lenient::{CONFIGURATION, PIECES, Reading};
 use twilio_webhook_filter::{Outcome, PathPattern};
 
