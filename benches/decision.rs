@@ -110,7 +110,8 @@ impl Bench {
 
     fn fill(&self, percent: usize) {
         let settings = self.driver.settings();
-        let replay = settings.webhooks[0].replay.as_ref().expect("the default");
+        let webhook = &self.driver.webhooks()[0].settings;
+        let replay = webhook.replay.as_ref().expect("the default");
         let nonces = NonceTable::new(replay.rules.clone());
         for number in 0..replay.rules.capacity * percent / 100 {
             let nonce = nonce(number as u64);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use twilio_webhook_filter::{
-    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
     Timestamp,
 };
 
@@ -38,8 +38,7 @@ fn nonce(number: u64) -> Nonce {
     Nonce(bytes)
 }
 
-/// A table of nonces with so many accepted requests in it, none of which may be
-/// forgotten yet.
+/// A table of nonces with so many accepted requests in it, all of them pinned.
 struct Nonces {
     table: NonceTable,
     store: MemoryMap,
@@ -52,7 +51,7 @@ impl Nonces {
             table: NonceTable::new(NonceRules {
                 window: Millis::seconds(300),
                 keep: Millis::seconds(86_400),
-                longest: Millis::seconds(330),
+                max_pinned: Millis::seconds(330),
                 capacity: NONCES,
                 on_full: OnFull::Reject,
             }),
@@ -60,8 +59,7 @@ impl Nonces {
             next: Cell::new(1 << 40),
         };
         for number in 0..(NONCES * percent / 100) as u64 {
-            // A few of the last find their bucket full: see `Buckets::new`. What is claimed is
-            // kept at once, the window being long enough.
+            // What is claimed is completed in advance, the window being long enough.
             nonces.claim(nonce(number));
         }
         nonces
@@ -92,14 +90,16 @@ impl Counters {
             next: Cell::new(1 << 40),
         };
         for number in 0..(COUNTERS * percent / 100) as u64 {
-            counters.take(number);
+            counters.count(number);
         }
         counters
     }
 
-    fn take(&self, key_hash: u64) -> Taken {
-        let taken = self.limiter.take(&self.store, spread(key_hash), START);
-        taken.expect("the memory store does not fail")
+    fn count(&self, key_hash: u64) -> CheckResult {
+        let counted = self
+            .limiter
+            .check_and_count(&self.store, spread(key_hash), START);
+        counted.expect("the memory store does not fail")
     }
 }
 
@@ -108,7 +108,7 @@ impl Counters {
 const BATCH: u64 = 64;
 
 impl Nonces {
-    /// How long so many claims take, without the time for giving them up.
+    /// How long so many claims take, without the time for releasing them.
     fn time(&self, claims: u64) -> Duration {
         let mut spent = Duration::ZERO;
         let mut left = claims;
@@ -141,16 +141,16 @@ impl Counters {
             let batch = left.min(BATCH);
             let first = self.next.replace(self.next.get() + batch);
             let start = Instant::now();
-            let taken: Vec<_> = (first..first + batch)
-                .map(|key_hash| (key_hash, self.take(key_hash)))
+            let counted: Vec<_> = (first..first + batch)
+                .map(|key_hash| (key_hash, self.count(key_hash)))
                 .collect();
             spent += start.elapsed();
-            for (key_hash, taken) in taken {
-                if let Taken::Passed(pass) = taken {
-                    let withdrawn =
-                        self.limiter
-                            .withdraw(&self.store, spread(key_hash), pass, START);
-                    withdrawn.expect("the memory store does not fail");
+            for (key_hash, counted) in counted {
+                if let CheckResult::Permitted(permit) = counted {
+                    let undone = self
+                        .limiter
+                        .undo(&self.store, spread(key_hash), permit, START);
+                    undone.expect("the memory store does not fail");
                 }
             }
             left -= batch;

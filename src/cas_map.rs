@@ -1,43 +1,43 @@
-//! What a table needs of the place where it is kept.
+//! A map shared by all workers, changed by compare-and-swap.
 
 pub mod memory;
 
-/// Distinguishes one value of a key from the next.
+/// A version distinguishes one value of a key from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub u32);
 
-/// What the host is handed for a key that does not exist: not "no version", which
-/// would overwrite what another worker has just created, but one that no value has.
-pub const VERSION_OF_NOTHING: u32 = u32::MAX;
+/// The version that no value has. The host is handed it for a key that does not exist:
+/// "no version" would overwrite what another worker has just created.
+pub const VERSION_OF_ABSENT: u32 = u32::MAX;
 
-/// A value and its version.
+/// An entry is a value with its version.
 #[derive(Debug)]
 pub struct Entry {
     /// The bytes.
     pub value: Vec<u8>,
-    /// To be handed back when they are replaced.
+    /// The version to hand back when the value is replaced.
     pub version: Version,
 }
 
-/// The store did not do what it was asked for.
+/// Why the map could not be read or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CasError {
-    /// It failed, or answered what it never should.
+    /// The host failed, or answered what it never should.
     Unavailable,
-    /// Others changed the same bucket again and again while this one tried.
+    /// Other workers changed the same key during every one of [`MAX_ATTEMPTS`].
     Contended,
 }
 
 /// A map that all workers share, with compare-and-swap.
 pub trait CasMap {
-    /// The value of a key; `None` if it was never written.
+    /// Returns the value of a key; `None` if it was never written.
     ///
     /// # Errors
     /// [`CasError::Unavailable`].
     fn get(&self, key: &str) -> Result<Option<Entry>, CasError>;
 
     /// Writes a key if it still has the `expected` version (`None`: if it still does
-    /// not exist). Answers whether it was written.
+    /// not exist). Returns whether it was written.
     ///
     /// # Errors
     /// [`CasError::Unavailable`].
@@ -49,37 +49,37 @@ pub trait CasMap {
     ) -> Result<bool, CasError>;
 }
 
-/// What to do with a bucket, having looked at it.
-pub enum Step<T> {
-    /// Leave it as it is.
-    Leave(T),
-    /// Replace it.
-    Write(Vec<u8>, T),
+/// What [`update`] is to do with a value, and what it is to return.
+pub enum Update<T> {
+    /// The value stays as it is.
+    Keep(T),
+    /// The value is replaced.
+    Replace(Vec<u8>, T),
 }
 
 /// How often a compare-and-swap is tried. Each failure means that another worker's
-/// change to the same bucket succeeded meanwhile, so with a handful of workers a
-/// few tries do; when they run out, the request is rejected, never let through.
-pub const MAX_TRIES: u32 = 128;
+/// change to the same key succeeded meanwhile, so a handful of workers need only a few
+/// attempts. When they run out, the request is rejected, never let through.
+pub const MAX_ATTEMPTS: u32 = 128;
 
-/// Reads a bucket, decides, and writes what was decided unless the bucket changed
-/// meanwhile; then again. `decide` is pure: it may run several times. The value is its
-/// own, to be changed in index.
+/// Reads a value, lets `decide` say what becomes of it, and writes that; starts again if
+/// another worker has changed the value meanwhile. `decide` may run several times, so it
+/// must have no effects. It owns the value, so that it can change it in place.
 ///
 /// # Errors
-/// [`CasError::Contended`] after [`MAX_TRIES`]; what the store says.
+/// [`CasError::Contended`] after [`MAX_ATTEMPTS`]; the map's own errors.
 pub fn update<T>(
-    store: &impl CasMap,
+    map: &(impl CasMap + ?Sized),
     key: &str,
-    mut decide: impl FnMut(Option<Vec<u8>>) -> Step<T>,
+    mut decide: impl FnMut(Option<Vec<u8>>) -> Update<T>,
 ) -> Result<T, CasError> {
-    for _ in 0..MAX_TRIES {
-        let entry = store.get(key)?;
+    for _ in 0..MAX_ATTEMPTS {
+        let entry = map.get(key)?;
         let version = entry.as_ref().map(|entry| entry.version);
         match decide(entry.map(|entry| entry.value)) {
-            Step::Leave(result) => return Ok(result),
-            Step::Write(value, result) => {
-                if store.compare_and_swap(key, version, &value)? {
+            Update::Keep(result) => return Ok(result),
+            Update::Replace(value, result) => {
+                if map.compare_and_swap(key, version, &value)? {
                     return Ok(result);
                 }
             }

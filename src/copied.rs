@@ -1,39 +1,36 @@
-//! What copying leaves around a text: white space, quotes, a byte order mark, the name
-//! of a variable in place of its value.
+//! Remnants of copying in a text: white space, quotes, a byte order mark, the name of a
+//! variable in place of its value.
 //!
-//! Nobody sees it, every signature fails by it. So it is rejected, in words that say what
-//! it is and that never show the text, which may be a secret.
+//! They are invisible, and make every signature fail. So they are rejected, with a message
+//! that says what was found and never shows the text, which may be a secret.
 
-/// Where a text was found, which decides what to do about it.
+/// Where a text comes from, which decides the advice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the JSON.
+    /// The JSON.
     Json,
-    /// In an environment variable.
+    /// An environment variable.
     Environment,
 }
 
-/// Which characters a text may consist of.
+/// The characters that a text may consist of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alphabet {
-    /// Visible ASCII but quotes: tokens and keys.
+    /// Visible ASCII except quotes, as in tokens and keys.
     Ascii,
-    /// Letters of any language, too: names and passwords that somebody made up.
+    /// Letters of any language as well, as in names and passwords.
     Any,
 }
 
-/// What copying has left of or around a text, as the end of a sentence that begins with "it".
-///
-/// Once in the module; it is only asked at configuration.
-#[inline(never)]
-pub(crate) fn remnant(text: &str, index: Place, alphabet: Alphabet) -> Option<&'static str> {
+/// Returns what copying has left in a text, as the end of a sentence that begins with "it".
+pub(crate) fn remnant(text: &str, place: Place, alphabet: Alphabet) -> Option<&'static str> {
     let trimmed = trim(text, is_blank);
     let bare = trim(text, is_blank_or_quote);
     if trimmed.is_empty() {
         return Some("is nothing but white space");
     }
     if is_variable(bare) {
-        return Some(match index {
+        return Some(match place {
             Place::Json => {
                 "is the name of a variable that was not expanded: use {\"env\": \"NAME\"}"
             }
@@ -50,7 +47,7 @@ pub(crate) fn remnant(text: &str, index: Place, alphabet: Alphabet) -> Option<&'
     }
     let (first, last) = (trimmed.chars().next(), trimmed.chars().next_back());
     if first.is_some_and(is_quote) && last.is_some_and(is_quote) {
-        return Some(match index {
+        return Some(match place {
             Place::Json => "has quotes around it, besides those of JSON",
             Place::Environment => "has quotes around it: docker --env-file keeps them",
         });
@@ -79,8 +76,8 @@ pub(crate) fn remnant(text: &str, index: Place, alphabet: Alphabet) -> Option<&'
 
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
-/// White space, and what looks like it or like nothing. Listed, so that the JSON Schema
-/// can list the same.
+/// Returns whether a character is white space or invisible. They are listed, so that the
+/// JSON Schema can list the same.
 pub(crate) fn is_blank(character: char) -> bool {
     matches!(
         character,
@@ -99,7 +96,7 @@ pub(crate) fn is_blank(character: char) -> bool {
     )
 }
 
-/// Quotes, those of word processors among them.
+/// Returns whether a character is a quote, including those of word processors.
 pub(crate) fn is_quote(character: char) -> bool {
     matches!(character, '"' | '\'' | '`' | '\u{2018}'..='\u{201F}')
 }
@@ -108,23 +105,21 @@ fn is_blank_or_quote(character: char) -> bool {
     is_blank(character) || is_quote(character)
 }
 
-/// What is left without such characters around it.
-///
-/// By a pointer, so that there is one of it in the module.
+/// Returns the text without such characters around it.
+// Not inlined, nor is `has`: that saves a kilobyte of the module.
 #[inline(never)]
 pub(crate) fn trim(text: &str, is_around: fn(char) -> bool) -> &str {
     text.trim_matches(is_around)
 }
 
-/// Whether there is such a character anywhere.
+/// Returns whether the text has such a character anywhere.
 #[inline(never)]
 pub(crate) fn has(text: &str, is_there: fn(char) -> bool) -> bool {
     text.chars().any(is_there)
 }
 
-/// `$NAME`, `${NAME}`, `$(NAME)`, `%NAME%`, `{{ NAME }}`, as shells, Compose, Kubernetes,
-/// Windows and templates spell a variable.
-#[inline(never)]
+/// Returns whether the text is a variable as shells, Compose, Kubernetes, Windows or templates
+/// spell it: `$NAME`, `${NAME}`, `$(NAME)`, `%NAME%`, `{{ NAME }}`.
 pub(crate) fn is_variable(text: &str) -> bool {
     let is_name = |text: &[u8]| {
         let may_stand = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(byte);
@@ -141,7 +136,7 @@ pub(crate) fn is_variable(text: &str) -> bool {
     }
 }
 
-/// `<your-auth-token>`.
+/// Returns whether the text is a placeholder such as `<your-auth-token>`.
 fn is_placeholder(text: &str) -> bool {
     text.len() > 2 && text.starts_with('<') && text.ends_with('>')
 }

@@ -17,6 +17,7 @@
 // `scripts/imports` holds that.
 mod host;
 mod pipeline;
+mod stream;
 
 mod config;
 mod diagnosis;
@@ -33,33 +34,52 @@ mod time;
 pub use cas_map::memory::MemoryMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
-pub use config::settings::{
-    Count, FormReading, OnStoreError, RedisSettings, RuleKey, RuleSettings, Settings,
-};
-pub use pipeline::answer::Answer;
-pub use pipeline::limits::{HashKey, LimitCheck, Rules};
-pub use pipeline::state::{Filter, Next, SETTINGS_HEADER, SIGNATURE_HEADER, Surroundings};
-pub use pipeline::verdict::{ACCEPTED, Outcome, Verdict};
+pub use config::settings::{Count, RuleKey, RuleSettings, Settings};
+pub use pipeline::checks::{SETTINGS_HEADER, SIGNATURE_HEADER};
+pub use pipeline::filter::Filter;
+pub use pipeline::limits::Rules;
+pub use pipeline::rejection::{Limited, Rejection};
+pub use pipeline::step::{AwaitingBody, AwaitingStore, Step};
+pub use pipeline::verdict::{ACCEPTED, Accepted, Outcome, RequestRecord, Verdict};
+pub use pipeline::webhook::Webhook;
 pub use reason::Reason;
 pub use request::client_address::ClientAddress;
 pub use request::headers::Headers;
 pub use request::path::PathPattern;
 pub use request::timestamp::Freshness;
 pub use secret::Secret;
+pub use signature::configured_url::ConfiguredUrl;
 pub use signature::coverage::{Coverage, DeclaredBody, Method, MethodKind, Repeated};
-pub use signature::form::Form;
+pub use signature::form::{Form, FormReading};
 pub use signature::key::{ClaimedMac, ComputedMac, Nonce, SigningKey};
 pub use signature::keyring::{Key, Keyring};
-pub use signature::url::{ConfiguredUrl, MAX_URLS, PublicUrl, Target};
+pub use signature::url::{MAX_URLS, PublicUrl, Target};
 pub use signature::verify::{Signed, verify};
-pub use store::local::limiter::{Limit, Limiter, MAX_MOMENTS, Taken};
+pub use store::StoreSettings;
+pub use store::local::limiter::{CheckResult, Limit, Limiter, MAX_MOMENTS};
 pub use store::local::nonces::{
-    Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, NonceRules, NonceTable, OnFull,
+    Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, NonceRules, NonceTable, OnFull, PriorDelivery,
 };
+pub use store::local::store::LocalStore;
+pub use store::port::{
+    CallError, ClaimRequest, Decision, HashKey, HttpCall, HttpResponse, LimitCheck, LimitSettings,
+    NonceTableSettings, Notice, NoticeLevel, PendingCall, Progress, Query, Report, Store,
+    StoreCall, Tables, UpstreamOutcome,
+};
+pub use store::redis::keyspace::Keyspace;
 pub use store::redis::script_call::{ScriptCall, ScriptRef};
 pub use store::redis::script_reply::{Failure, ScriptReply};
 pub use store::redis::scripts::Scripts;
-pub use store::redis::settlement_queue::Settlement;
-pub use store::redis::shared::RedisStore;
+pub use store::redis::settings::{OnStoreError, RedisSettings};
+pub use store::redis::settlement_queue::{Settlement, Verb};
+pub use store::redis::store::RedisStore;
 pub use store::redis::wire::Api;
+pub use stream::flush::{Flush, PERIOD};
+pub use stream::host::{
+    Action, CallId, Direction, HeaderBlock, Host, HostError, Level, LocalResponse, Metric,
+    MetricKind,
+};
+pub use stream::http_stream::HttpStream;
+pub use stream::startup::start;
+pub use stream::worker::Worker;
 pub use time::{Millis, Timestamp};

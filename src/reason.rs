@@ -1,182 +1,85 @@
-//! Every way in which a request can end, in one table.
+//! The reasons for a rejection: the only table of them.
 //!
-//! Status, metric label, log text and the answer's body all come from here, so
-//! that a reason cannot exist in one of them and be missing in another.
+//! Status, metric label, log text and the response's body all come from here, so that a
+//! reason cannot exist in one of them and be missing in another.
 
-/// Why a request was rejected. The order is the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $reason:ident: $status:literal $name:literal, $sentence:literal;)+) => {
+        /// Why a request was rejected. The order is the order of the checks.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])+ $reason,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the checks.
+            pub const ALL: [Reason; [$($status),+].len()] = [$(Reason::$reason),+];
+
+            const fn row(self) -> (u16, &'static str, &'static str) {
+                match self {
+                    $(Reason::$reason => ($status, $name, $sentence),)+
+                }
+            }
+        }
+    };
+}
+
+// One row for each reason: HTTP status, name, and a sentence for people. The sentences of the
+// invalid signature, the duplicate and the rate limit keep the words that operators of the
+// Express middleware search their logs for.
+reasons! {
     /// The path belongs to no configured webhook and is not exempt.
-    UnknownWebhook,
+    UnknownWebhook: 404 "unknown_webhook", "There is no webhook at this path.";
     /// The webhook exists, and does not take this method.
-    MethodNotAllowed,
+    MethodNotAllowed: 405 "method_not_allowed", "This webhook does not take this method.";
     /// Path and query together are longer than `max_target_bytes`.
-    TargetTooLong,
-    /// A rate limit is used up.
-    RateLimited,
+    TargetTooLong: 414 "target_too_long", "The path and query are too long.";
+    /// A rate limit is exhausted.
+    RateLimited: 429 "rate_limited", "Rate limit exceeded; try again after the time in Retry-After.";
     /// The configuration holds no key at all, so nothing can be verified.
-    NotConfigured,
+    NotConfigured: 500 "not_configured", "Webhook verification is not configured: there is no auth token.";
     /// There is no `X-Twilio-Signature`.
-    MissingSignature,
+    MissingSignature: 403 "missing_signature", "The X-Twilio-Signature header is missing.";
     /// `X-Twilio-Signature` is repeated, or is not canonical base64 of 20 or 32 bytes.
-    MalformedSignature,
+    MalformedSignature: 403 "malformed_signature", "The X-Twilio-Signature header is not one base64 signature.";
     /// A timestamp is required and the request carries none.
-    MissingTimestamp,
+    MissingTimestamp: 400 "missing_timestamp", "A signed timestamp is required and there is none.";
     /// A timestamp is in none of the known formats.
-    MalformedTimestamp,
+    MalformedTimestamp: 400 "malformed_timestamp", "The timestamp is in no known format.";
     /// A timestamp is older than `max_age`.
-    StaleTimestamp,
+    StaleTimestamp: 400 "stale_timestamp", "The request is too old.";
     /// A timestamp is further ahead than `clock_skew`.
-    FutureTimestamp,
+    FutureTimestamp: 400 "future_timestamp", "The request's timestamp is in the future.";
     /// The body is larger than `max_body_bytes`.
-    BodyTooLarge,
+    BodyTooLarge: 413 "body_too_large", "The body is too large.";
     /// The body is of a kind that Twilio's signature does not cover.
-    UnsignedBody,
-    /// The body is not what its headers say, so what it means is in doubt.
-    MalformedBody,
+    UnsignedBody: 403 "unsigned_body", "The signature does not cover a body of this kind.";
+    /// The body is not what its headers say, so its meaning is ambiguous.
+    MalformedBody: 400 "malformed_body", "The body is not what its headers say it is.";
     /// No configured key makes this signature.
-    InvalidSignature,
+    InvalidSignature: 403 "invalid_signature", "Invalid Twilio signature.";
     /// The signature is right, and the body is not the one whose hash was signed.
-    BodyHashMismatch,
+    BodyHashMismatch: 403 "body_hash_mismatch", "The body does not match the hash that was signed.";
     /// The key that matched belongs to another account than the parameters name.
-    AccountMismatch,
+    AccountMismatch: 403 "account_mismatch", "The signature belongs to another account than the parameters name.";
     /// This request was accepted before.
-    Duplicate,
+    Duplicate: 409 "duplicate", "Replay attack or repeated delivery: this request was accepted before.";
     /// The store of nonces and limits did not answer, or not in time.
-    StoreUnavailable,
-    /// There is no room to remember another request.
-    StoreFull,
-    /// The filter itself failed; nothing passes on a doubt.
-    Internal,
+    StoreUnavailable: 503 "store_unavailable", "The store that remembers requests is not available.";
+    /// There is no room for another nonce.
+    StoreFull: 503 "store_full", "There is no room to remember another request.";
+    /// The filter itself failed; it fails closed.
+    Internal: 500 "internal", "The filter failed and rejected the request.";
 }
 
 impl Reason {
-    /// Every reason, in the order of the checks.
-    pub const ALL: [Reason; 21] = [
-        Reason::UnknownWebhook,
-        Reason::MethodNotAllowed,
-        Reason::TargetTooLong,
-        Reason::RateLimited,
-        Reason::NotConfigured,
-        Reason::MissingSignature,
-        Reason::MalformedSignature,
-        Reason::MissingTimestamp,
-        Reason::MalformedTimestamp,
-        Reason::StaleTimestamp,
-        Reason::FutureTimestamp,
-        Reason::BodyTooLarge,
-        Reason::UnsignedBody,
-        Reason::MalformedBody,
-        Reason::InvalidSignature,
-        Reason::BodyHashMismatch,
-        Reason::AccountMismatch,
-        Reason::Duplicate,
-        Reason::StoreUnavailable,
-        Reason::StoreFull,
-        Reason::Internal,
-    ];
-
-    /// Name (the `error` field, the metric's label), HTTP status, and one plain sentence.
-    ///
-    /// The sentences of the invalid signature, the duplicate and the rate limit
-    /// keep the words that operators of the Express middleware search their logs for.
-    const fn row(self) -> (&'static str, u16, &'static str) {
-        match self {
-            Reason::UnknownWebhook => ("unknown_webhook", 404, "There is no webhook at this path."),
-            Reason::MethodNotAllowed => (
-                "method_not_allowed",
-                405,
-                "This webhook does not take this method.",
-            ),
-            Reason::TargetTooLong => ("target_too_long", 414, "The path and query are too long."),
-            Reason::RateLimited => (
-                "rate_limited",
-                429,
-                "Rate limit exceeded; try again after the time in Retry-After.",
-            ),
-            Reason::NotConfigured => (
-                "not_configured",
-                500,
-                "Webhook verification is not configured: there is no auth token.",
-            ),
-            Reason::MissingSignature => (
-                "missing_signature",
-                403,
-                "The X-Twilio-Signature header is missing.",
-            ),
-            Reason::MalformedSignature => (
-                "malformed_signature",
-                403,
-                "The X-Twilio-Signature header is not one base64 signature.",
-            ),
-            Reason::MissingTimestamp => (
-                "missing_timestamp",
-                400,
-                "A signed timestamp is required and there is none.",
-            ),
-            Reason::MalformedTimestamp => (
-                "malformed_timestamp",
-                400,
-                "The timestamp is in no known format.",
-            ),
-            Reason::StaleTimestamp => ("stale_timestamp", 400, "The request is too old."),
-            Reason::FutureTimestamp => (
-                "future_timestamp",
-                400,
-                "The request's timestamp is in the future.",
-            ),
-            Reason::BodyTooLarge => ("body_too_large", 413, "The body is too large."),
-            Reason::UnsignedBody => (
-                "unsigned_body",
-                403,
-                "The signature does not cover a body of this kind.",
-            ),
-            Reason::MalformedBody => (
-                "malformed_body",
-                400,
-                "The body is not what its headers say it is.",
-            ),
-            Reason::InvalidSignature => ("invalid_signature", 403, "Invalid Twilio signature."),
-            Reason::BodyHashMismatch => (
-                "body_hash_mismatch",
-                403,
-                "The body does not match the hash that was signed.",
-            ),
-            Reason::AccountMismatch => (
-                "account_mismatch",
-                403,
-                "The signature belongs to another account than the parameters name.",
-            ),
-            Reason::Duplicate => (
-                "duplicate",
-                409,
-                "Replay attack or repeated delivery: this request was accepted before.",
-            ),
-            Reason::StoreUnavailable => (
-                "store_unavailable",
-                503,
-                "The store that remembers requests is not available.",
-            ),
-            Reason::StoreFull => (
-                "store_full",
-                503,
-                "There is no room to remember another request.",
-            ),
-            Reason::Internal => (
-                "internal",
-                500,
-                "The filter failed and rejected the request.",
-            ),
-        }
-    }
-
-    /// The reason's name: the answer's `error`, the metric's label, the log's verdict.
-    pub const fn name(self) -> &'static str {
+    /// The HTTP status of the rejection.
+    pub const fn status(self) -> u16 {
         self.row().0
     }
 
-    /// The HTTP status of the rejection.
-    pub const fn status(self) -> u16 {
+    /// The reason's name: the response's `error`, the metric's label, the log's verdict.
+    pub const fn name(self) -> &'static str {
         self.row().1
     }
 
@@ -185,8 +88,8 @@ impl Reason {
         self.row().2
     }
 
-    /// Whether this rejection is one that a `count: "rejected"` rule counts: the
-    /// sender's doing, at a known webhook, and not itself the answer of a limit.
+    /// Returns whether a `count: "rejected"` rule counts this rejection: it is the sender's
+    /// doing, at a known webhook, and not itself the answer of a limit.
     pub const fn is_the_senders_doing(self) -> bool {
         !matches!(
             self,

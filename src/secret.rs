@@ -2,18 +2,19 @@
 
 use std::fmt;
 
-/// A token or password. It has no `Display`, no `Clone` and no `==`, and its
-/// `Debug` shows nothing, so that it cannot end up in a log or be compared in
-/// variable time by accident.
+/// A token or password.
+///
+/// It has no `Display`, no `Clone` and no `==`, and its `Debug` shows nothing, so that it
+/// cannot end up in a log or be compared in variable time by accident.
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret as read from the configuration or the environment.
+    /// Wraps a secret from the configuration or the environment.
     pub fn new(text: String) -> Secret {
         Secret(text)
     }
 
-    /// The secret itself, for the one who has to compute with it.
+    /// Returns the secret itself, to compute with.
     pub fn expose(&self) -> &str {
         &self.0
     }

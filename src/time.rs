@@ -1,46 +1,46 @@
-//! Moments and spans, in milliseconds. The core never reads a clock: time is an argument.
+//! Points in time and durations, in milliseconds. Nothing here reads a clock: time is an argument.
 
 use std::time::Duration;
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
-/// A span of time in milliseconds.
+/// A duration in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
 
 impl Timestamp {
-    /// This moment, `span` later. Stays at the last moment there is.
+    /// Returns the time `span` later, saturating at the largest.
     pub const fn after(self, span: Millis) -> Timestamp {
         Timestamp(self.0.saturating_add(span.0))
     }
 
-    /// This moment, `span` earlier. Stays at 1970.
+    /// Returns the time `span` earlier, saturating at 1970.
     pub const fn before(self, span: Millis) -> Timestamp {
         Timestamp(self.0.saturating_sub(span.0))
     }
 
-    /// How long it has been since `earlier`; nothing where that lies ahead.
+    /// Returns the time that has passed since `earlier`: zero if that is in the future.
     pub const fn since(self, earlier: Timestamp) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl Millis {
-    /// A span of whole seconds.
+    /// Returns a duration of whole seconds.
     pub const fn seconds(seconds: u64) -> Millis {
         Millis(seconds.saturating_mul(1000))
     }
 
-    /// Whole seconds, rounded up, so that whoever waits that long has waited long enough.
+    /// Returns whole seconds, rounded up, so that a client that waits as long passes.
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(1000)
     }
 }
 
 impl From<Duration> for Timestamp {
-    /// From the time since the Unix epoch.
+    /// Converts the time since the Unix epoch.
     fn from(since_epoch: Duration) -> Timestamp {
         Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }

@@ -4,7 +4,7 @@
 use apart::draw::Draw;
 use libfuzzer_sys::fuzz_target;
 use twilio_webhook_filter::{
-    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
     Timestamp,
 };
 
@@ -66,41 +66,56 @@ fn damage(store: &MemoryMap, input: &Input<'_>) {
 }
 
 fn nonces(input: &Input<'_>) {
-    let table = NonceTable::new(NonceRules {
-        window: WINDOW,
-        keep: Millis(600_000),
-        longest: Millis(90_000),
-        capacity: usize::from(input.capacity) + 1,
-        on_full: if input.evict {
-            OnFull::EvictOldest
-        } else {
-            OnFull::Reject
-        },
-    });
+    let table = |capacity: usize| {
+        NonceTable::new(NonceRules {
+            window: WINDOW,
+            keep: Millis(600_000),
+            max_pinned: Millis(90_000),
+            capacity,
+            on_full: if input.evict {
+                OnFull::EvictOldest
+            } else {
+                OnFull::Reject
+            },
+        })
+    };
+    // Two capacities at once, as webhooks may have, and workers during an update: both small
+    // enough for one bucket, or neither.
+    let capacity = usize::from(input.capacity) + 1;
+    let other = if capacity <= 64 {
+        65 - capacity
+    } else {
+        capacity * 1_000
+    };
+    let tables = [table(capacity), table(other)];
     let store = MemoryMap::new();
-    let claim =
-        |key_hash: u8, id: u64, now| table.claim(&store, Nonce([key_hash; 32]), id, None, now);
-    let _ = claim(0, 0, START);
+    let claim = |table: &NonceTable, number: u8, id: u64, now| {
+        table.claim(&store, Nonce([number; 32]), id, None, now)
+    };
+    let _ = claim(&tables[0], 0, 0, START);
     damage(&store, input);
-    for (id, (key_hash, moment)) in (1..).zip(input.key_hash.iter().zip(input.moments)) {
+    for (id, (number, moment)) in (1..).zip(input.key_hash.iter().zip(input.moments)) {
         let now = Timestamp(u64::from(moment) * 1_000);
-        let _ = table.knows(&store, Nonce([*key_hash; 32]), now);
-        if let Ok(Claimed::Yes(own, _)) = claim(*key_hash, id, now) {
+        let [table, other] = if id % 2 == 0 {
+            [&tables[0], &tables[1]]
+        } else {
+            [&tables[1], &tables[0]]
+        };
+        let _ = table.find_prior(&store, Nonce([*number; 32]), now);
+        if let Ok(Claimed::Yes(own, _)) = claim(table, *number, id, now) {
             assert!(
-                !matches!(claim(*key_hash, id + 100, now), Ok(Claimed::Yes(..))),
+                !matches!(claim(other, *number, id + 100, now), Ok(Claimed::Yes(..))),
                 "claimed twice"
             );
-            match key_hash % 3 {
-                0 => table.keep(&store, &own, now),
-                1 => table.release(&store, &own, now),
-                _ => table.abandon(&store, &own, now),
+            match number % 3 {
+                0 => other.complete(&store, &own, now),
+                1 => other.release(&store, &own, now),
+                _ => other.abandon(&store, &own, now),
             }
             .expect("the memory store does not fail");
         }
     }
-    // However it was damaged, it comes to rights again by itself.
-    let latest = store.key_names().len() as u64;
-    assert!(latest <= table.keys());
+    assert!(store.key_names().len() as u64 <= tables[0].keys());
 }
 
 fn limiter(input: &Input<'_>) {
@@ -110,34 +125,37 @@ fn limiter(input: &Input<'_>) {
     };
     let limiter = Limiter::new("fuzz", limit, usize::from(input.capacity) + 1);
     let store = MemoryMap::new();
-    let take = |key_hash: u8, now| limiter.take(&store, u64::from(key_hash) << 56, now);
-    let _ = take(0, START);
+    let count = |key_hash: u8, now| limiter.check_and_count(&store, u64::from(key_hash) << 56, now);
+    let _ = count(0, START);
     damage(&store, input);
     let mut now = START;
     for (key_hash, moment) in input.key_hash.iter().zip(input.moments) {
         now = Timestamp(u64::from(moment) * 1_000);
-        let peeked = limiter
-            .peek(&store, u64::from(*key_hash) << 56, now)
-            .expect("peeked");
-        match take(*key_hash, now).expect("taken") {
-            Taken::Passed(pass) => {
-                assert_eq!(peeked, None);
+        let checked = limiter
+            .check(&store, u64::from(*key_hash) << 56, now)
+            .expect("checked");
+        match count(*key_hash, now).expect("counted") {
+            CheckResult::Permitted(permit) => {
+                assert_eq!(checked, None);
                 if key_hash % 2 == 0 {
                     limiter
-                        .withdraw(&store, u64::from(*key_hash) << 56, pass, now)
-                        .expect("withdrawn");
+                        .undo(&store, u64::from(*key_hash) << 56, permit, now)
+                        .expect("undone");
                 }
             }
-            // Who only looks is not told what the key has inherited.
-            Taken::Rejected(wait) => assert!(peeked.is_none() || peeked == Some(wait)),
+            // A check does not look at what the key has inherited.
+            CheckResult::Limited(wait) => assert!(checked.is_none() || checked == Some(wait)),
         }
     }
     // Whatever stood there, nobody has to wait for longer than two windows.
-    if let Taken::Rejected(wait) = take(input.key_hash[0], now).expect("taken") {
+    if let CheckResult::Limited(wait) = count(input.key_hash[0], now).expect("counted") {
         assert!(wait.0 <= 2 * WINDOW.0 + WINDOW.0 / 60 + 1, "{wait:?}");
         let then = now.after(wait);
         assert!(
-            matches!(take(input.key_hash[0], then), Ok(Taken::Passed(_))),
+            matches!(
+                count(input.key_hash[0], then),
+                Ok(CheckResult::Permitted(_))
+            ),
             "the wait is the truth"
         );
     }

@@ -449,10 +449,10 @@ fn decided(driver: &Driver, headers: &[(&[u8], &[u8])], body: &[u8], explain: bo
         client: "192.0.2.1:1",
         body,
     };
-    let verdict = driver.decide(sent, claim, NOW);
+    let mut verdict = driver.decide(sent, claim, NOW);
     if explain {
         // So many a second are explained and no more, so each has a second of its own.
-        let _ = driver.diagnose(&verdict, sent, Timestamp(NOW.0 + 1_000 * claim));
+        driver.explain(&mut verdict, sent, Timestamp(NOW.0 + 1_000 * claim));
     }
     verdict.outcome
 }

@@ -1,10 +1,10 @@
-//! A store in this process's memory with exactly the rules of Envoy's shared data,
-//! the awkward ones included. For tests, fuzzers and benchmarks.
+//! A map in this process's memory with exactly the rules of Envoy's shared data, including the
+//! awkward ones. For tests, fuzzers and benchmarks.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_NOTHING, Version};
+use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_ABSENT, Version};
 
 /// Keys and values behind one lock, as in Envoy.
 #[derive(Default)]
@@ -19,14 +19,14 @@ struct State {
 }
 
 impl MemoryMap {
-    /// An empty store.
+    /// Returns an empty map.
     pub fn new() -> MemoryMap {
         MemoryMap::default()
     }
 
-    /// The host's `proxy_set_shared_data`: on an absent key the version is ignored,
-    /// version 0 writes unconditionally, versions count up over all keys and skip 0.
-    /// Answers whether it wrote.
+    /// Does what the host's `proxy_set_shared_data` does, and returns whether it wrote: on an
+    /// absent key the version is ignored, version 0 writes unconditionally, versions count up
+    /// over all keys and skip 0.
     pub fn host_set(&self, key: &str, value: &[u8], version: u32) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, current)) = state.entries.get(key)
@@ -41,25 +41,25 @@ impl MemoryMap {
         true
     }
 
-    /// How often anything was written.
+    /// Returns how many writes there have been.
     pub fn writes(&self) -> u32 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last_version
     }
 
-    /// How many keys were ever written: there is no delete.
+    /// Returns how many keys were ever written: there is no delete.
     pub fn keys(&self) -> usize {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.entries.len()
     }
 
-    /// The bytes of all values together.
+    /// Returns the size of all values together, in bytes.
     pub fn bytes(&self) -> usize {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.entries.values().map(|(value, _)| value.len()).sum()
     }
 
-    /// The names of all keys.
+    /// Returns the names of all keys.
     pub fn key_names(&self) -> Vec<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.entries.keys().cloned().collect()
@@ -81,7 +81,7 @@ impl CasMap for MemoryMap {
         expected: Option<Version>,
         value: &[u8],
     ) -> Result<bool, CasError> {
-        let version = expected.map_or(VERSION_OF_NOTHING, |version| version.0);
+        let version = expected.map_or(VERSION_OF_ABSENT, |version| version.0);
         Ok(self.host_set(key, value, version))
     }
 }

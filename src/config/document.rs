@@ -1,14 +1,13 @@
-//! From bytes to JSON: one that has no field twice, or words for what was pasted instead.
+//! From bytes to JSON without repeated fields, or words for what was pasted instead.
 
 use serde_json::{Map, Value};
 
 use crate::config::reader::{Problems, below, shown};
 use crate::copied::is_variable;
 
-/// The JSON of a configuration; an empty one is `{}`. `None` after noting what is wrong.
+/// Parses the JSON of a configuration, `{}` if it is empty; `None` after adding the mistakes.
 ///
-/// A field that occurs twice is a problem by its path, since one of the two would be
-/// dropped without a word.
+/// A field that occurs twice is a mistake, since one of the two would be dropped silently.
 pub(super) fn read(bytes: &[u8], problems: &Problems) -> Option<Value> {
     if bytes.trim_ascii().is_empty() {
         return Some(Value::Object(Map::new()));
@@ -27,7 +26,7 @@ pub(super) fn read(bytes: &[u8], problems: &Problems) -> Option<Value> {
         }
         Value::String(_) => "an object, found a text: the JSON has one layer of quotes too many",
         _ => {
-            note_what_occurs_twice(bytes, problems);
+            note_repeated_fields(bytes, problems);
             return Some(document);
         }
     };
@@ -35,21 +34,21 @@ pub(super) fn read(bytes: &[u8], problems: &Problems) -> Option<Value> {
     None
 }
 
-/// An object or a list that has begun and not ended.
+/// An object or list that is still open.
 struct Level {
     path: String,
     is_object: bool,
-    /// The names that an object has had so far.
+    /// The names of an object so far.
     names: Vec<String>,
-    /// How many commas there have been.
+    /// The number of commas so far.
     commas: usize,
-    /// Whether a name comes next, and no value.
+    /// Whether a name comes next.
     wants_name: bool,
 }
 
-/// Walks over JSON that is known to be right. serde_json keeps the last of two fields
-/// with one name, and says nothing.
-fn note_what_occurs_twice(bytes: &[u8], problems: &Problems) {
+/// Adds each field that occurs twice to the mistakes. The JSON is valid; of two fields with one
+/// name, serde_json silently keeps the last.
+fn note_repeated_fields(bytes: &[u8], problems: &Problems) {
     let mut levels: Vec<Level> = Vec::new();
     let mut rest = bytes;
     while let Some((byte, behind)) = rest.split_first() {
@@ -101,7 +100,7 @@ fn note_what_occurs_twice(bytes: &[u8], problems: &Problems) {
     }
 }
 
-/// The bytes of a text, its closing quote included.
+/// Returns the length of a text up to and including its closing quote.
 fn end_of_text(bytes: &[u8]) -> usize {
     let mut is_escaped = false;
     let ends = |byte: &u8| {
@@ -112,7 +111,7 @@ fn end_of_text(bytes: &[u8]) -> usize {
     bytes.iter().position(ends).map_or(bytes.len(), |at| at + 1)
 }
 
-/// A name as it is meant, from all of it behind its opening quote.
+/// Decodes a name, given what follows its opening quote.
 fn unescaped(text: &[u8]) -> String {
     match serde_json::from_slice(&[b"\"", text].concat()) {
         Ok(Value::String(name)) => name,
@@ -120,6 +119,7 @@ fn unescaped(text: &[u8]) -> String {
     }
 }
 
+/// Adds the mistake that the bytes are no JSON, with a guess at what they are.
 #[cold]
 fn reject(bytes: &[u8], error: &serde_json::Error, problems: &Problems) {
     if let Some(what) = of_another_kind(bytes) {
@@ -137,7 +137,7 @@ fn reject(bytes: &[u8], error: &serde_json::Error, problems: &Problems) {
     );
 }
 
-/// What is no JSON text at all.
+/// Returns what the bytes are, if they are not even text.
 fn of_another_kind(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         return Some("JSON without a byte order mark in front of it: save it as UTF-8 without BOM");
@@ -163,8 +163,8 @@ fn of_another_kind(bytes: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// Whether these are the bytes of a `google.protobuf.Struct`: nothing but entries of
-/// field 1, each with a name in its field 1 and a value in its field 2.
+/// Returns whether these are the bytes of a `google.protobuf.Struct`: only entries of field 1,
+/// each with a name in its field 1 and a value in its field 2.
 fn is_struct(mut bytes: &[u8]) -> bool {
     const FIRST: u8 = 0x0A;
     const SECOND: u8 = 0x12;
@@ -184,7 +184,7 @@ fn is_struct(mut bytes: &[u8]) -> bool {
     true
 }
 
-/// The content of a length-delimited field with this tag, and what is behind it.
+/// Returns the content of a length-delimited field with this tag, and what follows it.
 fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let mut rest = bytes.strip_prefix(&[tag])?;
     let mut length = 0_usize;
@@ -199,7 +199,7 @@ fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     None
 }
 
-/// What it may be in place of JSON, with what to do.
+/// Guesses what was pasted in place of JSON, and says what to do.
 fn hint(bytes: &[u8], line: usize, column: usize) -> &'static str {
     let whole = bytes.trim_ascii();
     let is_template = whole.starts_with(b"{{") || whole.starts_with(b"$");
@@ -211,7 +211,7 @@ fn hint(bytes: &[u8], line: usize, column: usize) -> &'static str {
     if whole.len() > 8 && whole.starts_with(b"e") && whole.iter().all(in_base64) {
         return "; it looks like base64, which has to be decoded first";
     }
-    // The place is where reading ended: at the byte that does not fit.
+    // Parsing stopped at the byte that does not fit.
     let here = bytes
         .split(|byte| *byte == b'\n')
         .nth(line.saturating_sub(1));

@@ -1,53 +1,46 @@
-//! From JSON and environment to [`Settings`], or to the list of all that is wrong.
+//! From JSON and environment to [`Settings`], or to the list of all mistakes.
+//!
+//! - `loader`: what the other parts share
+//! - `keys`: `accounts` and `shared_keys`
+//! - `policies`: `timestamp`, `replay` and `rate_limits`, global or a webhook's
+//! - `webhooks`: `webhooks` and `exempt_paths`
+//! - `store`: `store`
 
 mod keys;
+mod loader;
 mod policies;
 mod store;
 mod webhooks;
 
 use std::cell::RefCell;
-use std::fmt;
 
 use crate::config::document;
+use crate::config::load::loader::{
+    A_MILLISECOND, Globals, Loader, NOTHING, flag, form_reading, max_parameters, number, variable,
+};
+use crate::config::load::webhooks::url;
 use crate::config::reader::{Environment, Node, Object, Problems};
 use crate::config::settings::{
-    Count, FormReading, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings,
-    Settings, StoreSettings, TimestampSettings, defaults,
+    Count, LogSettings, Mode, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, Settings,
+    TimestampSettings, defaults,
 };
-use crate::copied::{Alphabet, Place, remnant};
 use crate::request::timestamp::Freshness;
+use crate::signature::form::FormReading;
 use crate::signature::url::PublicUrl;
 use crate::store::local::limiter::Limit;
 use crate::store::local::nonces::{NonceRules, OnFull};
-use crate::time::Millis;
-use webhooks::url;
 
-/// Names of the environment variables that fill in what the JSON leaves out.
-mod variable {
-    pub(super) const AUTH_TOKEN: &str = "TWILIO_AUTH_TOKEN";
-    pub(super) const ACCOUNT_SID: &str = "TWILIO_ACCOUNT_SID";
-    pub(super) const WEBHOOK_URL: &str = "WEBHOOK_URL";
-    pub(super) const CLOCK_SKEW_MS: &str = "TWILIO_CLOCK_SKEW_MS";
-    pub(super) const NONCE_WINDOW_MS: &str = "TWILIO_NONCE_WINDOW_MS";
-    pub(super) const FORCE_VERIFY: &str = "FORCE_TWILIO_VERIFY";
-}
-
-const A_MILLISECOND: Millis = Millis(1);
-const NOTHING: Millis = Millis(0);
-/// Longer than anything that makes sense here, and far from any overflow.
-const A_YEAR: Millis = Millis::seconds(366 * 86_400);
 const MAX_COUNTED: u64 = 1_048_576;
 /// The body is copied into the VM's memory whole.
 const MAX_BODY_BYTES: u64 = 16_777_216;
 const MAX_LOG_LINES: u64 = 100_000;
 const MAX_TARGET_BYTES: u64 = 1_048_576;
-const MAX_PARAMETERS: u64 = 100_000;
 
-/// Reads a configuration. An empty one is `{}`: all of it comes from the environment.
+/// Reads a configuration. An empty one is `{}`: everything comes from the environment.
 ///
 /// # Errors
-/// All problems at once, each with the path of its field and what was expected.
-/// No problem shows a configured value, which may be a secret.
+/// All mistakes at once, each with the path of its field and what was expected. None shows a
+/// configured value, which may be a secret.
 pub fn load(json: &[u8], environment: &impl Environment) -> Result<Settings, Problems> {
     let problems = Problems::default();
     let Some(document) = document::read(json, &problems) else {
@@ -63,26 +56,6 @@ pub fn load(json: &[u8], environment: &impl Environment) -> Result<Settings, Pro
         Some(settings) if problems.is_empty() => Ok(settings),
         _ => Err(problems),
     }
-}
-
-/// The environment is `dyn`, so that reading it is not compiled into each of its readers.
-struct Loader<'a> {
-    environment: &'a dyn Environment,
-    problems: &'a Problems,
-    /// What is valid and most likely a mistake all the same.
-    warnings: RefCell<Vec<String>>,
-}
-
-/// What a webhook takes over where it does not say otherwise.
-struct Globals {
-    base: Option<PublicUrl>,
-    timestamp: TimestampSettings,
-    replay: Option<ReplaySettings>,
-    /// What a webhook's own `replay` object starts from, also where the global one is off.
-    replay_basis: ReplaySettings,
-    rate_limits: Vec<RuleSettings>,
-    form: FormReading,
-    max_parameters: usize,
 }
 
 impl Loader<'_> {
@@ -106,7 +79,7 @@ impl Loader<'_> {
             "store",
             "log",
         ])?;
-        // Every part is read before any is missed, so that all problems are found.
+        // Every part is read before a missing one returns, so that all mistakes are found.
         let mode = self.mode(&root);
         let keyring = self.keyring(&root);
         let globals = self.globals(&root);
@@ -127,7 +100,7 @@ impl Loader<'_> {
             max_target_bytes: max_target_bytes.unwrap_or(defaults::MAX_TARGET_BYTES),
             trust_original_path,
             rate_limit_capacity: rate_limit_capacity.unwrap_or(defaults::RATE_LIMIT_CAPACITY),
-            store: store.unwrap_or(StoreSettings::SharedData),
+            store: store.unwrap_or_default(),
             log,
             warnings: self.warnings.take(),
         })
@@ -150,39 +123,6 @@ impl Loader<'_> {
             ),
         }
         configured.unwrap_or(Mode::Enforce)
-    }
-
-    /// A variable of the environment; one that is empty counts as not set, since
-    /// that is what compose files and charts make of an unset one.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
-        let value = self.environment.variable(name);
-        value.filter(|value| !value.is_empty())
-    }
-
-    pub(super) fn milliseconds(&self, name: &str, least: Millis) -> Option<Millis> {
-        let text = self.variable(name)?;
-        let span = text.parse().ok().map(Millis);
-        let valid = span.filter(|span| (least..=A_YEAR).contains(span));
-        if valid.is_none() {
-            let what = format!("milliseconds in the environment, {} at least", least.0);
-            self.wrong_variable(name, &text, &what);
-        }
-        valid
-    }
-
-    /// Notes that a variable holds something else, and what copying has left in it.
-    fn wrong_variable(&self, name: &str, value: &str, what: &str) {
-        match remnant(value, Place::Environment, Alphabet::Ascii) {
-            Some(left) => self
-                .problems
-                .expected(name, format_args!("{what}: it {left}")),
-            None => self.problems.expected(name, what),
-        }
-    }
-
-    /// Notes what an operator should look at, although it is valid.
-    fn warn(&self, path: impl fmt::Display, what: impl fmt::Display) {
-        self.warnings.borrow_mut().push(format!("{path}: {what}"));
     }
 
     fn globals(&self, root: &Object<'_>) -> Globals {
@@ -209,7 +149,7 @@ impl Loader<'_> {
             rules: NonceRules {
                 window: window.unwrap_or(defaults::REPLAY_WINDOW),
                 keep: defaults::REPLAY_KEEP,
-                longest: NOTHING,
+                max_pinned: NOTHING,
                 capacity: defaults::REPLAY_CAPACITY,
                 on_full: OnFull::Reject,
             },
@@ -252,32 +192,6 @@ impl Loader<'_> {
             max_per_second: lines.unwrap_or(defaults::LOG_MAX_PER_SECOND),
         }
     }
-}
-
-/// The field `form` of a webhook or of all.
-fn form_reading(object: &Object<'_>) -> Option<FormReading> {
-    let words = [
-        ("strict", FormReading::Strict),
-        ("lenient", FormReading::Lenient),
-    ];
-    object.field("form")?.one_of(&words)
-}
-
-/// The field `max_parameters` of a webhook or of all.
-fn max_parameters(object: &Object<'_>) -> Option<usize> {
-    number(object, "max_parameters", 1, MAX_PARAMETERS)
-}
-
-fn number<T: TryFrom<u64>>(object: &Object<'_>, name: &str, least: u64, most: u64) -> Option<T> {
-    let number = object.field(name)?.number(least, most)?;
-    T::try_from(number).ok()
-}
-
-fn flag(object: &Object<'_>, name: &str) -> bool {
-    object
-        .field(name)
-        .and_then(|node| node.flag())
-        .unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The configuration: JSON, then the environment, then defaults; all checked, or rejected.
+//! The configuration: JSON first, then the environment, then defaults.
 //!
-//! - [`settings`]: what the rest of the filter works with
-//! - [`load`]: how that comes from JSON and environment
-//! - [`reader`]: JSON values that know their path, and the list of what is wrong
-//! - `document`: bytes to JSON, or words for what was pasted instead
+//! - [`settings`]: the types of a valid configuration
+//! - [`load`]: from JSON and environment to those, or to the list of all mistakes
+//! - [`reader`]: JSON values that know their path, and the list of mistakes
+//! - `document`: from bytes to JSON, or words for what was pasted instead
 
 mod document;
 pub mod load;

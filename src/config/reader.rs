@@ -1,4 +1,4 @@
-//! JSON values that know where they stand, and the list of what is wrong with them.
+//! JSON values that know their path, and the list of mistakes.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use crate::copied::{Alphabet, Place, is_variable, remnant};
 use crate::secret::Secret;
 use crate::time::Millis;
 
-/// Everything that is wrong with a configuration, each with the path of its field.
+/// The mistakes of a configuration, each with the path of its field.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: RefCell<Vec<String>>,
@@ -27,19 +27,17 @@ impl Problems {
         self.add(format_args!("{path}: {what}"));
     }
 
-    /// Once in the module, and not wherever a problem is noted.
     #[cold]
-    #[inline(never)]
     fn add(&self, problem: fmt::Arguments<'_>) {
         self.found.borrow_mut().push(problem.to_string());
     }
 
-    /// Whether there is any.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.found.borrow().is_empty()
     }
 
-    /// One by one.
+    /// Returns the mistakes one by one.
     pub fn each(&self) -> Vec<String> {
         self.found.borrow().clone()
     }
@@ -51,9 +49,9 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Where the VM's environment is read.
+/// The environment of the VM.
 pub trait Environment {
-    /// The value of a variable, if it is set.
+    /// Returns the value of a variable, if it is set.
     fn variable(&self, name: &str) -> Option<String>;
 }
 
@@ -63,7 +61,7 @@ impl<F: Fn(&str) -> Option<String>> Environment for F {
     }
 }
 
-/// A value and its path. Each method answers `None` after noting what is wrong.
+/// A value and its path. Methods that read it return `None` after adding the mistake.
 #[derive(Clone)]
 pub struct Node<'a> {
     value: &'a Value,
@@ -72,7 +70,7 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The whole document.
+    /// Returns the node of the whole document.
     pub fn root(value: &'a Value, problems: &'a Problems) -> Node<'a> {
         Node {
             value,
@@ -81,35 +79,33 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Where the value stands, such as `webhooks[0].url`.
+    /// Returns the path, such as `webhooks[0].url`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Whether it is `null`.
+    /// Returns whether the value is `null`.
     pub fn is_null(&self) -> bool {
         self.value.is_null()
     }
 
-    /// Whether it is an object.
+    /// Returns whether the value is an object.
     pub fn is_object(&self) -> bool {
         self.value.is_object()
     }
 
-    /// Whether it is just this text.
+    /// Returns whether the value is this text.
     pub fn is_text(&self, text: &str) -> bool {
         self.value.as_str() == Some(text)
     }
 
-    /// Notes that something else was expected here.
+    /// Adds the mistake that something else was expected here.
     pub fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
         self.note_expected(&what);
         None
     }
 
-    /// Once in the module, and not wherever something is expected.
     #[cold]
-    #[inline(never)]
     fn note_expected(&self, what: &dyn fmt::Display) {
         let path = if self.path.is_empty() {
             "configuration"
@@ -120,7 +116,7 @@ impl<'a> Node<'a> {
             .expected(path, format_args!("{what}, found {}", Kind(self.value)));
     }
 
-    /// An object with no other fields than these.
+    /// Reads an object with no other fields than these.
     pub fn object(&self, fields: &[&str]) -> Option<Object<'a>> {
         let Value::Object(map) = self.value else {
             return self.expected(format_args!("an object with {}", fields.join(", ")));
@@ -137,7 +133,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// A list.
+    /// Reads a list.
     pub fn list(&self) -> Option<Vec<Node<'a>>> {
         let Value::Array(items) = self.value else {
             return self.expected("a list");
@@ -150,7 +146,7 @@ impl<'a> Node<'a> {
         Some(items.iter().enumerate().map(node).collect())
     }
 
-    /// A text that is not empty.
+    /// Reads a text that is not empty.
     pub fn text(&self, what: &str) -> Option<&'a str> {
         match self.value.as_str() {
             Some(text) if !text.is_empty() => Some(text),
@@ -158,7 +154,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A text that is not empty, of visible ASCII, and as it was meant.
+    /// Reads a text of visible ASCII without remnants of copying.
     pub fn plain_text(&self, what: &str) -> Option<&'a str> {
         let text = self.text(what)?;
         match remnant(text, Place::Json, Alphabet::Ascii) {
@@ -167,45 +163,40 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub fn flag(&self) -> Option<bool> {
         let flag = self.value.as_bool();
         flag.or_else(|| self.expected("true or false"))
     }
 
-    /// A whole number within bounds. Numbers that come as doubles are fine: a
-    /// protobuf `Struct` has no others.
-    pub fn number(&self, least: u64, most: u64) -> Option<u64> {
+    /// Reads a whole number within bounds, also from a double: a protobuf `Struct` has no other
+    /// numbers.
+    pub fn number(&self, min: u64, max: u64) -> Option<u64> {
         let whole = |double: f64| {
             let fits = double.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&double);
             fits.then_some(double as u64)
         };
         let number = self.value.as_u64().or(self.value.as_f64().and_then(whole));
         match number {
-            Some(number) if (least..=most).contains(&number) => Some(number),
-            _ => self.expected(format_args!("a whole number from {least} to {most}")),
+            Some(number) if (min..=max).contains(&number) => Some(number),
+            _ => self.expected(format_args!("a whole number from {min} to {max}")),
         }
     }
 
-    /// A duration as Envoy spells them: `"300s"`, `"0.25s"`.
-    pub fn duration(&self, least: Millis, most: Millis) -> Option<Millis> {
-        let what = || {
-            format!(
+    /// Reads a duration as Envoy spells it: `"300s"`, `"0.25s"`.
+    pub fn duration(&self, min: Millis, max: Millis) -> Option<Millis> {
+        let span = self.value.as_str().and_then(parse_duration);
+        let valid = span.filter(|span| (min..=max).contains(span));
+        valid.or_else(|| {
+            self.expected(format_args!(
                 "a duration from {} to {} such as \"300s\" or \"0.25s\", in steps of 0.001s",
-                Seconds(least),
-                Seconds(most)
-            )
-        };
-        let Some(span) = self.value.as_str().and_then(parse_duration) else {
-            return self.expected(what());
-        };
-        if span < least || span > most {
-            return self.expected(what());
-        }
-        Some(span)
+                Seconds(min),
+                Seconds(max)
+            ))
+        })
     }
 
-    /// One of several words.
+    /// Reads one of several words.
     pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let chosen = words.iter().find(|(word, _)| self.is_text(word));
         if let Some((_, chosen)) = chosen {
@@ -215,13 +206,14 @@ impl<'a> Node<'a> {
         self.expected(format_args!("\"{}\"", words.join("\" or \"")))
     }
 
-    /// A secret: its text, or `{"env": "NAME"}`. With it, where it came from.
+    /// Reads a secret, which is a text or `{"env": "NAME"}`, and its label: the path or variable
+    /// that it comes from.
     pub(super) fn secret(
         &self,
         environment: &dyn Environment,
         kind: SecretKind,
     ) -> Option<(Secret, String)> {
-        let (text, index, label) = match self.value {
+        let (text, place, label) = match self.value {
             Value::Object(_) => {
                 let field = self.object(&["env"])?.required("env")?;
                 let name = variable_name(&field)?;
@@ -248,10 +240,10 @@ impl<'a> Node<'a> {
                 return self.expected("a secret that is not empty: a text or {\"env\": \"NAME\"}");
             }
         };
-        let Some(what) = remnant(&text, index, kind.alphabet) else {
+        let Some(what) = remnant(&text, place, kind.alphabet) else {
             return Some((Secret::new(text), label));
         };
-        let called = match index {
+        let called = match place {
             Place::Json => "it",
             Place::Environment => &format!("the environment variable {}", shown_variable(&label)),
         };
@@ -265,7 +257,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// What a secret is made of.
+/// The kinds of secrets, which differ in what they consist of.
 #[derive(Clone, Copy)]
 pub(super) struct SecretKind {
     what: &'static str,
@@ -278,19 +270,19 @@ impl SecretKind {
         what: "a secret of visible ASCII characters without quotes",
         alphabet: Alphabet::Ascii,
     };
-    /// What goes into a header as it is.
+    /// A token that becomes part of a header as it is.
     pub(super) const BEARER: SecretKind = SecretKind {
         what: "a token of visible ASCII characters, here or in its environment variable",
         alphabet: Alphabet::Ascii,
     };
-    /// What somebody made up.
+    /// A name or password.
     pub(super) const PASSWORD: SecretKind = SecretKind {
         what: "a secret without white space, quotes and control characters",
         alphabet: Alphabet::Any,
     };
 }
 
-/// The path of a field.
+/// Returns the path of a field.
 pub(super) fn below(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
@@ -299,8 +291,8 @@ pub(super) fn below(path: &str, name: &str) -> String {
     }
 }
 
-/// The name of a field that nobody asked for, if it can be shown: it may be a secret that
-/// was put in the wrong index, or hold what would end the line.
+/// Returns the name of an unknown field, if it can be shown: it may be a secret in the wrong
+/// place, or contain a line end.
 pub(super) fn shown(name: &str) -> Cow<'_, str> {
     let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if !is_printable || name.len() > 64 || looks_secret(name) {
@@ -309,7 +301,7 @@ pub(super) fn shown(name: &str) -> Cow<'_, str> {
     name.into()
 }
 
-/// Whether there are sixteen letters and digits in a row, both among them.
+/// Returns whether the text has sixteen letters and digits in a row, with a digit among them.
 fn looks_secret(text: &str) -> bool {
     text.split(|character: char| !character.is_ascii_alphanumeric())
         .any(|run| {
@@ -318,7 +310,7 @@ fn looks_secret(text: &str) -> bool {
         })
 }
 
-/// The name of a variable, as it stands in `env`: what Kubernetes takes for one.
+/// Reads the name of a variable in `env`: what Kubernetes accepts for one.
 fn variable_name<'a>(field: &Node<'a>) -> Option<&'a str> {
     let what = "the name of an environment variable";
     let name = field.text(what)?;
@@ -335,7 +327,7 @@ fn variable_name<'a>(field: &Node<'a>) -> Option<&'a str> {
     Some(name)
 }
 
-/// The name of a variable, if it cannot be the secret itself in the place of its variable.
+/// Returns the name of a variable, unless it may be the secret itself.
 fn shown_variable(name: &str) -> &str {
     let is_usual = name
         .bytes()
@@ -354,7 +346,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// A field, if it is there.
+    /// Returns a field, if it is there.
     pub fn field(&self, name: &str) -> Option<Node<'a>> {
         let value = self.map.get(name)?;
         Some(Node {
@@ -364,7 +356,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// A field that has to be there.
+    /// Returns a field that is required.
     pub fn required(&self, name: &str) -> Option<Node<'a>> {
         let field = self.field(name);
         if field.is_none() {
@@ -376,7 +368,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What a value is, for an error message. The value itself is not shown: it may be a secret.
+/// The type of a value, for an error message. The value may be a secret, so it is not shown.
 struct Kind<'a>(&'a Value);
 
 impl fmt::Display for Kind<'_> {
@@ -393,7 +385,7 @@ impl fmt::Display for Kind<'_> {
     }
 }
 
-/// A span as Envoy spells it.
+/// A duration as Envoy spells it.
 struct Seconds(Millis);
 
 impl fmt::Display for Seconds {
@@ -407,7 +399,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// `digits [ "." 1*9digits ] "s"`, in whole milliseconds.
+/// Parses `digits [ "." 1*9digits ] "s"` in whole milliseconds.
 fn parse_duration(text: &str) -> Option<Millis> {
     let number = text.strip_suffix('s')?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));

@@ -3,9 +3,10 @@
 
 use crate::diagnosis::spellings::replaced;
 use crate::diagnosis::work::{Search, Work};
-use crate::signature::coverage::{is_body_hash, parse_hash};
-use crate::signature::form::{Form, decode, split_at_first_equals};
+use crate::signature::body_hash::{is_body_hash, parse_hash};
+use crate::signature::form::Form;
 use crate::signature::key::sha256;
+use crate::signature::urlencoded::{decode, split_at_first_equals};
 
 /// What a query says of the body.
 struct Hashes<'a> {

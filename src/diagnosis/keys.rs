@@ -1,88 +1,15 @@
 //! Is it the key? Which keys a diagnosis tries, and what is known of them.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 
-use crate::cas_map::{CasMap, Step, update};
-use crate::diagnosis::{Evidence, FailedSignature};
+use crate::diagnosis::context::{Context, FailedSignature};
+use crate::diagnosis::last_verified::LastVerified;
 use crate::signature::form::Form;
 use crate::signature::keyring::{Key, Keyring, selected_id};
 use crate::signature::verify::ACCOUNT_PARAMETER;
-use crate::time::{Millis, Timestamp};
 
 /// With how many keys each mistake is tried at the most.
 const MAX_KEYS: usize = 4;
-
-/// For how long a key that has verified a request is taken for the right one.
-const LATELY: Millis = Millis::seconds(3600);
-
-/// How often a worker tells the others that a key has verified something.
-const BETWEEN_NOTES: Millis = Millis::seconds(600);
-
-/// When each key has verified a request for the last time, in whichever worker.
-pub struct LastVerified(Vec<Cell<Times>>);
-
-#[derive(Clone, Copy, Default)]
-struct Times {
-    last: Option<Timestamp>,
-    /// When the other workers were told.
-    noted: Option<Timestamp>,
-}
-
-impl LastVerified {
-    /// None of so many keys has verified anything.
-    pub fn new(keys: usize) -> LastVerified {
-        LastVerified(vec![Cell::default(); keys])
-    }
-
-    /// The key at this place of the keyring has verified a request.
-    pub fn note(&self, index: usize, key: &Key, store: &impl CasMap, now: Timestamp) {
-        let Some(own) = self.0.get(index) else { return };
-        let Times { noted, .. } = own.get();
-        let is_noted = noted.is_some_and(|at| at <= now && now.since(at) < BETWEEN_NOTES);
-        let noted = if is_noted { noted } else { Some(now) };
-        own.set(Times {
-            last: Some(now),
-            noted,
-        });
-        if !is_noted {
-            // Where that fails, the others know less, and nothing else happens.
-            let _ = update(store, &name(key), |_| {
-                Step::Write(now.0.to_le_bytes().into(), ())
-            });
-        }
-    }
-
-    /// Asks what other workers have noted.
-    pub(crate) fn learn(&self, keyring: &Keyring, store: &impl CasMap) {
-        for (index, own) in self.0.iter().enumerate() {
-            let key = keyring.get(index);
-            let entry = key.and_then(|key| store.get(&name(key)).ok().flatten());
-            let noted = entry.and_then(|entry| entry.value.try_into().ok());
-            let noted = noted.map(|bytes| Timestamp(u64::from_le_bytes(bytes)));
-            let times = own.get();
-            own.set(Times {
-                last: times.last.max(noted),
-                ..times
-            });
-        }
-    }
-
-    fn of(&self, index: usize) -> Option<Timestamp> {
-        self.0.get(index).and_then(|times| times.get().last)
-    }
-
-    /// How long ago, if that is not too long.
-    pub(super) fn lately(&self, index: usize, now: Timestamp) -> Option<Millis> {
-        let ago = now.since(self.of(index)?);
-        (ago <= LATELY).then_some(ago)
-    }
-}
-
-/// What other workers know a key by.
-fn name(key: &Key) -> String {
-    format!("twf1:verified:{}", key.label)
-}
 
 /// The keys that come into question, each with its place in the keyring.
 pub(super) struct Suspected<'a> {
@@ -95,16 +22,16 @@ pub(super) struct Suspected<'a> {
 impl<'a> Suspected<'a> {
     pub(super) fn new(
         failed_signature: &FailedSignature,
-        evidence: &Evidence<'a>,
+        context: &Context<'a>,
         query: &Form,
     ) -> Suspected<'a> {
         let named: Vec<&[u8]> = named_accounts(failed_signature.form.as_ref(), query).collect();
         let length = failed_signature.claimed.length();
         let settings = failed_signature.settings.as_deref();
-        let likely = |keys: Vec<(usize, &'a Key)>| likely(keys, &named, evidence.verified);
-        let selected: Vec<_> = evidence.keyring.candidates(settings, length).collect();
-        let unselected: Vec<_> = (0..evidence.keyring.len())
-            .filter_map(|index| Some((index, evidence.keyring.get(index)?)))
+        let likely = |keys: Vec<(usize, &'a Key)>| likely(keys, &named, context.verified);
+        let selected: Vec<_> = context.keyring.candidates(settings, length).collect();
+        let unselected: Vec<_> = (0..context.keyring.len())
+            .filter_map(|index| Some((index, context.keyring.get(index)?)))
             .filter(|(index, key)| {
                 key.signing.mac_length() == length
                     && selected.iter().all(|(other, _)| other != index)
@@ -156,9 +83,9 @@ pub(super) fn named_accounts<'f>(
 /// What can be said without trying anything: there is no key that could have signed it.
 pub(super) fn explain_none(
     failed_signature: &FailedSignature,
-    evidence: &Evidence<'_>,
+    context: &Context<'_>,
 ) -> Option<String> {
-    let keyring = evidence.keyring;
+    let keyring = context.keyring;
     let length = failed_signature.claimed.length();
     let settings = failed_signature.settings.as_deref();
     let algorithm = match length {
@@ -236,48 +163,4 @@ pub(super) fn explain_account(
          here"
             .into()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cas_map::memory::MemoryMap;
-    use crate::secret::Secret;
-    use crate::signature::key::SigningKey;
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    #[test]
-    fn what_one_worker_has_verified_every_other_knows_and_tells_seldom() {
-        let key = |label: &str| Key {
-            signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
-            account: None,
-            label: label.into(),
-            shared_id: None,
-        };
-        let keyring = Keyring::new(vec![key("A"), key("B")]);
-        let store = MemoryMap::new();
-        let (here, there) = (LastVerified::new(2), LastVerified::new(2));
-        let at = |seconds| Timestamp(1_000_000).after(Millis::seconds(seconds));
-        let note = |seconds| {
-            let key = keyring.get(1).expect("the second");
-            here.note(1, key, &store, at(seconds));
-        };
-        (0..600).for_each(note);
-        assert_eq!(store.writes(), 1);
-        there.learn(&keyring, &store);
-        assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
-        assert_eq!(there.lately(0, at(599)), None);
-        here.learn(&keyring, &store);
-        assert_eq!(
-            here.lately(1, at(599)),
-            Some(Millis(0)),
-            "it knows better itself"
-        );
-        note(600);
-        assert_eq!(store.writes(), 2);
-        // Put back, the clock says nothing of when the others were told.
-        note(10);
-        assert_eq!(store.writes(), 3);
-    }
 }

@@ -11,7 +11,8 @@ use crate::diagnosis::charsets;
 use crate::diagnosis::names::{self, OF_CALLED_AND_CALLER, OF_FROM_AND_TO, SOMETIMES_EMPTY};
 use crate::diagnosis::spellings::replaced;
 use crate::diagnosis::work::{Beginning, Search};
-use crate::signature::form::{Form, decode};
+use crate::signature::form::Form;
+use crate::signature::urlencoded::decode;
 
 /// More parameters than these are not looked at: Twilio's largest forms have some sixty.
 pub(super) const MAX_PARAMETERS: usize = 100;

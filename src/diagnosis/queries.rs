@@ -4,8 +4,8 @@ use std::collections::BinaryHeap;
 
 use crate::diagnosis::spellings;
 use crate::diagnosis::work::{Beginning, Search};
-use crate::signature::form::split_at_first_equals;
-use crate::signature::url::BODY_HASH_PARAMETER;
+use crate::signature::body_hash::BODY_HASH_PARAMETER;
+use crate::signature::urlencoded::split_at_first_equals;
 
 /// The longest query whose parameters are moved and changed.
 const MAX_LEN: usize = 2048;

@@ -1,7 +1,7 @@
 //! The hint of last resort: nothing that was tried fits. It says what that was, and in the
 //! order of likelihood what is left. It blames no token unless something says so.
 
-use crate::diagnosis::Evidence;
+use crate::diagnosis::context::Context;
 use crate::diagnosis::keys::Suspected;
 use crate::signature::form::Form;
 use crate::signature::keyring::Key;
@@ -13,7 +13,7 @@ const MAX_SHOWN: usize = 200;
 const MAX_KEYS_SHOWN: usize = 3;
 
 pub(super) fn tell(
-    evidence: &Evidence<'_>,
+    context: &Context<'_>,
     target: Target<'_>,
     form: Option<&Form>,
     keys: &Suspected<'_>,
@@ -22,7 +22,7 @@ pub(super) fn tell(
 ) -> String {
     let mut hint = format!(
         "nothing that is known to go wrong makes it fit. Tried: {}, {}, {}",
-        url(evidence, target),
+        url(context, target),
         parameters(form),
         names_of(&keys.selected),
     );
@@ -48,7 +48,7 @@ pub(super) fn tell(
     if form.is_some() {
         hint.push_str("; a parameter was added, dropped or changed on the way");
     }
-    hint.push_str(&match verified(evidence, &keys.selected) {
+    hint.push_str(&match verified(context, &keys.selected) {
         Some((key, ago)) => format!(
             "; the key is right: {} has verified another request {} s ago",
             key.label,
@@ -63,10 +63,10 @@ pub(super) fn tell(
 }
 
 /// The key that has verified a request last, if that is not long ago.
-fn verified<'a>(evidence: &Evidence<'_>, keys: &[(usize, &'a Key)]) -> Option<(&'a Key, Millis)> {
-    let now = evidence.now;
+fn verified<'a>(context: &Context<'_>, keys: &[(usize, &'a Key)]) -> Option<(&'a Key, Millis)> {
+    let now = context.now;
     let lately = |(index, key): &(usize, &'a Key)| {
-        let ago = evidence.verified.lately(*index, now)?;
+        let ago = context.verified.lately(*index, now)?;
         Some((*key, ago))
     };
     let mut verified = keys.iter().filter_map(lately);
@@ -78,8 +78,8 @@ fn verified<'a>(evidence: &Evidence<'_>, keys: &[(usize, &'a Key)]) -> Option<(&
 }
 
 /// The URL as it is configured: what the request says of itself is not signed, and not shown.
-fn url(evidence: &Evidence<'_>, target: Target<'_>) -> String {
-    let url = evidence.public.url();
+fn url(context: &Context<'_>, target: Target<'_>) -> String {
+    let url = context.public.url();
     let scheme = if target.websocket {
         "wss"
     } else {
@@ -97,7 +97,7 @@ fn url(evidence: &Evidence<'_>, target: Target<'_>) -> String {
     if is_long {
         shown.push('…');
     }
-    if evidence.public.takes_path_from_request() {
+    if context.public.takes_path_from_request() {
         shown.push_str(" followed by the path that arrived");
     }
     match target.query {

@@ -1,6 +1,6 @@
 //! Other spellings of one path, one query, one text.
 
-use crate::signature::form::hex_digit;
+use crate::signature::urlencoded::hex_digit;
 
 /// What is not escaped in a query without changing what it says.
 const DELIMITERS: &[u8] = b"&=%+";

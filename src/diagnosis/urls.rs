@@ -6,10 +6,13 @@
 //! ones before one that hardly ever happens. Of what nothing in the request speaks for, one
 //! is tried at a time, besides the scheme.
 
+use crate::diagnosis::context::Context;
+use crate::diagnosis::spellings;
 use crate::diagnosis::work::Search;
-use crate::diagnosis::{Evidence, spellings};
-use crate::signature::form::split_at_first_equals;
-use crate::signature::url::{BODY_HASH_PARAMETER, ConfiguredUrl, Target};
+use crate::signature::body_hash::BODY_HASH_PARAMETER;
+use crate::signature::configured_url::ConfiguredUrl;
+use crate::signature::url::Target;
+use crate::signature::urlencoded::split_at_first_equals;
 
 /// One way to write a part of the URL.
 struct Variant {
@@ -116,11 +119,11 @@ impl Urls {
     /// `None` where there is no work left for it.
     pub(super) fn new(
         search: &mut Search<'_>,
-        evidence: &Evidence<'_>,
+        context: &Context<'_>,
         target: Target<'_>,
     ) -> Option<Urls> {
-        let url = evidence.public.url();
-        let path = own_path(evidence, target);
+        let url = context.public.url();
+        let path = own_path(context, target);
         let query = target.query.unwrap_or_default();
         // Some thirty texts.
         if !search
@@ -129,10 +132,10 @@ impl Urls {
         {
             return None;
         }
-        let named = Named::new(evidence);
+        let named = Named::new(context);
         let mut in_headers = Vec::new();
         for name in HEADERS_WITH_A_PATH {
-            let Some(target) = target_in(evidence, name) else {
+            let Some(target) = target_in(context, name) else {
                 continue;
             };
             let length = target.path.len() + target.query.unwrap_or_default().len();
@@ -145,7 +148,7 @@ impl Urls {
         Some(Urls {
             schemes: schemes(own_scheme, target.websocket),
             authorities: authorities(&named, url),
-            paths: paths(evidence, path, target, &in_headers),
+            paths: paths(context, path, target, &in_headers),
             queries: queries(url, target, &in_headers),
             own: [own_scheme.into(), authority(url.host(), url.port())],
         })
@@ -321,7 +324,7 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn new(evidence: &Evidence<'a>) -> Named<'a> {
+    fn new(context: &Context<'a>) -> Named<'a> {
         let mut named = Named {
             authorities: Vec::new(),
             ports: Vec::new(),
@@ -333,11 +336,11 @@ impl<'a> Named<'a> {
             "x-original-host",
             "x-host",
         ] {
-            for element in elements(evidence, name) {
+            for element in elements(context, name) {
                 named.add(element);
             }
         }
-        for element in elements(evidence, "forwarded") {
+        for element in elements(context, "forwarded") {
             for pair in element.split(';') {
                 if let Some((name, value)) = pair.split_once('=')
                     && name.trim().eq_ignore_ascii_case("host")
@@ -347,14 +350,14 @@ impl<'a> Named<'a> {
             }
         }
         for name in HEADERS_WITH_A_PATH {
-            for element in elements(evidence, name) {
+            for element in elements(context, name) {
                 let rest = element.split_once("://");
                 if let Some((authority, _)) = rest.and_then(|(_, rest)| rest.split_once('/')) {
                     named.add(authority);
                 }
             }
         }
-        for port in elements(evidence, "x-forwarded-port") {
+        for port in elements(context, "x-forwarded-port") {
             let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
             if is_port && named.ports.len() < 2 && !named.ports.contains(&port) {
                 named.ports.push(port);
@@ -377,10 +380,10 @@ impl<'a> Named<'a> {
 
 /// The elements of a header that is a list, as far as it is looked at.
 fn elements<'a>(
-    evidence: &Evidence<'a>,
+    context: &Context<'a>,
     name: &'static str,
 ) -> impl Iterator<Item = &'a str> + use<'a> {
-    evidence
+    context
         .headers
         .all(name)
         .take(2)
@@ -442,9 +445,9 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
 }
 
 /// The path as it is to be signed.
-fn own_path(evidence: &Evidence<'_>, target: Target<'_>) -> Vec<u8> {
-    let url = evidence.public.url();
-    if evidence.public.takes_path_from_request() {
+fn own_path(context: &Context<'_>, target: Target<'_>) -> Vec<u8> {
+    let url = context.public.url();
+    if context.public.takes_path_from_request() {
         [url.path().trim_end_matches('/').as_bytes(), target.path].concat()
     } else {
         url.path().as_bytes().to_vec()
@@ -463,8 +466,8 @@ const HEADERS_WITH_A_PATH: [&str; 7] = [
 ];
 
 /// Path and query of what a header has, which may be a whole URL.
-fn target_in<'a>(evidence: &Evidence<'a>, name: &'static str) -> Option<Target<'a>> {
-    let mut values = evidence.headers.all(name);
+fn target_in<'a>(context: &Context<'a>, name: &'static str) -> Option<Target<'a>> {
+    let mut values = context.headers.all(name);
     let value = values.next().filter(|value| value.len() <= MAX_VALUE)?;
     let rest = [&b"https://"[..], b"http://"];
     let rest = rest.iter().find_map(|scheme| value.strip_prefix(*scheme));
@@ -476,7 +479,7 @@ fn target_in<'a>(evidence: &Evidence<'a>, name: &'static str) -> Option<Target<'
 }
 
 fn paths(
-    evidence: &Evidence<'_>,
+    context: &Context<'_>,
     own: Vec<u8>,
     target: Target<'_>,
     in_headers: &[(&'static str, Target<'_>)],
@@ -505,7 +508,7 @@ fn paths(
     for (name, target) in in_headers {
         part.add(1, target.path.to_vec(), Mistake::Header(name));
     }
-    let prefixes = evidence.headers.all("x-forwarded-prefix").take(1);
+    let prefixes = context.headers.all("x-forwarded-prefix").take(1);
     for prefix in prefixes.filter(|prefix| prefix.len() <= MAX_VALUE) {
         let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
         part.say(1, [prefix, received].concat(), PREFIX);
@@ -523,7 +526,7 @@ fn paths(
         part.say(2, escaped, ESCAPING);
     }
     // A path that is configured is known to be right as it is.
-    let rank = if evidence.public.takes_path_from_request() {
+    let rank = if context.public.takes_path_from_request() {
         2
     } else {
         4

@@ -1,317 +1,502 @@
-//! The filter: settings and tables, and what needs no step of a request.
+//! The path of a request, from its headers to the verdict.
+//!
+//! ```text
+//!          headers                                body is complete
+//! on_headers ─────────────▶ AwaitingBody ─────────────────────────▶ verdict
+//!     │ 0 which webhook          5 body within the limit
+//!     │ 1 early rate limits      6 a body that can be signed
+//!     │ 2 is there a key         7 signature
+//!     │ 3 signature header       8 account
+//!     │ 4 unsigned timestamp     9 signed timestamp
+//!     │                         10 authenticated rate limits
+//!     └─▶ verdict               11 nonce: claimed here, and only here
+//! ```
+//!
+//! The checks 1, 10 and 11 and the counting of rejections ask the store, which may answer
+//! later: the request is then [`AwaitingStore`], and goes on in [`Filter::on_answer`].
+//! Any doubt rejects the request.
 
-use std::borrow::Cow;
 use std::mem;
+use std::rc::Rc;
 
 use crate::cas_map::{CasError, CasMap};
-use crate::config::settings::{OnDuplicate, Settings, StoreSettings, WebhookSettings};
-use crate::diagnosis::{Budget, Evidence, LastVerified, StaleStreak};
-use crate::pipeline::answer::Answer;
-use crate::pipeline::limits::{HashKey, Rules};
-use crate::pipeline::state::SIGNATURE_HEADER;
-use crate::pipeline::verdict::{Rejection, Verdict};
+use crate::config::settings::{Mode, OnDuplicate, ReplaySettings, Settings};
+use crate::diagnosis::{Budget, LastVerified, StaleStreak};
+use crate::pipeline::checks::{
+    SignatureHeaders, VerifiedRequest, check_target, parse_signature_headers, read_content,
+    verify_signature,
+};
+use crate::pipeline::hints;
+use crate::pipeline::limits::{Authenticated, Stage, Subject};
+use crate::pipeline::rejection::{Limited, Rejection};
+use crate::pipeline::routes::{Route, near_miss, route};
+use crate::pipeline::step::{AwaitingBody, AwaitingStore, Continuation, InFlight, Step};
+use crate::pipeline::verdict::{Accepted, Outcome, RequestRecord, ShownTarget};
+use crate::pipeline::webhook::Webhook;
 use crate::reason::Reason;
+use crate::request::account_sid::AccountSid;
+use crate::request::client_address::ClientAddress;
 use crate::request::headers::Headers;
-use crate::request::path::normalize_leniently;
+use crate::request::path::path_of;
 use crate::request::timestamp::age;
-use crate::store::local::nonces::{Change, Claim, NonceTable};
-use crate::store::redis::settlement_queue::Settlement;
-use crate::store::redis::shared::RedisStore;
-use crate::time::Timestamp;
+use crate::signature::key::Nonce;
+use crate::signature::keyring::Keyring;
+use crate::store;
+use crate::store::local::nonces::{Claim, PriorDelivery};
+use crate::store::port::{
+    CallError, ClaimRequest, Decision, HashKey, HttpResponse, LimitCheck, Progress, Query, Store,
+    StoreCall, Tables,
+};
+use crate::time::{Millis, Timestamp};
 
-/// The filter: settings and tables. One for each configuration and worker; what
-/// the workers share is in the store.
+/// One configuration at work in one worker.
 pub struct Filter {
     pub(super) settings: Settings,
-    webhooks: Vec<Tables>,
-    pub(super) hash_key: HashKey,
-    /// Where nonces and counters live that several Envoys share.
-    pub(super) redis: Option<RedisStore>,
-    pub(super) stale_streak: StaleStreak,
-    /// Which keys are known to be right.
+    webhooks: Vec<Rc<Webhook>>,
+    store: Box<dyn Store>,
+    hash_key: HashKey,
+    stale_streak: StaleStreak,
     pub(super) verified: LastVerified,
-    diagnoses: Budget,
+    pub(super) diagnoses: Budget,
 }
-
-/// Where one webhook's nonces and counters are.
-pub(super) struct Tables {
-    pub(super) nonces: Option<NonceTable>,
-    pub(super) rules: Rules,
-}
-
-/// What a step works with, besides the request.
-pub struct Surroundings<'a, S> {
-    /// Where nonces and counters are.
-    pub store: &'a S,
-    /// The time at this step.
-    pub now: Timestamp,
-}
-
-// Derived, these would ask the same of the store itself.
-impl<S> Clone for Surroundings<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Surroundings<'_, S> {}
 
 impl Filter {
-    /// A filter by these settings. `hash_key` is the same for all workers.
-    pub fn new(mut settings: Settings, hash_key: HashKey) -> Filter {
-        let redis = match mem::replace(&mut settings.store, StoreSettings::SharedData) {
-            StoreSettings::SharedData => None,
-            StoreSettings::Redis(redis) => Some(RedisStore::new(redis)),
-        };
-        let tables = |webhook: &WebhookSettings| {
-            let replay = webhook.replay.as_ref();
-            Tables {
-                nonces: replay.map(|replay| {
-                    let acknowledges = replay.on_duplicate == OnDuplicate::Acknowledge;
-                    NonceTable::new(replay.rules.clone()).awaiting_answers(acknowledges)
-                }),
-                rules: Rules::new(&webhook.rate_limits, settings.rate_limit_capacity),
-            }
-        };
-        let hash_key_of = |redis: &RedisStore| redis.hash_key(&settings.keyring);
-        Filter {
-            hash_key: redis.as_ref().map_or(hash_key, hash_key_of),
-            webhooks: settings.webhooks.iter().map(tables).collect(),
-            verified: LastVerified::new(settings.keyring.len()),
-            settings,
-            redis,
-            stale_streak: StaleStreak::default(),
-            diagnoses: Budget::default(),
-        }
-    }
-
-    /// Redis, where that is configured.
-    pub fn redis(&self) -> Option<&RedisStore> {
-        self.redis.as_ref()
-    }
-
-    /// Finds what earlier configurations have left in the store. To be called once,
-    /// before the first request. `generation` differs from one configuration to another.
+    /// Returns the filter of a configuration. `memory` is what all workers share, and
+    /// `random` are bytes that no client knows.
     ///
     /// # Errors
-    /// What the store says.
-    pub fn join<S: CasMap>(
-        &mut self,
-        generation: u64,
-        around: Surroundings<'_, S>,
-    ) -> Result<(), CasError> {
-        let tables = self.webhooks.iter();
-        let nonces = tables.filter_map(|tables| tables.nonces.as_ref());
-        let counts: Vec<u64> = nonces.map(NonceTable::own_keys).collect();
-        // Twice, since the first to join does not find those that join after it.
-        for _ in 0..2 {
-            let tables = self.webhooks.iter_mut();
-            for nonces in tables.filter_map(|tables| tables.nonces.as_mut()) {
-                nonces.join(around.store, generation, &counts, around.now)?;
-            }
-        }
-        Ok(())
+    /// Those of `memory`.
+    pub fn new(
+        mut settings: Settings,
+        memory: Rc<dyn CasMap>,
+        random: [u8; 16],
+    ) -> Result<Filter, CasError> {
+        let kind = mem::take(&mut settings.store);
+        let shared = Rc::clone(&memory);
+        Filter::with_store(settings, memory, |tables, keyring| {
+            store::open(kind, tables, shared, random, |label| keyring.derive(label))
+        })
     }
 
-    /// What the filter was configured with.
+    /// Returns the filter of a configuration, with another store than the configured one.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn with_store<E>(
+        mut settings: Settings,
+        memory: Rc<dyn CasMap>,
+        open: impl FnOnce(&[Tables], &Keyring) -> Result<Box<dyn Store>, E>,
+    ) -> Result<Filter, E> {
+        let webhooks = mem::take(&mut settings.webhooks).into_iter().enumerate();
+        let webhooks = webhooks.map(|(index, own)| Rc::new(Webhook::new(index, own)));
+        let webhooks: Vec<_> = webhooks.collect();
+        let capacity = settings.rate_limit_capacity;
+        let tables: Vec<_> = webhooks.iter().map(|own| own.tables(capacity)).collect();
+        let store = open(&tables, &settings.keyring)?;
+        Ok(Filter {
+            hash_key: store.hash_key(),
+            verified: LastVerified::new(settings.keyring.len(), memory),
+            stale_streak: StaleStreak::default(),
+            diagnoses: Budget::default(),
+            settings,
+            webhooks,
+            store,
+        })
+    }
+
+    /// Returns the configuration, its webhooks aside.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Check 0, the path. A path that only *means* a webhook is none, and is not
-    /// exempt either: an upstream may be more lenient than this filter.
-    pub(super) fn route(&self, path: &[u8]) -> Route {
-        let webhooks = || self.settings.webhooks.iter().enumerate();
-        let exact =
-            webhooks().find(|(_, webhook)| !webhook.path.is_prefix() && webhook.path.matches(path));
-        let longest_prefix = || {
-            webhooks()
-                .filter(|(_, webhook)| webhook.path.is_prefix() && webhook.path.matches(path))
-                .max_by_key(|(_, webhook)| webhook.path.as_configured().len())
-        };
-        if let Some((index, _)) = exact.or_else(longest_prefix) {
-            return Route::Webhook(index);
-        }
-        let exempt = || self.settings.exempt_paths.iter();
-        // Loading has seen to it that this is no webhook, however it is read.
-        if exempt().any(|pattern| !pattern.is_prefix() && pattern.matches(path)) {
-            return Route::Exempt;
-        }
-        if !exempt().any(|pattern| pattern.matches(path)) {
-            return Route::Unknown;
-        }
-        // What an escape that is not UTF-8 means is anybody's guess (`%c0%ae` is a dot to some).
-        let plain = normalize_leniently(path);
-        let may_be_a_webhook = |(_, webhook): (usize, &WebhookSettings)| {
-            webhook.path.could_reach(&plain) || webhook.path.begins(&plain)
-        };
-        if std::str::from_utf8(&plain).is_err() || webhooks().any(may_be_a_webhook) {
-            return Route::Unknown;
-        }
-        Route::Exempt
+    /// Returns the webhooks of the configuration, in their order.
+    pub fn webhooks(&self) -> &[Rc<Webhook>] {
+        &self.webhooks
     }
 
-    /// Which webhook's path an unknown path nearly is, and what is different.
-    pub(super) fn near_miss(&self, path: &[u8]) -> Option<String> {
-        // Paths that are entered by hand are shorter; a stranger's may be very long.
-        if path.len() > MAX_NEAR_MISS {
-            return None;
+    /// Returns the store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Makes the checks 0 to 4: a request's headers have arrived.
+    pub fn on_headers(&self, headers: Headers<'_>, client: ClientAddress, now: Timestamp) -> Step {
+        let mut record = RequestRecord::new(client);
+        if self.settings.mode == Mode::Off {
+            return Step::decided(Outcome::Unchecked, record);
         }
-        let plain = normalize_leniently(path);
-        let mut webhooks = self.settings.webhooks.iter();
-        webhooks.find_map(|webhook| {
-            let difference = webhook.path.difference(path, &plain)?;
-            Some(format!(
-                "it differs from the webhook {} only {difference}: the path has to be the same to \
-                 the letter at Twilio, here and wherever it is rewritten on the way",
-                webhook.path.as_configured()
-            ))
+
+        // 0: which webhook. Without one, nothing is counted.
+        let path = path_of(headers.pseudo(":path"));
+        let shown = || ShownTarget::new(headers.pseudo(":method"), path);
+        let webhook = match route(&self.settings, &self.webhooks, path) {
+            Route::Webhook(webhook) => webhook,
+            Route::Exempt => return Step::decided(Outcome::Exempt, record),
+            Route::Rejected(reason) => {
+                record.target = Some(shown());
+                let is_unknown = reason == Reason::UnknownWebhook;
+                let hint = is_unknown.then(|| near_miss(&self.webhooks, path));
+                let rejection = Rejection::from(reason).with_hint(hint.flatten());
+                return Step::decided(Outcome::Rejected(rejection), record);
+            }
+        };
+        record.webhook = Some(Rc::clone(&webhook));
+        let mut request = InFlight { webhook, record };
+        if let Err(rejection) = check_target(&self.settings, &request.webhook.settings, headers) {
+            request.record.target = Some(shown());
+            return self.reject(request, rejection, None, now);
+        }
+
+        // 1: limits that count every request. What follows is looked at before the store
+        // answers a call: the headers cannot be read any more then.
+        let limits = self.limits_at(Stage::Headers, &request, None);
+        match self.store.admit(request.query(limits, None), now) {
+            Progress::Done(decision) => match request.admitted(decision) {
+                Ok(_) => {
+                    let parsed = self.parse_headers(&request.webhook, headers, now);
+                    self.after_early_limits(request, parsed, now)
+                }
+                Err(rejection) => self.reject(request, rejection, None, now),
+            },
+            Progress::Call(call) => {
+                let parsed = self.parse_headers(&request.webhook, headers, now);
+                request.await_store(call, Continuation::Headers(parsed))
+            }
+        }
+    }
+
+    /// 2 to 4: a key, one signature, an unsigned timestamp that is recent.
+    fn parse_headers(
+        &self,
+        webhook: &Webhook,
+        headers: Headers<'_>,
+        now: Timestamp,
+    ) -> Result<SignatureHeaders, Rejection> {
+        let settings = &webhook.settings;
+        parse_signature_headers(&self.settings, settings, headers, now).map_err(|reason| {
+            let rejection = Rejection::from(reason);
+            match reason {
+                Reason::MissingSignature => {
+                    rejection.with_hint(Some(hints::of_missing_signature(headers)))
+                }
+                Reason::MalformedSignature => {
+                    rejection.with_hint(hints::of_malformed_signature(headers))
+                }
+                Reason::StaleTimestamp => {
+                    let name = settings.timestamp.header.as_ref();
+                    let value = name.and_then(|name| headers.once(name).ok().flatten());
+                    rejection.with_hint(self.hint_of_stale(value, now))
+                }
+                _ => rejection,
+            }
         })
     }
 
-    pub(super) fn webhook(&self, index: usize) -> Result<(&WebhookSettings, &Tables), Rejection> {
-        let settings = self.settings.webhooks.get(index);
-        settings
-            .zip(self.webhooks.get(index))
-            .ok_or(Rejection::from(Reason::Internal))
-    }
-
-    /// 13: the upstream's answer keeps the nonce or releases it.
-    ///
-    /// # Errors
-    /// What the store says. The claim then lapses by itself (see
-    /// [`crate::store::local::nonces::IN_FLIGHT`]).
-    pub fn settle<S: CasMap>(
+    fn after_early_limits(
         &self,
-        webhook: usize,
-        claim: &Claim,
-        answer: Answer,
-        around: Surroundings<'_, S>,
-    ) -> Result<Change, CasError> {
-        let tables = self.webhooks.get(webhook);
-        let Some(nonces) = tables.and_then(|tables| tables.nonces.as_ref()) else {
-            return Ok(Change::default());
-        };
-        let Surroundings { store, now } = around;
-        match answer {
-            Answer::Taken => nonces.keep(store, claim, now),
-            Answer::Failed => nonces.release(store, claim, now),
-            Answer::SenderLeft => nonces.abandon(store, claim, now),
+        request: InFlight,
+        parsed: Result<SignatureHeaders, Rejection>,
+        now: Timestamp,
+    ) -> Step {
+        match parsed {
+            Ok(headers) => Step::AwaitBody(AwaitingBody { request, headers }),
+            Err(rejection) => self.reject(request, rejection, None, now),
         }
     }
 
-    /// What Redis is to be told of the upstream's answer.
-    pub fn settlement(
-        &self,
-        webhook: usize,
-        claim: &Claim,
-        answer: Answer,
-        now: Timestamp,
-    ) -> Option<(&RedisStore, Settlement)> {
-        let redis = self.redis.as_ref()?;
-        let nonces = self.webhooks.get(webhook)?.nonces.as_ref()?;
-        let settlement = RedisStore::settlement(claim, nonces.rules(), answer, now);
-        Some((redis, settlement))
+    /// Returns whether a body that has grown to this size, in bytes, can still be accepted.
+    /// One that cannot is rejected at once, not when it is complete.
+    pub fn fits(&self, body_size: usize) -> bool {
+        body_size <= self.settings.max_body_bytes
     }
 
-    /// What the headers of a rejected request tell an operator.
-    pub(super) fn hint_of_headers(
-        &self,
-        reason: Reason,
-        webhook: usize,
-        headers: Headers<'_>,
-        now: Timestamp,
-    ) -> Option<Cow<'static, str>> {
-        match reason {
-            Reason::MissingSignature => {
-                let agent = headers.all("user-agent").next().unwrap_or_default();
-                // The second is that of Media Streams and ConversationRelay.
-                let is_twilios =
-                    agent.starts_with(b"TwilioProxy/") || agent.starts_with(b"Twilio.TmeWs/");
-                let hint = if is_twilios {
-                    "it looks like Twilio's: a proxy in front may strip X-Twilio-Signature"
-                } else {
-                    "either it is not Twilio's, or a proxy in front strips X-Twilio-Signature"
-                };
-                Some(hint.into())
-            }
-            Reason::MalformedSignature => Some(hint_of_signature(headers)?.into()),
-            Reason::StaleTimestamp => {
-                let (settings, _) = self.webhook(webhook).ok()?;
-                let name = settings.timestamp.header.as_ref()?;
-                let value = headers.once(name).ok().flatten()?;
-                Some(self.stale_streak.stale(age(value, now)?).into())
-            }
-            _ => None,
-        }
+    /// Rejects a request whose body has grown too large: check 5, without its end.
+    pub fn on_body_too_large(&self, awaiting: AwaitingBody, now: Timestamp) -> Step {
+        self.reject(awaiting.request, Reason::BodyTooLarge.into(), None, now)
     }
 
-    /// What would have made the signature of a rejected request fit. Bounded in work,
-    /// and in how often a second it is done at all: then the answer is `None`.
-    pub fn diagnose<S: CasMap>(
+    /// Rejects a request, since something failed that never should.
+    pub fn on_internal_error(&self, awaiting: AwaitingBody, now: Timestamp) -> Step {
+        self.reject(awaiting.request, Reason::Internal.into(), None, now)
+    }
+
+    /// Makes the checks 5 to 11: a request is complete. `claim_id` is one that no other
+    /// request has, in any worker.
+    pub fn on_body(
         &self,
-        verdict: &Verdict,
-        headers: Headers<'_>,
+        awaiting: AwaitingBody,
         body: &[u8],
-        around: Surroundings<'_, S>,
-    ) -> Option<Cow<'static, str>> {
-        let Surroundings { store, now } = around;
-        let failed_signature = verdict.failed_signature.as_ref()?;
-        let (settings, _) = self.webhook(verdict.facts.webhook?).ok()?;
-        if !self.diagnoses.take(now) {
-            return None;
+        claim_id: u64,
+        now: Timestamp,
+    ) -> Step {
+        // 5
+        if !self.fits(body.len()) {
+            return self.on_body_too_large(awaiting, now);
         }
-        self.verified.learn(&self.settings.keyring, store);
-        let explained = failed_signature.explain(&Evidence {
-            keyring: &self.settings.keyring,
-            verified: &self.verified,
-            public: &settings.public_url,
+        let AwaitingBody {
+            mut request,
             headers,
-            body,
-            now,
+        } = awaiting;
+        let webhook = Rc::clone(&request.webhook);
+        let settings = &webhook.settings;
+
+        // 6 and 7
+        let verified = read_content(settings, &headers, body).and_then(|content| {
+            verify_signature(&self.settings, settings, &headers, content, body)
+        });
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(problem) => {
+                return self.reject(request, problem.into_rejection(headers), None, now);
+            }
+        };
+
+        // From here on, what the request says is Twilio's word.
+        let authenticated = verified.authenticated();
+        self.verified.note(verified.key_index, verified.key, now);
+        request.record.key = Some(verified.key_index);
+        request.record.nonce = Some(verified.nonce);
+        request.record.account = AccountSid::new(authenticated.account);
+
+        // 8 and 9
+        let signed_until = match self.check_signed(&verified, &webhook, now) {
+            Ok(signed_until) => signed_until,
+            Err(rejection) => return self.reject(request, rejection, Some(authenticated), now),
+        };
+
+        // 10 and 11: the limits that count what is signed, and the nonce. A WebSocket handshake
+        // claims nothing unless that is asked for: its URL is all that is signed of it, and is
+        // the same for every call.
+        let limits = self.limits_at(Stage::Authenticated, &request, Some(authenticated));
+        let replay = settings.replay.as_ref();
+        let claims = replay.is_some_and(|replay| replay.handshakes || !headers.websocket);
+        let nonce = verified.nonce;
+        let claim = claims.then_some(ClaimRequest {
+            nonce,
+            id: claim_id,
+            signed_until,
+        });
+        match self.store.admit(request.query(limits, claim), now) {
+            Progress::Done(decision) => match request.admitted(decision) {
+                Ok(claim) => request.accept(nonce, claim),
+                Err(rejection) => self.reject(request, rejection, Some(authenticated), now),
+            },
+            Progress::Call(call) => {
+                // What limits count by is not there any more when the store answers.
+                let duplicate = Reason::Duplicate.into();
+                let if_duplicate = self.limits_of(&duplicate, &request, Some(authenticated));
+                let continuation = Continuation::Claim {
+                    nonce,
+                    if_duplicate,
+                };
+                request.await_store(call, continuation)
+            }
+        }
+    }
+
+    /// 8 and 9: the key may sign for the account, and every signed timestamp is recent.
+    /// Returns until when the youngest timestamp is.
+    fn check_signed(
+        &self,
+        verified: &VerifiedRequest<'_>,
+        webhook: &Webhook,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Rejection> {
+        verified.check_account()?;
+        let settings = &webhook.settings.timestamp;
+        let signed_until = verified.check_timestamps(settings, now).map_err(|reason| {
+            let is_stale = reason == Reason::StaleTimestamp;
+            let hint = is_stale.then(|| self.hint_of_stale(verified.timestamps(settings), now));
+            Rejection::from(reason).with_hint(hint.flatten())
         })?;
-        Some(explained.into())
+        if signed_until.is_some() {
+            self.stale_streak.fresh();
+        }
+        Ok(signed_until)
+    }
+
+    /// Goes on with the answer to the store's call.
+    pub fn on_answer(
+        &self,
+        awaiting: AwaitingStore,
+        answer: Result<HttpResponse, CallError>,
+        now: Timestamp,
+    ) -> Step {
+        let AwaitingStore {
+            request,
+            pending,
+            continuation,
+        } = awaiting;
+        let decision = match pending.resume(answer, now) {
+            Progress::Done(decision) => decision,
+            Progress::Call(call) => return request.await_store(call, continuation),
+        };
+        match continuation {
+            Continuation::Headers(parsed) => match request.admitted(decision) {
+                Ok(_) => self.after_early_limits(request, parsed, now),
+                Err(rejection) => self.reject(request, rejection, None, now),
+            },
+            Continuation::Claim {
+                nonce,
+                if_duplicate,
+            } => match request.admitted(decision) {
+                Ok(claim) => request.accept(nonce, claim),
+                Err(rejection) => self.reject_by(request, if_duplicate, rejection, now),
+            },
+            Continuation::Rejection(rejection) => request.after_counting(decision, rejection),
+        }
+    }
+
+    /// Rejects a request, and counts that by the limits that count rejections. What those may
+    /// count by, besides the client, is `authenticated`.
+    fn reject(
+        &self,
+        request: InFlight,
+        rejection: Rejection,
+        authenticated: Option<Authenticated<'_>>,
+        now: Timestamp,
+    ) -> Step {
+        let limits = self.limits_of(&rejection, &request, authenticated);
+        self.reject_by(request, limits, rejection, now)
+    }
+
+    /// Rejects a request that these limits count.
+    fn reject_by(
+        &self,
+        request: InFlight,
+        limits: Vec<LimitCheck>,
+        rejection: Rejection,
+        now: Timestamp,
+    ) -> Step {
+        if limits.is_empty() || !rejection.is_counted() {
+            return request.end(rejection);
+        }
+        match self.store.admit(request.query(limits, None), now) {
+            Progress::Done(decision) => request.after_counting(decision, rejection),
+            Progress::Call(call) => request.await_store(call, Continuation::Rejection(rejection)),
+        }
+    }
+
+    fn limits_at(
+        &self,
+        stage: Stage,
+        request: &InFlight,
+        authenticated: Option<Authenticated<'_>>,
+    ) -> Vec<LimitCheck> {
+        let subject = request.subject(authenticated);
+        request
+            .webhook
+            .limits
+            .matching(stage, subject, self.hash_key)
+    }
+
+    fn limits_of(
+        &self,
+        rejection: &Rejection,
+        request: &InFlight,
+        authenticated: Option<Authenticated<'_>>,
+    ) -> Vec<LimitCheck> {
+        let subject = request.subject(authenticated);
+        let limits = &request.webhook.limits;
+        limits.matching_rejection(rejection, subject, self.hash_key)
+    }
+
+    /// Returns how old the oldest of these timestamps is, and whether all lately were.
+    fn hint_of_stale<'a>(
+        &self,
+        timestamps: impl IntoIterator<Item = &'a [u8]>,
+        now: Timestamp,
+    ) -> Option<String> {
+        let ages = timestamps.into_iter().filter_map(|value| age(value, now));
+        Some(self.stale_streak.stale(ages.max()?))
     }
 }
 
-/// What is wrong with a signature header that is no signature.
-fn hint_of_signature(headers: Headers<'_>) -> Option<&'static str> {
-    let mut values = headers.all(SIGNATURE_HEADER);
-    let (first, second) = (values.next()?, values.next());
-    if second.is_some() {
-        return Some(
-            "X-Twilio-Signature is there twice: a proxy in front adds the header to those that it \
-             passes on, or somebody sends two",
-        );
+/// What follows needs nothing but the request.
+impl InFlight {
+    fn accept(self, nonce: Nonce, claim: Option<Claim>) -> Step {
+        let accepted = Accepted { nonce, claim };
+        Step::decided(Outcome::Accepted(accepted), self.record)
     }
-    if first.contains(&b',') {
-        return Some(
-            "X-Twilio-Signature holds a list: the header was there twice, and a gateway in front has \
-             joined both with a comma",
-        );
+
+    fn end(self, rejection: Rejection) -> Step {
+        Step::decided(Outcome::Rejected(rejection), self.record)
     }
-    let is_hex = matches!(first.len(), 40 | 64) && first.iter().all(u8::is_ascii_hexdigit);
-    let is_url_safe = first.contains(&b'-') || first.contains(&b'_');
-    if is_hex {
-        Some("X-Twilio-Signature is in hexadecimal digits: a signature is in base64")
-    } else if is_url_safe {
-        Some("X-Twilio-Signature is in the base64 of URLs (- and _): a signature has + and /")
-    } else if first.trim_ascii() != first || first.iter().any(|byte| b"\"'".contains(byte)) {
-        Some("X-Twilio-Signature has quotes or white space around it")
-    } else {
-        None
+
+    /// One rejection too many, and the limit is the answer. It is a rejection in any case: a
+    /// store that fails changes nothing about that.
+    fn after_counting(self, decision: Decision, rejection: Rejection) -> Step {
+        match decision {
+            Decision::Limited { check, wait } => {
+                let limited = self.limited(check, wait);
+                self.end(limited)
+            }
+            _ => self.end(rejection),
+        }
+    }
+
+    fn await_store(self, call: StoreCall, continuation: Continuation) -> Step {
+        let StoreCall { http, pending } = call;
+        let awaiting = AwaitingStore {
+            request: self,
+            pending,
+            continuation,
+        };
+        Step::AwaitStore(Box::new(awaiting), http)
+    }
+
+    fn query(&self, limits: Vec<LimitCheck>, claim: Option<ClaimRequest>) -> Query {
+        Query {
+            webhook: self.webhook.index,
+            limits,
+            claim,
+        }
+    }
+
+    /// Returns what a decision of the store means for the request.
+    fn admitted(&self, decision: Decision) -> Result<Option<Claim>, Rejection> {
+        match decision {
+            Decision::Admitted(claim) => Ok(claim),
+            Decision::Limited { check, wait } => Err(self.limited(check, wait)),
+            Decision::Duplicate(prior) => {
+                Err(duplicate(self.webhook.settings.replay.as_ref(), prior))
+            }
+            Decision::Full => Err(Reason::StoreFull.into()),
+            Decision::Unavailable => Err(Reason::StoreUnavailable.into()),
+        }
+    }
+
+    fn limited(&self, check: LimitCheck, wait: Millis) -> Rejection {
+        match self.webhook.limits.limit(check) {
+            Some(limit) => Limited { limit, wait }.into(),
+            None => Reason::Internal.into(),
+        }
+    }
+
+    fn subject<'a>(&'a self, authenticated: Option<Authenticated<'a>>) -> Subject<'a> {
+        Subject {
+            client: &self.record.client,
+            webhook: self.webhook.index,
+            authenticated,
+        }
     }
 }
 
-/// Whose request it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    Webhook(usize),
-    Exempt,
-    Unknown,
-    /// Nobody's: too long to be looked at.
-    TooLong,
+/// Returns the rejection of a repeat, by what is known of the first delivery.
+///
+/// To acknowledge a repeat says that the upstream has taken the request. While that is not
+/// known, the sender is to ask again: told otherwise, it would not send a request any more
+/// whose first delivery then fails.
+fn duplicate(replay: Option<&ReplaySettings>, prior: PriorDelivery) -> Rejection {
+    let acknowledges = replay.is_some_and(|own| own.on_duplicate == OnDuplicate::Acknowledge);
+    let is_undecided = prior == PriorDelivery::InFlight;
+    let rejection = Rejection {
+        acknowledge: acknowledges && matches!(prior, PriorDelivery::Accepted(_)),
+        retry_after: (acknowledges && is_undecided).then_some(UNTIL_DECIDED),
+        ..Rejection::from(Reason::Duplicate)
+    };
+    rejection.with_hint(Some(hints::of_duplicate(prior)))
 }
 
-/// The longest path, in bytes, that is compared with those of webhooks for a hint.
-const MAX_NEAR_MISS: usize = 512;
+/// After this time a repeat of a request may be tried again that is on its way to the upstream.
+const UNTIL_DECIDED: Millis = Millis::seconds(1);

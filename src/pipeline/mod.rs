@@ -1,22 +1,24 @@
-//! A request on its way through the checks.
+//! The path of a request, from its headers to the verdict.
 //!
-//! - [`state`]: **the path of a request**, in the order of the checks: start reading there
-//! - `authentic`: what follows once the signature is right
-//! - `underway`: how a request goes on from step to step, or ends
-//! - [`asking`]: what follows from an answer of Redis
-//! - [`filter`]: settings and tables, which every request works with
-//! - `headers`: the request's headers
-//! - `client`: who sent it
-//! - [`limits`]: the rate limits it is under
-//! - `sid`: the account that it is for
-//! - [`verdict`]: how it ended
-//! - [`answer`]: what the upstream's answer does to its nonce
+//! - [`filter`]: **the path**, in the order of the checks: start reading there
+//! - [`step`]: what a request is between two events
+//! - [`checks`]: the checks that need nothing but the request and the configuration
+//! - [`routes`]: which webhook a path belongs to
+//! - [`limits`]: which rate limits look at a request
+//! - [`hints`], [`explain`]: what explains a rejection to the operator
+//! - [`rejection`], [`verdict`]: how a request ended
+//! - [`webhook`]: one webhook of the configuration
 
-pub mod answer;
-pub mod asking;
-mod authentic;
+pub mod checks;
+mod explain;
 pub mod filter;
+mod hints;
 pub mod limits;
-pub mod state;
-mod underway;
+pub mod rejection;
+mod routes;
+pub mod step;
 pub mod verdict;
+pub mod webhook;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -150,7 +150,7 @@ pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
                 other => plus_kept.push(other),
             }
         }
-        bytes = crate::signature::form::decode(&plus_kept);
+        bytes = crate::signature::urlencoded::decode(&plus_kept);
     }
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for segment in bytes.split(|byte| matches!(byte, b'/' | b'\\')) {
@@ -168,6 +168,14 @@ pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// Returns the path of a request target (`:path`), without its query.
+pub fn path_of(target: &[u8]) -> &[u8] {
+    target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default()
+}
+
 fn is_plain(segment: &[u8]) -> bool {
     let mut bytes = segment.iter();
     while let Some(byte) = bytes.next() {
@@ -178,8 +186,8 @@ fn is_plain(segment: &[u8]) -> bool {
                 let [Some(high), Some(low)] = digits else {
                     return false;
                 };
-                let spelled = crate::signature::form::hex_digit(*high)
-                    .zip(crate::signature::form::hex_digit(*low))
+                let spelled = crate::signature::urlencoded::hex_digit(*high)
+                    .zip(crate::signature::urlencoded::hex_digit(*low))
                     .map(|(high, low)| high << 4 | low);
                 match spelled {
                     None

@@ -5,9 +5,9 @@
 //! charset, content coding) is itself unsigned, so only one reading is let through.
 
 use crate::reason::Reason;
-use crate::signature::form::{decode, hex_digit, split_at_first_equals};
+use crate::signature::body_hash::{body_hashes, parse_hash, signed_hash};
 use crate::signature::key::sha256;
-use crate::signature::url::BODY_HASH_PARAMETER;
+use crate::signature::urlencoded::decode;
 
 /// What a method means for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,39 +142,6 @@ impl Coverage {
     }
 }
 
-/// The hash in a query that holds exactly one.
-fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
-    let mut hashes = body_hashes(query);
-    match (hashes.next(), hashes.next()) {
-        (Some(hash), None) => parse_hash(&decode(hash)),
-        _ => None,
-    }
-}
-
-/// Whether the last parameter of a query is `bodySHA256`, where Twilio puts it. Anywhere
-/// else it is text that somebody has written into another parameter.
-pub(crate) fn ends_in_hash(query: &[u8]) -> bool {
-    let last = query.rsplit(|byte| *byte == b'&').next();
-    last.is_some_and(is_body_hash)
-}
-
-/// The value of every `bodySHA256` of a query, however its name is spelled, as received.
-fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let pieces = query.split(|byte| *byte == b'&');
-    let hashes = pieces.filter(|piece| is_body_hash(piece));
-    hashes.map(|piece| split_at_first_equals(piece).1)
-}
-
-/// Whether a piece of a query is `bodySHA256=…`, however its name is spelled.
-pub(crate) fn is_body_hash(piece: &[u8]) -> bool {
-    // Each character takes three bytes at the most: nothing longer is worth to be decoded.
-    const MAX_LEN: usize = 3 * BODY_HASH_PARAMETER.len();
-    let (name, _) = split_at_first_equals(piece);
-    (BODY_HASH_PARAMETER.len()..=MAX_LEN).contains(&name.len())
-        && (name == BODY_HASH_PARAMETER
-            || name.contains(&b'%') && decode(name) == BODY_HASH_PARAMETER)
-}
-
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// Equal but for case. Not inlined: unrolled for each word this would be 4 KB.
@@ -211,20 +178,6 @@ fn is_form_like(content_type: &[u8]) -> bool {
     content_type
         .windows(FORM.len())
         .any(|window| is_word(window, FORM))
-}
-
-/// 64 hex digits. Either case: the digits stand in the signed URL, so they are
-/// the signer's own spelling, and both cases spell the same hash.
-pub(crate) fn parse_hash(text: &[u8]) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut hash = [0; 32];
-    for (byte, digits) in hash.iter_mut().zip(text.chunks_exact(2)) {
-        let [high, low] = digits else { return None };
-        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
-    }
-    Some(hash)
 }
 
 #[cfg(test)]
@@ -374,52 +327,6 @@ mod tests {
         let twice = format!("bodySHA256={HASH}&bodySHA256={HASH}&Status=x");
         for method in [&b"GET"[..], b"HEAD"] {
             assert_eq!(without_body(method, false, &twice), Coverage::Empty);
-        }
-    }
-
-    #[test]
-    fn the_hash_is_known_by_its_name_however_that_is_escaped() {
-        let escaped = |name: &str| {
-            name.bytes()
-                .map(|b| format!("%{b:02x}"))
-                .collect::<String>()
-        };
-        for name in [
-            "bodySHA256",
-            "%62odySHA256",
-            "bodySHA25%36",
-            &escaped("bodySHA256"),
-        ] {
-            assert!(is_body_hash(name.as_bytes()), "{name}");
-            assert!(is_body_hash(format!("{name}=1").as_bytes()), "{name}");
-        }
-        for name in [
-            "bodySHA25",
-            "bodySHA2567",
-            "bodySHA25%37",
-            "bodySHA25+6",
-            "body%2553HA256",
-            &escaped("bodySHA25"),
-            &escaped("bodySHA2567"),
-            "",
-        ] {
-            assert!(!is_body_hash(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn only_the_last_parameter_is_the_hash() {
-        for query in ["bodySHA256=1", "a=1&bodySHA256=1", "a=1&body%53HA256=1"] {
-            assert!(ends_in_hash(query.as_bytes()), "{query}");
-        }
-        for query in [
-            "",
-            "bodySHA256=1&z=",
-            "bodySHA256=1&",
-            "a=bodySHA256=1",
-            "bodysha256=1",
-        ] {
-            assert!(!ends_in_hash(query.as_bytes()), "{query}");
         }
     }
 }

@@ -21,8 +21,17 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt;
 
-use crate::config::settings::FormReading;
 use crate::signature::spelling::{Flaw, MalformedForm, first_flaw, has_forbidden_byte};
+use crate::signature::urlencoded::Decoder;
+
+/// Which spellings of a form body are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormReading {
+    /// Only those that every framework reads alike.
+    Strict,
+    /// All of them, as the signature does.
+    Lenient,
+}
 
 /// The parameters of a form (or a query), decoded and sorted.
 pub struct Form {
@@ -284,128 +293,6 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
 /// Bodies are held to `max_body_bytes`, far below 4 GiB, and decoding never makes them longer.
 fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
-}
-
-/// Name and value of a piece, still encoded.
-pub(crate) fn split_at_first_equals(piece: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = piece.splitn(2, |byte| *byte == b'=');
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
-}
-
-/// Decoded bytes, growing.
-///
-/// Names and values are short, some ten bytes between one special character and the
-/// next, so that a call to copy each run costs more than the copy. Eight bytes are
-/// looked at and copied at once instead, and those behind a special character are
-/// written over by what it decodes to. This halves the time of [`Form::parse`]
-/// against a search for the next special character and a copy up to it.
-struct Decoder {
-    /// Eight bytes longer than what is decoded into it.
-    bytes: Vec<u8>,
-    /// How much is decoded.
-    end: usize,
-    /// Whether a `%` or `=` stays as it is.
-    has_stray: bool,
-}
-
-impl Decoder {
-    /// Room for so many encoded bytes: decoding never makes them more.
-    fn new(encoded: usize) -> Decoder {
-        Decoder {
-            bytes: vec![0; encoded.saturating_add(8)],
-            end: 0,
-            has_stray: false,
-        }
-    }
-
-    /// Copies what needs no decoding, and answers what is left: it starts with a
-    /// special character, or is shorter than eight bytes.
-    fn copy_plain<'a>(&mut self, encoded: &'a [u8]) -> &'a [u8] {
-        let mut rest = encoded;
-        while let Some(chunk) = rest.first_chunk() {
-            let plain = plain_bytes(u64::from_le_bytes(*chunk));
-            let to = self.bytes.get_mut(self.end..);
-            if let Some(to) = to.and_then(|to| to.first_chunk_mut()) {
-                *to = *chunk;
-            }
-            self.end += plain;
-            rest = rest.get(plain..).unwrap_or_default();
-            if plain < 8 {
-                break;
-            }
-        }
-        rest
-    }
-
-    /// Decodes what starts with `first`, and answers what follows it.
-    fn decode<'a>(&mut self, first: u8, after: &'a [u8]) -> &'a [u8] {
-        let (byte, rest) = match (first, after) {
-            (b'+', rest) => (b' ', rest),
-            (b'%', [high, low, rest @ ..])
-                if let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low)) =>
-            {
-                (high << 4 | low, rest)
-            }
-            (other, rest) => {
-                self.has_stray |= matches!(other, b'%' | b'=');
-                (other, rest)
-            }
-        };
-        if let Some(slot) = self.bytes.get_mut(self.end) {
-            *slot = byte;
-        }
-        self.end += 1;
-        rest
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.end);
-        self.bytes
-    }
-}
-
-/// How many of a word's bytes, from the lowest, come before the first of `&`, `=`, `+`,
-/// `%`; or of `$` and `'`, which cost nothing but time: they differ from `%` and `&` in the
-/// lowest two bits only, so that all four are looked for together.
-fn plain_bytes(word: u64) -> usize {
-    let special = zero_bytes(word ^ repeated(b'='))
-        | zero_bytes(word ^ repeated(b'+'))
-        | zero_bytes((word | repeated(3)) ^ repeated(b'\''));
-    (special.trailing_zeros() / 8) as usize
-}
-
-const fn repeated(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// The high bit of each byte that is zero, exact up to the first one: see "Determine
-/// if a word has a zero byte" in Sean Anderson's Bit Twiddling Hacks.
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeated(1)) & !word & repeated(0x80)
-}
-
-/// The value of a hex digit of either case.
-pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
-/// Decodes one name or value on its own.
-pub(crate) fn decode(encoded: &[u8]) -> Vec<u8> {
-    let mut decoder = Decoder::new(encoded.len());
-    let mut rest = decoder.copy_plain(encoded);
-    while let Some((first, after)) = rest.split_first() {
-        rest = decoder.decode(*first, after);
-        rest = decoder.copy_plain(rest);
-    }
-    decoder.finish()
 }
 
 #[cfg(test)]

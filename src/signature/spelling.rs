@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use crate::signature::form::hex_digit;
+use crate::signature::urlencoded::hex_digit;
 
 /// What keeps a form from being read, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,244 +11,10 @@
 //! authority = [ userinfo "@" ] host [ ":" port ]
 //! ```
 
-use crate::config::settings::FormReading;
-use crate::copied::{has, is_blank, is_quote, is_variable, trim};
-use crate::signature::coverage::{ends_in_hash, is_body_hash};
-use crate::signature::form::{Form, decode, split_at_first_equals};
-
-/// A configured URL, or the part of one in front of a path, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfiguredUrl {
-    scheme: String,
-    /// Userinfo and host, without the port.
-    host: String,
-    port: Option<String>,
-    /// From the first slash to the query; may be empty.
-    path: String,
-    /// Without the `?`.
-    query: Option<String>,
-}
-
-impl ConfiguredUrl {
-    /// Takes a URL apart, byte for byte. The fragment is dropped: Twilio's
-    /// `#rc=5&rp=all` overrides are neither sent nor signed.
-    ///
-    /// # Errors
-    /// One sentence that says what a URL has to look like.
-    pub fn parse(text: &str) -> Result<ConfiguredUrl, &'static str> {
-        as_it_was_meant(text)?;
-        let text = text.split('#').next().unwrap_or_default();
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or("an absolute URL such as https://orders.example.com/webhook")?;
-        if !matches!(lower(scheme).as_str(), "https" | "http" | "wss" | "ws") {
-            return Err("a URL whose scheme is https, http or wss");
-        }
-        let (before_query, query) = match rest.split_once('?') {
-            Some((before, query)) => (before, Some(query.to_owned())),
-            None => (rest, None),
-        };
-        let authority_end = before_query.find('/').unwrap_or(before_query.len());
-        let (authority, path) = before_query.split_at(authority_end);
-        let is_foreign = |character| matches!(character, '"' | '`' | '<' | '>' | '\\');
-        if has(before_query, is_foreign) {
-            return Err(PLAIN);
-        }
-        if has(authority, |character| matches!(character, '$' | '{' | '}')) {
-            return Err(EXPANDED);
-        }
-        let (host, port) = split_port(authority).ok_or("a URL whose port is a number")?;
-        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-        if !port.is_none_or(is_port) {
-            return Err("a URL whose port is a number from 1 to 65535");
-        }
-        let name = host.rsplit('@').next().unwrap_or_default();
-        if name.is_empty() {
-            return Err("a URL with a host, such as https://orders.example.com/webhook");
-        }
-        if !is_host(name) {
-            return Err(
-                "a URL whose host has letters, digits, dots and hyphens alone, or is an IPv6 \
-                 address in brackets",
-            );
-        }
-        Ok(ConfiguredUrl {
-            scheme: scheme.to_owned(),
-            host: host.to_owned(),
-            port: port.map(str::to_owned),
-            path: path.to_owned(),
-            query,
-        })
-    }
-
-    /// As it is spelled.
-    pub fn scheme(&self) -> &str {
-        &self.scheme
-    }
-
-    /// Userinfo and host.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port, if the URL has one.
-    pub fn port(&self) -> Option<&str> {
-        self.port.as_deref()
-    }
-
-    /// The path, empty where the URL has none.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The query, without the `?`.
-    pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
-    }
-
-    /// Scheme and authority in every form that Twilio signs, the likeliest first.
-    fn origins(&self, scheme: &str) -> Vec<String> {
-        // For wss the libraries add 443 or 80, depending on the library.
-        let defaults: &[&str] = match lower(scheme).as_str() {
-            "http" | "ws" => &["80"],
-            "wss" => &["443", "80"],
-            _ => &["443"],
-        };
-        // Twilio drops user and password before it signs; its libraries' vectors keep them.
-        let without_user = self.host.rsplit_once('@').map(|(_, host)| host);
-        let mut forms = Vec::with_capacity(4);
-        for host in without_user.into_iter().chain([self.host.as_str()]) {
-            let plain = format!("{scheme}://{host}");
-            let own = self.port.as_deref();
-            let ports = own.into_iter().map(Some).chain([None]);
-            for port in ports.chain(defaults.iter().copied().map(Some)) {
-                let form = match port {
-                    Some(port) => format!("{plain}:{port}"),
-                    None => plain.clone(),
-                };
-                if !forms.contains(&form) {
-                    forms.push(form);
-                }
-            }
-        }
-        forms
-    }
-}
-
-const PLAIN: &str = "a URL without quotes, angle brackets and backslashes";
-const EXPANDED: &str = "a URL whose variables are expanded: one still stands there by its name, as \
-                        in ${NAME}; write the value itself";
-
-/// What copying leaves in or around a URL, and what becomes of several of them in one field.
-#[inline(never)]
-fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
-    let trimmed = trim(text, is_blank);
-    let opens_a_variable = |pair: &[u8]| matches!(pair, b"${" | b"{{");
-    if is_variable(trim(trimmed, is_quote)) || text.as_bytes().windows(2).any(opens_a_variable) {
-        return Err(EXPANDED);
-    }
-    let folded = lower(trimmed);
-    if is_list(&folded) {
-        return Err("one URL and not a list of them; each webhook has its own");
-    }
-    if text.starts_with('\u{FEFF}') {
-        return Err("a URL without a byte order mark in front of it");
-    }
-    if text.chars().next().is_some_and(is_quote) || text.ends_with(['"', '`']) {
-        return Err("a URL without quotes around it (docker --env-file keeps them)");
-    }
-    if trimmed != text || has(text, |character| character.is_ascii_control()) {
-        return Err("a URL without spaces around it and without control characters");
-    }
-    // In the query a blank stands for itself: Twilio may sign it as it was entered.
-    let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let (before, query) = before.split_once('?').unwrap_or((before, ""));
-    if has(before, is_space)
-        || has(fragment, is_space)
-        || has(query, |character| character != ' ' && is_space(character))
-        || trim(query, is_blank) != query
-    {
-        return Err("a URL without white space in it (in a path a blank is %20)");
-    }
-    if has(text, |character| {
-        is_quote(character) && !character.is_ascii()
-    }) {
-        return Err(PLAIN);
-    }
-    let behind = after_scheme(&folded).and_then(|rest| after_scheme(rest.strip_prefix("://")?));
-    if behind.is_some_and(|rest| rest.starts_with("://") || rest.starts_with("//")) {
-        return Err("a URL with one scheme: here a second one follows the first");
-    }
-    Ok(())
-}
-
-/// White space, and control characters beyond ASCII.
-fn is_space(character: char) -> bool {
-    is_blank(character) || matches!(character, '\u{80}'..='\u{9F}')
-}
-
-/// Whether another URL follows on a separator. In a query only a blank is one.
-fn is_list(folded: &str) -> bool {
-    let mut may_begin = false;
-    let mut in_query = false;
-    for (at, character) in folded.char_indices() {
-        let rest = folded.get(at..).unwrap_or_default();
-        let begins = || after_scheme(rest).is_some_and(|rest| rest.starts_with("://"));
-        match character {
-            ',' | ';' | '|' if !in_query => may_begin = true,
-            _ if is_blank(character) => may_begin = true,
-            _ if is_quote(character) => {}
-            _ if may_begin && begins() => return true,
-            _ => {
-                may_begin = false;
-                in_query |= matches!(character, '?' | '#');
-            }
-        }
-    }
-    folded.ends_with(',')
-}
-
-/// What follows a scheme in lower case.
-fn after_scheme(folded: &str) -> Option<&str> {
-    let rest = folded
-        .strip_prefix("http")
-        .or_else(|| folded.strip_prefix("ws"))?;
-    Some(rest.strip_prefix('s').unwrap_or(rest))
-}
-
-fn is_host(name: &str) -> bool {
-    if let Some(address) = name.strip_prefix('[') {
-        let may_stand = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
-        return address
-            .strip_suffix(']')
-            .is_some_and(|address| !address.is_empty() && address.bytes().all(may_stand));
-    }
-    let may_stand = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') || !byte.is_ascii()
-    };
-    !name.is_empty() && name.bytes().all(may_stand)
-}
-
-/// A scheme to compare by; it is signed as it is spelled.
-fn lower(scheme: &str) -> String {
-    scheme.to_ascii_lowercase()
-}
-
-/// Splits `host:port`, knowing userinfo and IPv6 literals. `None` if the port is not a number.
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    let host_start = authority.rfind('@').map_or(0, |at| at + 1);
-    let host = authority.get(host_start..)?;
-    let colon = match host.rfind(']') {
-        Some(bracket) => host.get(bracket..)?.find(':').map(|colon| bracket + colon),
-        None => host.rfind(':'),
-    };
-    let Some(colon) = colon.map(|colon| host_start + colon) else {
-        return Some((authority, None));
-    };
-    let (before, port) = (authority.get(..colon)?, authority.get(colon + 1..)?);
-    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then_some((before, Some(port)))
-}
+use crate::signature::body_hash::{ends_in_hash, is_body_hash};
+use crate::signature::configured_url::ConfiguredUrl;
+use crate::signature::form::{Form, FormReading};
+use crate::signature::urlencoded::{decode, split_at_first_equals};
 
 /// Where a webhook's public URL comes from.
 #[derive(Clone, Debug)]
@@ -278,40 +44,37 @@ struct OwnQuery {
 /// two spellings.
 pub const MAX_URLS: usize = 40;
 
-/// The parameter that carries the hash of a body that is not a form.
-pub const BODY_HASH_PARAMETER: &[u8] = b"bodySHA256";
-
 impl PublicUrl {
     /// The URL of one webhook, as it is entered at Twilio.
     pub fn configured(url: &ConfiguredUrl) -> PublicUrl {
-        let with_path = |origins: Vec<String>| -> Vec<String> {
-            let with = |origin| format!("{origin}{}", url.path);
-            origins.into_iter().map(with).collect()
-        };
+        let own_query = url.query().map(|text| OwnQuery {
+            text: text.to_owned(),
+            parameters: pairs_without_body_hash(text.as_bytes()),
+        });
         PublicUrl {
-            url: url.clone(),
-            prefixes: with_path(url.origins(&url.scheme)),
-            websocket_prefixes: with_path(url.origins("wss")),
-            path_from_request: false,
-            own_query: url.query.as_ref().map(|text| OwnQuery {
-                text: text.clone(),
-                parameters: pairs_without_body_hash(text.as_bytes()),
-            }),
+            own_query,
+            ..PublicUrl::with_path(url, url.path())
         }
     }
 
     /// A base in front of the path as it is received.
     pub fn base(url: &ConfiguredUrl) -> PublicUrl {
-        let path = url.path.trim_end_matches('/');
-        let with_path = |origins: Vec<String>| -> Vec<String> {
-            let with = |origin| format!("{origin}{path}");
-            origins.into_iter().map(with).collect()
+        PublicUrl {
+            path_from_request: true,
+            ..PublicUrl::with_path(url, url.path().trim_end_matches('/'))
+        }
+    }
+
+    fn with_path(url: &ConfiguredUrl, path: &str) -> PublicUrl {
+        let prefixes = |scheme| {
+            let origins = url.origins(scheme).into_iter();
+            origins.map(|origin| origin + path).collect()
         };
         PublicUrl {
             url: url.clone(),
-            prefixes: with_path(url.origins(&url.scheme)),
-            websocket_prefixes: with_path(url.origins("wss")),
-            path_from_request: true,
+            prefixes: prefixes(url.scheme()),
+            websocket_prefixes: prefixes("wss"),
+            path_from_request: false,
             own_query: None,
         }
     }
@@ -583,6 +346,7 @@ impl CandidateUrl<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::body_hash::BODY_HASH_PARAMETER;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -731,15 +495,6 @@ mod tests {
     }
 
     #[test]
-    fn the_fragment_is_dropped() {
-        assert_eq!(
-            url("https://h.com/p?x#rc=5&rp=all"),
-            url("https://h.com/p?x")
-        );
-        assert_eq!(url("https://h.com#rc=5").path(), "");
-    }
-
-    #[test]
     fn a_url_is_taken_apart_byte_for_byte() {
         for (text, host, port) in [
             ("https://h.com/p", "h.com", None),
@@ -771,109 +526,6 @@ mod tests {
             "https://1]/p",
         ] {
             assert!(ConfiguredUrl::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn urls_in_a_list_are_a_list_with_quotes_around_each_too() {
-        for text in [
-            "https://a.com/p,https://b.com/p",
-            "https://a.com/p\",\"https://b.com/p",
-            "https://a.com/p','wss://b.com/p",
-            "https://a.com/p ; 'http://b.com/p'",
-        ] {
-            let rejected = ConfiguredUrl::parse(text).expect_err(text);
-            assert!(rejected.contains("not a list"), "{text}: {rejected}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_url_is_rejected_in_words_that_say_what_it_is() {
-        for (text, words) in [
-            ("", "an absolute URL"),
-            ("h.com/p", "an absolute URL"),
-            ("https:/h.com/p", "an absolute URL"),
-            ("ftp://h.com/p", "whose scheme is"),
-            ("https:///p", "with a host"),
-            ("https://u@/p", "with a host"),
-            ("https://h.com:x/p", "whose port is a number"),
-            ("https://h.com:/p", "whose port is a number"),
-            ("https://h.com:0/p", "from 1 to 65535"),
-            ("https://h.com:65536/p", "from 1 to 65535"),
-            (" https://h.com/a", "without spaces around it"),
-            ("https://h.com/a\n", "without spaces around it"),
-            ("https://h.com/a#rc=5\n", "without spaces around it"),
-            ("https://h.com/a\u{A0}", "without spaces around it"),
-            ("https://h.com/\u{0}a", "without control characters"),
-            ("https:// h.com/a", "white space in it"),
-            ("https://h. com/a", "white space in it"),
-            ("https://h.com/a b", "white space in it"),
-            ("https://h\u{200B}.com/a", "white space in it"),
-            ("\u{FEFF}https://h.com/a", "byte order mark"),
-            ("\"https://h.com/a\"", "without quotes around it"),
-            ("'https://h.com/a'", "without quotes around it"),
-            ("https://h.com/a\"", "without quotes around it"),
-            (
-                "\u{201C}https://h.com/a\u{201D}",
-                "without quotes around it",
-            ),
-            ("https://h.com/\u{201C}a", "without quotes"),
-            ("https://\"h.com\"/a", "without quotes"),
-            ("https://h.com\\a", "backslashes"),
-            ("<https://h.com/a>", "whose scheme is"),
-            ("https://h.com/<a>", "angle brackets"),
-            ("https://https://h.com/a", "one scheme"),
-            ("https://HTTP://h.com/a", "one scheme"),
-            ("https://https//h.com/a", "one scheme"),
-            ("https://a.com/x,https://b.com/y", "not a list"),
-            ("https://a.com/x, https://b.com/y", "not a list"),
-            ("https://a.com https://b.com", "not a list"),
-            ("https://a.com/x?y=1, https://b.com/y", "not a list"),
-            ("https://a.com/x?y=1 #rc=5", "white space in it"),
-            ("https://a.com/x?y=1\u{A0}2", "white space in it"),
-            ("https://a.com/x#rc= 5", "white space in it"),
-            ("https://a.com/x\nhttps://b.com/y", "not a list"),
-            ("https://a.com/x;HTTPS://b.com/y", "not a list"),
-            ("https://a.com/x,", "not a list"),
-            ("$WEBHOOK_URL", "${NAME}"),
-            ("${WEBHOOK_URL}", "${NAME}"),
-            ("%WEBHOOK_URL%", "${NAME}"),
-            ("{{ .Values.url }}", "${NAME}"),
-            ("https://${HOST}/a", "${NAME}"),
-            ("https://$HOST/a", "${NAME}"),
-            ("https://{host}/a", "${NAME}"),
-            ("https://h.com/{{ path }}", "${NAME}"),
-            ("https://*.h.com/a", "letters, digits, dots"),
-            ("https://h.com,i.com/a", "letters, digits, dots"),
-            ("https://a:b:443/a", "letters, digits, dots"),
-            ("https://[::1/a", "letters, digits, dots"),
-            ("https://[]/a", "letters, digits, dots"),
-            ("https://[::1]x/a", "letters, digits, dots"),
-        ] {
-            let said = ConfiguredUrl::parse(text).expect_err(text);
-            assert!(said.contains(words), "{text:?}: {said}");
-        }
-    }
-
-    #[test]
-    fn what_only_looks_like_a_slip_of_copying_is_taken() {
-        for text in [
-            "https://h.com/a?next=https://b.com/c",
-            "https://h.com/a?list=https://b.com,https://c.com",
-            "https://h.com/https://b.com",
-            "https://https:443/a",
-            "https://https.example/a",
-            "https://h.com/o'clock,[1];",
-            "https://h.com/a?b='2'",
-            "https://h.com/a?b=\"2\"&c=<d>",
-            "https://h.com/a?b=c d",
-            "https://u:p$w@h.com/a".replace('$', "%24").as_str(),
-            "https://h.com/$a/%7Euser?b=$c",
-            "https://b\u{fc}cher.example/a",
-            "https://under_score/a",
-            "https://h.com:0443/a",
-        ] {
-            assert!(ConfiguredUrl::parse(text).is_ok(), "{text}");
         }
     }
 

@@ -134,8 +134,8 @@ const TYPICAL_MESSAGE: usize = 1024;
 mod tests {
     use super::*;
     use crate::secret::Secret;
+    use crate::signature::configured_url::ConfiguredUrl;
     use crate::signature::key::SigningKey;
-    use crate::signature::url::ConfiguredUrl;
     use base64::Engine;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use twilio_webhook_filter::{
-    Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull, Taken,
+    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
     Timestamp,
 };
 
@@ -71,7 +71,7 @@ fn the_table_of_nonces_has_its_documented_size_and_no_more_keys_after_400_000_re
     let nonces = NonceTable::new(NonceRules {
         window: Millis::seconds(1),
         keep: Millis::seconds(86_400),
-        longest: Millis::seconds(330),
+        max_pinned: Millis::seconds(330),
         capacity: usize::try_from(sizes.capacity).expect("small"),
         on_full: OnFull::Reject,
     });
@@ -86,7 +86,7 @@ fn the_table_of_nonces_has_its_documented_size_and_no_more_keys_after_400_000_re
         let Ok(Claimed::Yes(claim, _)) = claimed else {
             panic!("{number}: {claimed:?}");
         };
-        nonces.keep(&store, &claim, now).expect("kept");
+        nonces.complete(&store, &claim, now).expect("kept");
     }
     assert_eq!(store.keys() as u64, sizes.buckets);
     let bytes = store.bytes() as u64;
@@ -111,8 +111,11 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
     let start = 1_800_000_000_000;
     for number in 0..500_000 {
         let now = Timestamp(start + number);
-        let taken = limiter.take(&store, spread(number), now);
-        assert!(matches!(taken, Ok(Taken::Passed(_))), "{number}: {taken:?}");
+        let taken = limiter.check_and_count(&store, spread(number), now);
+        assert!(
+            matches!(taken, Ok(CheckResult::Permitted(_))),
+            "{number}: {taken:?}"
+        );
     }
     assert_eq!(store.keys() as u64, flooded.buckets);
     let bytes = store.bytes() as u64;
@@ -135,7 +138,7 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
             number
         };
         let now = Timestamp(start + number);
-        let taken = limiter.take(&store, spread(key), now);
+        let taken = limiter.check_and_count(&store, spread(key), now);
         assert!(taken.is_ok(), "{number}: {taken:?}");
         let bytes = store.bytes() as u64;
         assert!(bytes <= most, "{number}: {bytes} of {most}");

@@ -57,13 +57,14 @@ fn hint(mistakes: &[Mistake], random: &mut Random) -> (String, Vec<&'static str>
         let headers = request.pairs();
         let sent = request.sent(&headers);
         let now = NOW.after(Millis::seconds(1));
-        let verdict = driver.decide(sent, 7, now);
+        let mut verdict = driver.decide(sent, 7, now);
         if verdict.outcome.name() == "accepted" {
             continue;
         }
-        let hint = driver.diagnose(&verdict, sent, now);
+        driver.explain(&mut verdict, sent, now);
+        let hint = verdict.hint();
         let hint = hint.unwrap_or_else(|| panic!("no hint: {} {case:?}", verdict.outcome.name()));
-        return (hint.into_owned(), words.concat());
+        return (hint.to_owned(), words.concat());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use twilio_webhook_filter::{
-    CasMap, Limit, Limiter, MAX_MOMENTS, MemoryMap, Millis, Taken, Timestamp,
+    CasMap, CheckResult, Limit, Limiter, MAX_MOMENTS, MemoryMap, Millis, Timestamp,
 };
 
 use crate::support::{Chance, START, rounds, span, spread};
@@ -30,11 +30,13 @@ fn slack(requests: u32) -> Millis {
 }
 
 fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
-    let peeked = limiter.peek(store, spread(key_hash), now).expect("peeked");
-    let taken = limiter.take(store, spread(key_hash), now).expect("taken");
+    let peeked = limiter.check(store, spread(key_hash), now).expect("peeked");
+    let taken = limiter
+        .check_and_count(store, spread(key_hash), now)
+        .expect("taken");
     let wait = match taken {
-        Taken::Passed(_) => None,
-        Taken::Rejected(wait) => Some(wait),
+        CheckResult::Permitted(_) => None,
+        CheckResult::Limited(wait) => Some(wait),
     };
     // Who only looks is told what the key has done itself; who counts, also what it has
     // inherited. So what is told by looking holds for counting.
@@ -44,7 +46,7 @@ fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> 
 
 /// How long one has to wait for what it has done itself.
 fn peek(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
-    limiter.peek(store, spread(key_hash), now).expect("peeked")
+    limiter.check(store, spread(key_hash), now).expect("peeked")
 }
 
 /// What passed, by key, as long as it counts.
@@ -325,8 +327,10 @@ fn a_damaged_bucket_is_used_up_for_one_window_and_says_so() {
         let (limiter, store) = (limiter(requests, 10), MemoryMap::new());
         assert_eq!(take(&limiter, &store, 1, START), None);
         assert!(store.host_set(&store.key_names()[0], b"damaged", 0));
-        let wait = limiter.take(&store, spread(1), START).expect("taken");
-        let Taken::Rejected(wait) = wait else {
+        let wait = limiter
+            .check_and_count(&store, spread(1), START)
+            .expect("taken");
+        let CheckResult::Limited(wait) = wait else {
             panic!("{requests}: a damaged bucket lets nothing through");
         };
         let early = START.after(span(wait.0 - 1));

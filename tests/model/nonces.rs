@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use twilio_webhook_filter::{
-    Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, MemoryMap, Millis, NonceRules,
-    NonceTable, OnFull, Timestamp,
+    Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, MemoryMap, Millis, Nonce, NonceRules,
+    NonceTable, OnFull, PriorDelivery, Timestamp,
 };
 
-use crate::support::{Chance, START, nonce, rounds, span};
+use crate::support::{Chance, START, crowded, nonce, rounds, span};
 
 const WINDOW: Millis = Millis(300_000);
 /// Shorter than an answer may take: then the answer has to be written, and starts the window.
@@ -28,7 +28,7 @@ fn rules_of(window: Millis, capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
         window,
         keep: KEEP,
-        longest: Millis(window.0 + SKEW.0),
+        max_pinned: Millis(window.0 + SKEW.0),
         capacity,
         on_full,
     }
@@ -39,9 +39,9 @@ fn rules_of(window: Millis, capacity: usize, on_full: OnFull) -> NonceRules {
 enum Known {
     /// On its way to the upstream, and nobody knows more: until then. It must be
     /// remembered until `must`, and may be until `may`.
-    OnItsWay { until: Timestamp, rest: Rest },
+    InFlight { until: Timestamp, rest: Rest },
     /// Answered, or claimed as if it were.
-    Kept { accepted: Timestamp, rest: Rest },
+    Completed { accepted: Timestamp, rest: Rest },
     /// Its sender left before the answer, or nobody ever settled it.
     Left(Rest),
     /// Given up, so that it may come again.
@@ -52,21 +52,21 @@ enum Known {
 struct Rest {
     must: Timestamp,
     may: Timestamp,
-    hung_up: HungUp,
+    abandoned: Abandoned,
 }
 
 /// How often a sender has left: once an entry may have been evicted, that is not certain.
 #[derive(Clone, Copy, Debug, Default)]
-struct HungUp {
-    least: u16,
-    most: u16,
+struct Abandoned {
+    min: u16,
+    max: u16,
 }
 
-impl HungUp {
-    fn once_more(self) -> HungUp {
-        HungUp {
-            least: self.least + 1,
-            most: self.most + 1,
+impl Abandoned {
+    fn once_more(self) -> Abandoned {
+        Abandoned {
+            min: self.min + 1,
+            max: self.max + 1,
         }
     }
 }
@@ -76,23 +76,23 @@ impl Known {
     fn at(self, now: Timestamp) -> Known {
         let ages = |mut rest: Rest| {
             if rest.must < now {
-                rest.hung_up.least = 0;
+                rest.abandoned.min = 0;
             }
             rest
         };
         match self {
             Known::Free => Known::Free,
-            Known::OnItsWay { rest, .. } | Known::Kept { rest, .. } | Known::Left(rest)
+            Known::InFlight { rest, .. } | Known::Completed { rest, .. } | Known::Left(rest)
                 if rest.may < now =>
             {
                 Known::Free
             }
-            Known::OnItsWay { until, rest } if until < now => {
-                let hung_up = rest.hung_up.once_more();
-                Known::Left(ages(Rest { hung_up, ..rest }))
+            Known::InFlight { until, rest } if until < now => {
+                let abandoned = rest.abandoned.once_more();
+                Known::Left(ages(Rest { abandoned, ..rest }))
             }
-            Known::OnItsWay { until, rest } => Known::OnItsWay { until, rest },
-            Known::Kept { accepted, rest } => Known::Kept {
+            Known::InFlight { until, rest } => Known::InFlight { until, rest },
+            Known::Completed { accepted, rest } => Known::Completed {
                 accepted,
                 rest: ages(rest),
             },
@@ -103,19 +103,21 @@ impl Known {
     /// Whether a repeat must be rejected, of what is as it is at this moment.
     fn must_be_rejected(self, now: Timestamp) -> bool {
         match self {
-            Known::OnItsWay { .. } => true,
-            Known::Kept { rest, .. } => rest.must >= now,
-            Known::Left(rest) => rest.hung_up.least > MAX_ABANDONED,
+            Known::InFlight { .. } => true,
+            Known::Completed { rest, .. } => rest.must >= now,
+            Known::Left(rest) => rest.abandoned.min > MAX_ABANDONED,
             Known::Free => false,
         }
     }
 
     /// What a repeat may be told.
-    fn may_tell(self, first: First, now: Timestamp) -> bool {
+    fn may_tell(self, first: PriorDelivery, now: Timestamp) -> bool {
         match (self, first) {
-            (Known::OnItsWay { .. }, First::OnItsWay) => true,
-            (Known::Kept { accepted, .. }, First::Accepted(age)) => age == now.since(accepted),
-            (Known::Left(rest), First::NeverAnswered) => rest.hung_up.most > MAX_ABANDONED,
+            (Known::InFlight { .. }, PriorDelivery::InFlight) => true,
+            (Known::Completed { accepted, .. }, PriorDelivery::Accepted(age)) => {
+                age == now.since(accepted)
+            }
+            (Known::Left(rest), PriorDelivery::NeverAnswered) => rest.abandoned.max > MAX_ABANDONED,
             _ => false,
         }
     }
@@ -124,11 +126,13 @@ impl Known {
 /// A map of all nonces, and the claims that are on their way.
 struct Model {
     known: HashMap<u64, Known>,
-    on_their_way: Vec<(u64, Timestamp, Claim)>,
+    in_flight: Vec<(u64, Timestamp, Claim)>,
     window: Millis,
     table: NonceTable,
     store: MemoryMap,
-    slots_in_one: Option<usize>,
+    /// How many slots a bucket has, and in how many of them the nonces are.
+    slots: usize,
+    buckets: u64,
     chance: Chance,
     now: Timestamp,
     next_id: u64,
@@ -146,15 +150,16 @@ struct Counts {
 }
 
 impl Model {
-    fn new(window: Millis, awaits_answers: bool, capacity: usize, seed: u64) -> Model {
+    fn new(window: Millis, awaits_outcome: bool, capacity: usize, seed: u64) -> Model {
         let table = NonceTable::new(rules_of(window, capacity, OnFull::Reject));
         Model {
             window,
             known: HashMap::new(),
-            on_their_way: Vec::new(),
-            table: table.awaiting_answers(awaits_answers),
+            in_flight: Vec::new(),
+            table: table.awaiting_outcome(awaits_outcome),
             store: MemoryMap::new(),
-            slots_in_one: (capacity <= 64).then_some(capacity),
+            slots: 16,
+            buckets: 16_384,
             chance: Chance::seeded(seed),
             now: START,
             next_id: 0,
@@ -162,20 +167,30 @@ impl Model {
         }
     }
 
-    /// How many nonces must keep their place at this moment: at least, and at most, since
-    /// of one that was released it may not be certain that a sender had left before.
-    fn must_be_remembered(&self) -> [usize; 2] {
+    /// How many nonces of the same bucket are pinned at this moment: at min, and at most,
+    /// since of one that was released it may not be certain that a sender had left before.
+    fn pinned_in_bucket_of(&self, number: u64) -> [usize; 2] {
         let must = |is_certain: bool| {
-            let must = move |known: &&Known| match known {
-                Known::OnItsWay { rest, .. } | Known::Kept { rest, .. } => rest.must >= self.now,
+            let must = move |known: &Known| match known {
+                Known::InFlight { rest, .. } | Known::Completed { rest, .. } => {
+                    rest.must >= self.now
+                }
                 Known::Left(rest) => {
-                    rest.must >= self.now && (rest.hung_up.least > 0 || !is_certain)
+                    rest.must >= self.now && (rest.abandoned.min > 0 || !is_certain)
                 }
                 Known::Free => false,
             };
-            self.known.values().filter(must).count()
+            let bucket = |number: u64| number % self.buckets;
+            let known = self.known.iter();
+            known
+                .filter(|(other, known)| bucket(**other) == bucket(number) && must(known))
+                .count()
         };
         [must(true), must(false)]
+    }
+
+    fn nonce(&self, number: u64) -> Nonce {
+        crowded(number, self.buckets)
     }
 
     fn known(&self, number: u64) -> Known {
@@ -193,23 +208,27 @@ impl Model {
         });
         let claimed = self
             .table
-            .claim(&self.store, nonce(number), self.next_id, until, now);
+            .claim(&self.store, self.nonce(number), self.next_id, until, now);
         let known = self.known(number);
         match claimed.expect("the memory store does not fail") {
             Claimed::Yes(claim, change) => {
                 assert!(!known.must_be_rejected(now), "{number} again: {known:?}");
                 let window = now.after(self.window);
                 let must = until.map_or(window, |until| until.max(window));
-                let mut hung_up = HungUp::default();
+                let mut abandoned = Abandoned::default();
                 if let Known::Left(rest) = known {
                     // Had it been more, it would not have been accepted.
-                    hung_up = rest.hung_up;
-                    hung_up.most = hung_up.most.min(MAX_ABANDONED);
+                    abandoned = rest.abandoned;
+                    abandoned.max = abandoned.max.min(MAX_ABANDONED);
                 }
                 let may = must.max(now.after(KEEP));
-                let claimed = if claim.is_kept() {
-                    let rest = Rest { must, may, hung_up };
-                    Known::Kept {
+                let claimed = if claim.is_completed() {
+                    let rest = Rest {
+                        must,
+                        may,
+                        abandoned,
+                    };
+                    Known::Completed {
                         accepted: now,
                         rest,
                     }
@@ -218,34 +237,30 @@ impl Model {
                     let rest = Rest {
                         must: until,
                         may,
-                        hung_up,
+                        abandoned,
                     };
-                    Known::OnItsWay { until, rest }
+                    Known::InFlight { until, rest }
                 };
                 self.known.insert(number, claimed);
                 let answer = now.after(span(self.chance.below(ANSWERED)));
-                self.on_their_way.push((number, answer, claim));
+                self.in_flight.push((number, answer, claim));
                 self.counts.accepted += 1;
                 self.counts.evicted += change.evicted;
             }
             Claimed::Duplicate(first) => {
                 assert!(known.may_tell(first, now), "{number}: {first:?}, {known:?}");
                 self.counts.duplicates += 1;
-                self.counts.never_answered += u64::from(first == First::NeverAnswered);
+                self.counts.never_answered += u64::from(first == PriorDelivery::NeverAnswered);
             }
             Claimed::Full => {
-                let [least, most] = self.must_be_remembered();
-                match self.slots_in_one {
-                    Some(slots) => assert!((least..=most).contains(&slots), "{least} to {most}"),
-                    // A bucket of 16 is full, whatever the others hold.
-                    None => assert!(most >= 16, "{most} do not fill a bucket"),
-                }
+                let [min, max] = self.pinned_in_bucket_of(number);
+                assert!((min..=max).contains(&self.slots), "{min} to {max}");
                 self.counts.full += 1;
             }
             Claimed::Damaged => panic!("nothing damaged it"),
         }
         let known = self.known(number);
-        let first = self.table.knows(&self.store, nonce(number), now);
+        let first = self.table.find_prior(&self.store, self.nonce(number), now);
         let first = first.expect("the memory store does not fail");
         assert!(!known.must_be_rejected(now) || first.is_some(), "{number}");
         let tells = first.is_none_or(|first| known.may_tell(first, now));
@@ -255,24 +270,24 @@ impl Model {
     /// The upstream answers those whose time has come.
     fn settle(&mut self) {
         let now = self.now;
-        let (due, waiting) = std::mem::take(&mut self.on_their_way)
+        let (due, waiting) = std::mem::take(&mut self.in_flight)
             .into_iter()
             .partition(|(_, answer, _)| *answer <= now);
-        self.on_their_way = waiting;
+        self.in_flight = waiting;
         let due: Vec<(u64, Timestamp, Claim)> = due;
         for (number, _, claim) in due {
             // Whichever worker says it, and however late: it is the claim's own nonce.
             let (accepted, rest) = match self.known.get(&number).copied() {
-                Some(Known::OnItsWay { rest, .. }) => (None, rest),
-                Some(Known::Kept { accepted, rest }) => (Some(accepted), rest),
+                Some(Known::InFlight { rest, .. }) => (None, rest),
+                Some(Known::Completed { accepted, rest }) => (Some(accepted), rest),
                 other => panic!("{number} was on its way: {other:?}"),
             };
             // From the answer on, and until a signed timestamp is stale.
-            let must = claim.remember_until().max(now.after(self.window));
+            let must = claim.pinned_until().max(now.after(self.window));
             let may = rest.may.max(must);
             let settled = match self.chance.below(8) {
                 0 => {
-                    let released = if rest.hung_up.most == 0 {
+                    let released = if rest.abandoned.max == 0 {
                         Known::Free
                     } else {
                         Known::Left(Rest { must, may, ..rest })
@@ -283,15 +298,21 @@ impl Model {
                 // The worker dies: nothing is ever said of this claim again.
                 1 => continue,
                 2 | 3 => {
-                    let hung_up = rest.hung_up.once_more();
-                    let left = Known::Left(Rest { must, may, hung_up });
+                    let abandoned = rest.abandoned.once_more();
+                    let left = Known::Left(Rest {
+                        must,
+                        may,
+                        abandoned,
+                    });
                     self.known.insert(number, left);
                     self.table.abandon(&self.store, &claim, now)
                 }
-                _ if claim.is_kept() => {
-                    self.table.keep(&self.store, &claim, now).inspect(|change| {
-                        assert_eq!(*change, Change::default(), "nothing is to be done");
-                    })
+                _ if claim.is_completed() => {
+                    self.table
+                        .complete(&self.store, &claim, now)
+                        .inspect(|change| {
+                            assert_eq!(*change, Change::default(), "nothing is to be done");
+                        })
                 }
                 _ => {
                     // Kept from the claim on, remembered from the answer on.
@@ -299,10 +320,11 @@ impl Model {
                     let rest = Rest {
                         must,
                         may,
-                        hung_up: HungUp::default(),
+                        abandoned: Abandoned::default(),
                     };
-                    self.known.insert(number, Known::Kept { accepted, rest });
-                    self.table.keep(&self.store, &claim, now)
+                    self.known
+                        .insert(number, Known::Completed { accepted, rest });
+                    self.table.complete(&self.store, &claim, now)
                 }
             };
             settled.expect("the memory store does not fail");
@@ -319,26 +341,26 @@ impl Model {
 }
 
 #[test]
-fn a_nonce_is_never_accepted_again_while_it_must_be_remembered_whatever_the_load() {
-    for (window, awaits_answers, capacity, nonces, fastest) in [
-        (WINDOW, false, 1, 8, 60_000),
-        (WINDOW, false, 2, 8, 40_000),
-        (WINDOW, false, 16, 200, 20_000),
-        (WINDOW, false, 17, 100, 40_000),
-        (WINDOW, false, 64, 1_000, 5_000),
-        (WINDOW, false, 65, 300, 3_000),
-        (WINDOW, false, 1_000, 20_000, 100),
-        (SHORT, false, 1, 8, 60_000),
-        (SHORT, false, 16, 200, 2_000),
-        (SHORT, false, 65, 300, 300),
-        (SHORT, false, 1_000, 20_000, 20),
-        (WINDOW, true, 1, 8, 60_000),
-        (WINDOW, true, 16, 200, 20_000),
-        (WINDOW, true, 65, 300, 3_000),
-        (WINDOW, true, 1_000, 20_000, 100),
-        (SHORT, true, 16, 200, 2_000),
+fn a_nonce_is_never_accepted_again_while_it_is_pinned_whatever_the_load() {
+    for (window, awaits_outcome, (capacity, slots, buckets), nonces, fastest) in [
+        (WINDOW, false, (1, 1, 1), 8, 60_000),
+        (WINDOW, false, (2, 2, 1), 8, 40_000),
+        (WINDOW, false, (16, 16, 1), 200, 20_000),
+        (WINDOW, false, (64, 64, 1), 1_000, 5_000),
+        (WINDOW, false, (65, 7, 4), 100, 10_000),
+        (WINDOW, false, (65_536, 16, 64), 20_000, 100),
+        (SHORT, false, (1, 1, 1), 8, 60_000),
+        (SHORT, false, (16, 16, 1), 200, 2_000),
+        (SHORT, false, (65, 7, 4), 100, 2_000),
+        (SHORT, false, (65_536, 16, 64), 20_000, 20),
+        (WINDOW, true, (1, 1, 1), 8, 60_000),
+        (WINDOW, true, (16, 16, 1), 200, 20_000),
+        (WINDOW, true, (65, 7, 4), 100, 10_000),
+        (WINDOW, true, (65_536, 16, 64), 20_000, 100),
+        (SHORT, true, (16, 16, 1), 200, 2_000),
     ] {
-        let mut model = Model::new(window, awaits_answers, capacity, capacity as u64);
+        let mut model = Model::new(window, awaits_outcome, capacity, capacity as u64);
+        (model.slots, model.buckets) = (slots, buckets);
         for _ in 0..60_000 * rounds() {
             model.step(nonces, fastest);
         }
@@ -352,16 +374,8 @@ fn a_nonce_is_never_accepted_again_while_it_must_be_remembered_whatever_the_load
         let told = format!("capacity {capacity}: {:?}", model.counts);
         assert!(accepted > 1_000 && duplicates > 100, "{told}");
         assert!(full + evicted > 0, "the table was never full: {told}");
-        let entry = 32;
-        let most = if capacity <= 64 {
-            capacity
-        } else {
-            model.table.keys() as usize * 32
-        };
-        assert!(
-            model.store.bytes() <= most * entry + model.store.keys() * 16,
-            "{told}"
-        );
+        let max_bytes = buckets as usize * (16 + 32 * slots);
+        assert!(model.store.bytes() <= max_bytes, "{told}");
     }
 }
 
@@ -369,13 +383,13 @@ fn a_nonce_is_never_accepted_again_while_it_must_be_remembered_whatever_the_load
 /// it may.
 #[test]
 fn with_room_to_spare_hang_ups_are_counted_to_the_last() {
-    for (window, awaits_answers) in [
+    for (window, awaits_outcome) in [
         (WINDOW, false),
         (WINDOW, true),
         (SHORT, false),
         (SHORT, true),
     ] {
-        let mut model = Model::new(window, awaits_answers, 65_536, 11);
+        let mut model = Model::new(window, awaits_outcome, 65_536, 11);
         // Twenty requests again and again, a window and more apart.
         for _ in 0..40_000 * rounds() {
             model.step(20, 30_000);
@@ -429,12 +443,12 @@ proptest! {
     #[test]
     fn a_request_reaches_the_upstream_four_times_without_an_answer_and_never_after_one(
         deliveries in deliveries(),
-        awaits_answers: bool,
+        awaits_outcome: bool,
         is_short: bool,
     ) {
         let window = if is_short { SHORT } else { WINDOW };
         let table = NonceTable::new(rules_of(window, 1_000, OnFull::Reject));
-        let table = table.awaiting_answers(awaits_answers);
+        let table = table.awaiting_outcome(awaits_outcome);
         let store = MemoryMap::new();
         let (mut now, mut last) = (START, START);
         let (mut unanswered, mut is_taken) = (0, false);
@@ -446,7 +460,7 @@ proptest! {
                     prop_assert!(!is_taken);
                     prop_assert!(unanswered <= MAX_ABANDONED, "{unanswered} before");
                     let settled = match fate {
-                        Fate::Taken => table.keep(&store, &claim, now),
+                        Fate::Taken => table.complete(&store, &claim, now),
                         Fate::Failed => table.release(&store, &claim, now),
                         Fate::SenderLeft => table.abandon(&store, &claim, now),
                         Fate::Never => Ok(Change::default()),
@@ -456,11 +470,11 @@ proptest! {
                     let is_unanswered = matches!(fate, Fate::SenderLeft | Fate::Never);
                     unanswered += u16::from(is_unanswered);
                     // It cannot be told from one that is about to be taken, and stands for it.
-                    is_taken |= matches!(fate, Fate::Never) && claim.is_kept();
+                    is_taken |= matches!(fate, Fate::Never) && claim.is_completed();
                 }
-                Claimed::Duplicate(First::Accepted(_)) => prop_assert!(is_taken),
-                Claimed::Duplicate(First::OnItsWay) => prop_assert!(!is_taken),
-                Claimed::Duplicate(First::NeverAnswered) => {
+                Claimed::Duplicate(PriorDelivery::Accepted(_)) => prop_assert!(is_taken),
+                Claimed::Duplicate(PriorDelivery::InFlight) => prop_assert!(!is_taken),
+                Claimed::Duplicate(PriorDelivery::NeverAnswered) => {
                     prop_assert!(unanswered > MAX_ABANDONED && !is_taken);
                     // It begins anew when that is forgotten, and not before.
                     break;
@@ -477,7 +491,7 @@ proptest! {
 }
 
 fn knows(table: &NonceTable, store: &MemoryMap, number: u64, now: Timestamp) -> bool {
-    let known = table.knows(store, nonce(number), now);
+    let known = table.find_prior(store, nonce(number), now);
     known.expect("the memory store does not fail").is_some()
 }
 
@@ -501,7 +515,7 @@ fn with_room_to_spare_the_table_is_the_map() {
             match claimed.expect("the memory store does not fail") {
                 Claimed::Yes(claim, change) => {
                     assert!(!known && change.evicted == 0, "{number}: {change:?}");
-                    table.keep(&store, &claim, now).expect("kept");
+                    table.complete(&store, &claim, now).expect("kept");
                     ends.insert(number, now.after(KEEP));
                 }
                 Claimed::Duplicate(_) => assert!(known, "{number}"),
@@ -524,13 +538,13 @@ fn evict_oldest_forgets_in_the_order_of_acceptance() {
             let Ok(Claimed::Yes(claim, _)) = claimed else {
                 panic!("{number}: {claimed:?}");
             };
-            table.keep(&store, &claim, now).expect("kept");
+            table.complete(&store, &claim, now).expect("kept");
             order.push_back(number);
             if order.len() > capacity {
-                let gone = order.pop_front().expect("at least one");
+                let gone = order.pop_front().expect("at min one");
                 assert!(!knows(&table, &store, gone, now), "{gone}");
             }
-            let oldest = *order.front().expect("at least one");
+            let oldest = *order.front().expect("at min one");
             assert!(knows(&table, &store, oldest, now), "{oldest}");
         }
     }
@@ -561,7 +575,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
                 Claimed::Yes(claim, _) => {
                     let before = must.insert(number, now.after(WINDOW));
                     assert_eq!(before, None, "{number} accepted again");
-                    table.keep(&store, &claim, now).expect("kept");
+                    table.complete(&store, &claim, now).expect("kept");
                 }
                 Claimed::Duplicate(_) => {}
                 other => panic!("{number}: {other:?}"),
@@ -575,7 +589,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
 #[test]
 fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
     let rules = NonceRules {
-        longest: WINDOW,
+        max_pinned: WINDOW,
         ..rules(2, OnFull::Reject)
     };
     let (table, store) = (NonceTable::new(rules), MemoryMap::new());
@@ -583,7 +597,7 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
         let claimed = table.claim(&store, nonce(number), number, None, now);
         match claimed.expect("the memory store does not fail") {
             Claimed::Yes(claim, _) => {
-                table.keep(&store, &claim, now).expect("kept");
+                table.complete(&store, &claim, now).expect("kept");
                 true
             }
             _ => false,
@@ -626,7 +640,7 @@ fn an_answer_that_comes_after_its_claim_has_lapsed_is_remembered() {
         let _ = claim(other, other, lapsed);
     }
     table
-        .keep(&store, &slow, lapsed.after(span(1)))
+        .complete(&store, &slow, lapsed.after(span(1)))
         .expect("kept");
     let again = claim(1, 9_999, lapsed.after(span(2)));
     assert!(matches!(again, Claimed::Duplicate(_)), "{again:?}");

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use twilio_webhook_filter::{
-    CasError, CasMap, Claimed, Limit, Limiter, MemoryMap, Millis, NonceRules, NonceTable, OnFull,
-    Taken, Timestamp,
+    CasError, CasMap, CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, NonceRules,
+    NonceTable, OnFull, Timestamp,
 };
 
 use crate::support::{Chance, Fault, Interleaved, START, nonce, rounds, span, spread};
@@ -20,7 +20,7 @@ fn nonces(capacity: usize) -> NonceTable {
     NonceTable::new(NonceRules {
         window: WINDOW,
         keep: Millis(100_000),
-        longest: WINDOW,
+        max_pinned: WINDOW,
         capacity,
         on_full: OnFull::Reject,
     })
@@ -35,18 +35,24 @@ fn limiter(requests: u32, capacity: usize) -> Limiter {
 }
 
 /// Rounds of several workers that all claim the same nonce, each in the middle of
-/// another's step. Answers in how many rounds not exactly one succeeded.
-fn rounds_without_one_winner(fault: Fault, capacity: usize, rounds: u64) -> u64 {
-    let chance = Chance::seeded(capacity as u64);
+/// another's step, and each with a table of one of these capacities: an update that changes
+/// it reaches one worker after the other. Returns in how many rounds not exactly one
+/// succeeded.
+fn rounds_without_one_winner(fault: Fault, capacities: &[usize], rounds: u64) -> u64 {
+    let chance = Chance::seeded(capacities[0] as u64);
     let store = MemoryMap::new();
-    let table = Rc::new(nonces(capacity));
+    let tables: Vec<_> = capacities
+        .iter()
+        .map(|capacity| Rc::new(nonces(*capacity)))
+        .collect();
     let mut wrong = 0;
     for round in 0..rounds {
         // Later rounds meet buckets that exist, with entries that have expired.
         let now = START.after(span(round * 200_000));
         let winners = Rc::new(RefCell::new(0));
         let claim = |id: u64| {
-            let (table, winners) = (Rc::clone(&table), Rc::clone(&winners));
+            let table = &tables[chance.below(tables.len() as u64) as usize];
+            let (table, winners) = (Rc::clone(table), Rc::clone(&winners));
             move |store: &Interleaved<'_>| match table.claim(store, nonce(round), id, None, now) {
                 Ok(Claimed::Yes(..)) => *winners.borrow_mut() += 1,
                 Ok(Claimed::Duplicate(_)) | Err(CasError::Contended) => {}
@@ -66,9 +72,17 @@ fn rounds_without_one_winner(fault: Fault, capacity: usize, rounds: u64) -> u64 
 
 #[test]
 fn of_workers_that_claim_one_nonce_in_each_others_midst_exactly_one_succeeds() {
-    for capacity in [1, 16, 64, 1_000, 65_536] {
-        let wrong = rounds_without_one_winner(Fault::None, capacity, 20_000 * rounds());
-        assert_eq!(wrong, 0, "capacity {capacity}");
+    for capacities in [
+        &[1][..],
+        &[64],
+        &[1_000],
+        &[65_536],
+        &[1, 20, 64],
+        &[65_536, 1_000],
+        &[300, 40_000, 1_000_000],
+    ] {
+        let wrong = rounds_without_one_winner(Fault::None, capacities, 20_000 * rounds());
+        assert_eq!(wrong, 0, "capacities {capacities:?}");
     }
 }
 
@@ -76,7 +90,7 @@ fn of_workers_that_claim_one_nonce_in_each_others_midst_exactly_one_succeeds() {
 /// no version, or that ignores versions altogether, or lies about what it wrote.
 #[test]
 fn a_store_that_breaks_the_rules_of_compare_and_swap_is_noticed() {
-    let noticed = |fault| rounds_without_one_winner(fault, 65_536, 2_000);
+    let noticed = |fault| rounds_without_one_winner(fault, &[65_536], 2_000);
     // Only a bucket's first claim meets an absent key.
     assert!(noticed(Fault::AbsentIsUnconditional) > 500);
     assert!(noticed(Fault::AlwaysWrites) > 1_500);
@@ -100,7 +114,9 @@ fn passes_too_many(fault: Fault, requests: u32, capacity: usize, steps: u64) -> 
         let worker = |key_hash: u64, now: Timestamp| {
             let (limiter, passed) = (Rc::clone(&limiter), Rc::clone(&passed));
             move |store: &Interleaved<'_>| {
-                if let Ok(Taken::Passed(_)) = limiter.take(store, spread(key_hash), now) {
+                if let Ok(CheckResult::Permitted(_)) =
+                    limiter.check_and_count(store, spread(key_hash), now)
+                {
                     passed.borrow_mut().entry(key_hash).or_default().push(now);
                 }
             }
@@ -171,17 +187,19 @@ impl Meeting {
 }
 
 /// All threads claim all nonces in the same order. Where one is ahead it waits now and
-/// then for the others, so that they meet at the same nonces.
+/// then for the others, so that they meet at the same nonces. The threads have one capacity,
+/// or half of them another.
 #[test]
 fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
-    for capacity in [16, 1_000, 65_536] {
-        let (table, store) = (nonces(capacity), MemoryMap::new());
+    for (capacity, other) in [(16, 16), (1_000, 1_000), (65_536, 65_536), (1_000, 50_000)] {
+        let (tables, store) = ([nonces(capacity), nonces(other)], MemoryMap::new());
         // As many as there is room for, again and again, each time long after the last.
         let batch = capacity as u64 / 2;
         let batches = 400_000 * rounds() / THREADS / batch + 1;
         let winners: Vec<AtomicU32> = (0..batch * batches).map(|_| AtomicU32::new(0)).collect();
         let meeting = Meeting::default();
         on_threads(|thread| {
+            let table = &tables[thread as usize % 2];
             for number in 0..batch * batches {
                 if (number % batch).is_multiple_of(64) {
                     meeting.wait();
@@ -192,7 +210,7 @@ fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
                 match claimed.expect("four threads do not exhaust the retries") {
                     Claimed::Yes(claim, _) => {
                         winners[number as usize].fetch_add(1, Ordering::Relaxed);
-                        table.keep(&store, &claim, now).expect("kept");
+                        table.complete(&store, &claim, now).expect("kept");
                     }
                     Claimed::Duplicate(_) => {}
                     other => panic!("{number}: {other:?}"),
@@ -202,8 +220,8 @@ fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
         let wrong = winners
             .iter()
             .filter(|won| won.load(Ordering::Relaxed) != 1);
-        assert_eq!(wrong.count(), 0, "capacity {capacity}");
-        assert!(store.keys() as u64 <= table.keys());
+        assert_eq!(wrong.count(), 0, "{capacity} and {other}");
+        assert!(store.keys() as u64 <= tables[0].keys());
     }
 }
 
@@ -245,8 +263,10 @@ fn threads_let_no_more_than_the_limit_through() {
                     now = now.after(span(clock.below(8 * WINDOW.0 / u64::from(requests))));
                 }
                 let key_hash = chance.below(4);
-                let taken = limiter.take(&store, spread(key_hash), now);
-                if let Taken::Passed(_) = taken.expect("four threads do not exhaust the retries") {
+                let taken = limiter.check_and_count(&store, spread(key_hash), now);
+                if let CheckResult::Permitted(_) =
+                    taken.expect("four threads do not exhaust the retries")
+                {
                     own.push((key_hash, now));
                 }
             }
@@ -287,6 +307,6 @@ fn a_store_that_never_lets_anything_be_written_is_given_up() {
     }
     let claimed = nonces(16).claim(&ContendedStore, nonce(1), 1, None, START);
     assert!(matches!(claimed, Err(CasError::Contended)), "{claimed:?}");
-    let taken = limiter(5, 16).take(&ContendedStore, 1, START);
+    let taken = limiter(5, 16).check_and_count(&ContendedStore, 1, START);
     assert_eq!(taken, Err(CasError::Contended));
 }

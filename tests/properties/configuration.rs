@@ -195,7 +195,7 @@ fn webhooks_that_share_a_table_agree_on_how_long_anything_has_to_be_remembered()
         .webhooks
         .iter()
         .filter_map(|webhook| webhook.replay.as_ref());
-    let longest: Vec<_> = replays.map(|replay| replay.rules.longest).collect();
+    let longest: Vec<_> = replays.map(|replay| replay.rules.max_pinned).collect();
     assert_eq!(longest, [Millis::seconds(86_400); 3]);
 }
 

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
-    Answer, Api, Claim, Count, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce,
-    NonceRules, NonceTable, OnFull, OnStoreError, RedisSettings, RedisStore, RuleKey, RuleSettings,
-    Rules, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement, Taken, Timestamp,
+    CheckResult, Claim, Keyspace, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis,
+    Nonce, NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
+    Timestamp, UpstreamOutcome,
 };
 
 use crate::resp::Client;
@@ -16,16 +16,22 @@ const WINDOW: Millis = Millis(10_000);
 /// Far from where the clock stands: what a script decides, it must decide by the time that it is told.
 const START: Timestamp = Timestamp(1_500_000_000_000);
 
-fn shared_redis() -> RedisStore {
-    RedisStore::new(RedisSettings {
-        cluster: "c".into(),
-        api: Api::Webdis,
-        authority: "c".into(),
-        authorization: None,
-        key_prefix: "twf".into(),
-        timeout: Millis(100),
-        on_error: OnStoreError::Reject,
-    })
+fn keyspace() -> Keyspace {
+    Keyspace::new("twf")
+}
+
+/// What asks for these limits, and for a claim if there is one.
+fn decide(
+    limits: &[Limiter],
+    checks: &[LimitCheck],
+    claim: Option<(&Claim, &NonceRules)>,
+    now: Timestamp,
+) -> ScriptCall {
+    let limits: Vec<_> = checks
+        .iter()
+        .map(|check| (*check, &limits[check.rule]))
+        .collect();
+    keyspace().decide(&limits, claim, now)
 }
 
 /// Evenly spread, as a keyed hash is.
@@ -93,17 +99,12 @@ fn reply(client: &mut Client, words: &[&str]) -> ScriptReply {
 
 // --- counters ------------------------------------------------------------------------------------
 
-fn rules(requests: u32, capacity: usize) -> Rules {
-    let rule = RuleSettings {
-        key: RuleKey::ClientIp,
-        count: Count::All,
-        limit: Limit {
-            requests,
-            window: WINDOW,
-        },
-        scope: String::new(),
+fn limits(requests: u32, capacity: usize) -> Vec<Limiter> {
+    let limit = Limit {
+        requests,
+        window: WINDOW,
     };
-    Rules::new(&[rule], capacity)
+    vec![Limiter::new("limit", limit, capacity)]
 }
 
 fn due(key_hash: u64, counts: bool) -> [LimitCheck; 1] {
@@ -125,11 +126,11 @@ fn wait(reply: ScriptReply) -> Option<Millis> {
 #[test]
 fn counters_in_redis_answer_as_the_filters_own_do() {
     let redis = Redis::start();
-    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    let mut asked = Asked::new(&redis);
     for (requests, keys) in [(1, 3), (3, 5), (60, 4), (64, 2), (65, 3), (1000, 2)] {
         redis.command(&["FLUSHALL"]);
         let capacity = 8;
-        let rules = rules(requests, capacity);
+        let limits = limits(requests, capacity);
         let limit = Limit {
             requests,
             window: WINDOW,
@@ -143,14 +144,19 @@ fn counters_in_redis_answer_as_the_filters_own_do() {
             let key_hash = chance.below(keys);
             let counts = chance.below(5) > 0;
             let own = if counts {
-                match limiter.take(&store, spread(key_hash), now).expect("taken") {
-                    Taken::Passed(_) => None,
-                    Taken::Rejected(wait) => Some(wait),
+                match limiter
+                    .check_and_count(&store, spread(key_hash), now)
+                    .expect("taken")
+                {
+                    CheckResult::Permitted(_) => None,
+                    CheckResult::Limited(wait) => Some(wait),
                 }
             } else {
-                limiter.peek(&store, spread(key_hash), now).expect("peeked")
+                limiter
+                    .check(&store, spread(key_hash), now)
+                    .expect("peeked")
             };
-            let question = shared.decide(&rules, &due(key_hash, counts), None, now);
+            let question = decide(&limits, &due(key_hash, counts), None, now);
             let theirs = wait(asked.ask_at(&question, now));
             assert_eq!(
                 theirs, own,
@@ -168,10 +174,10 @@ fn counters_in_redis_answer_as_the_filters_own_do() {
 #[test]
 fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter() {
     let redis = Redis::start();
-    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    let mut asked = Asked::new(&redis);
     for (requests, capacity) in [(1, 1), (3, 2), (5, 16), (20, 8), (3, 40)] {
         redis.command(&["FLUSHALL"]);
-        let rules = rules(requests, capacity);
+        let limits = limits(requests, capacity);
         let mut chance = Chance(u64::from(requests) << 8 | capacity as u64);
         let mut passed: HashMap<u64, VecDeque<Timestamp>> = HashMap::new();
         let (mut now, mut most, mut rejected) = (START, 0, 0);
@@ -185,7 +191,7 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
             } else {
                 1000 + step
             };
-            let question = shared.decide(&rules, &due(key_hash, true), None, now);
+            let question = decide(&limits, &due(key_hash, true), None, now);
             if wait(asked.ask_at(&question, now)).is_some() {
                 rejected += 1;
                 continue;
@@ -233,10 +239,10 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
 #[test]
 fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
     let redis = Redis::start();
-    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
+    let mut asked = Asked::new(&redis);
     for (requests, capacity) in [(1, 1), (2, 4), (5, 8)] {
         redis.command(&["FLUSHALL"]);
-        let rules = rules(requests, capacity);
+        let limits = limits(requests, capacity);
         let limit = Limit {
             requests,
             window: WINDOW,
@@ -248,16 +254,21 @@ fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
             now = now.after(Millis(chance.below(20)));
             let key_hash = if chance.below(3) == 0 { 1 } else { 1000 + step };
             let mut ask = |counts| {
-                let question = shared.decide(&rules, &due(key_hash, counts), None, now);
+                let question = decide(&limits, &due(key_hash, counts), None, now);
                 wait(asked.ask_at(&question, now))
             };
             let (looked, taken) = (ask(false), ask(true));
-            let here = limiter.peek(&store, spread(key_hash), now).expect("peeked");
+            let here = limiter
+                .check(&store, spread(key_hash), now)
+                .expect("peeked");
             assert_eq!(looked, here, "limit {requests}, step {step}, {key_hash}");
             assert!(looked.is_none() || looked == taken);
-            let taken_here = match limiter.take(&store, spread(key_hash), now).expect("taken") {
-                Taken::Passed(_) => None,
-                Taken::Rejected(wait) => Some(wait),
+            let taken_here = match limiter
+                .check_and_count(&store, spread(key_hash), now)
+                .expect("taken")
+            {
+                CheckResult::Permitted(_) => None,
+                CheckResult::Limited(wait) => Some(wait),
             };
             assert_eq!(
                 taken, taken_here,
@@ -276,10 +287,10 @@ fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
 #[test]
 fn a_clock_put_back_locks_nobody_out_for_longer_than_a_window() {
     let redis = Redis::start();
-    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
-    let rules = rules(2, 8);
+    let mut asked = Asked::new(&redis);
+    let limits = limits(2, 8);
     let mut wait_at = |now: Timestamp| {
-        let question = shared.decide(&rules, &due(1, true), None, now);
+        let question = decide(&limits, &due(1, true), None, now);
         wait(asked.ask_at(&question, now))
     };
     let ahead = START.after(Millis::seconds(86_400));
@@ -300,9 +311,9 @@ fn a_clock_put_back_locks_nobody_out_for_longer_than_a_window() {
 #[test]
 fn a_damaged_counter_lets_nothing_through_for_a_window() {
     let redis = Redis::start();
-    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
-    let rules = rules(2, 8);
-    let question = shared.decide(&rules, &due(1, true), None, START);
+    let mut asked = Asked::new(&redis);
+    let limits = limits(2, 8);
+    let question = decide(&limits, &due(1, true), None, START);
     let key = question.keys[0].clone();
     for damaged in [
         "",
@@ -342,24 +353,21 @@ fn a_damaged_counter_lets_nothing_through_for_a_window() {
 #[test]
 fn a_request_is_counted_by_all_limits_or_by_none() {
     let redis = Redis::start();
-    let (shared, mut asked) = (shared_redis(), Asked::new(&redis));
-    let rule = |requests, key| RuleSettings {
-        key,
-        count: Count::All,
-        limit: Limit {
+    let mut asked = Asked::new(&redis);
+    let limit = |name: &str, requests| {
+        let limit = Limit {
             requests,
             window: WINDOW,
-        },
-        scope: String::new(),
+        };
+        Limiter::new(name, limit, 8)
     };
-    let rules = Rules::new(&[rule(3, RuleKey::ClientIp), rule(1, RuleKey::Webhook)], 8);
+    let limits = [limit("first", 3), limit("second", 1)];
     let due = |rule, key_hash| LimitCheck {
         rule,
         key_hash,
         counts: true,
     };
-    let mut ask =
-        |due: &[LimitCheck]| asked.ask_at(&shared.decide(&rules, due, None, START), START);
+    let mut ask = |due: &[LimitCheck]| asked.ask_at(&decide(&limits, due, None, START), START);
     assert_eq!(ask(&[due(0, 1), due(1, 9)]), ScriptReply::Passed);
     for _ in 0..5 {
         let limited = ScriptReply::Limited {
@@ -390,7 +398,7 @@ fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
         window: Millis::seconds(300),
         keep: Millis::seconds(86_400),
-        longest: Millis::seconds(330),
+        max_pinned: Millis::seconds(330),
         capacity,
         on_full,
     }
@@ -398,10 +406,9 @@ fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
 
 /// One table of nonces in Redis. The time that it is told is the machine's.
 struct Claims {
-    shared: RedisStore,
     asked: Asked,
     table: NonceTable,
-    limits: Rules,
+    limits: Vec<Limiter>,
 }
 
 fn now() -> Timestamp {
@@ -412,10 +419,9 @@ fn now() -> Timestamp {
 impl Claims {
     fn new(redis: &Redis, rules: NonceRules) -> Self {
         Self {
-            shared: shared_redis(),
             asked: Asked::new(redis),
             table: NonceTable::new(rules),
-            limits: rules_of_two(),
+            limits: limits(2, 8),
         }
     }
 
@@ -430,24 +436,20 @@ impl Claims {
     fn claim_and_count(&mut self, nonce: u8, id: u64, due: &[LimitCheck]) -> ScriptReply {
         let claim = self.prepare(nonce, id);
         let asked = Some((&claim, self.table.rules()));
-        let question = self.shared.decide(&self.limits, due, asked, now());
+        let question = decide(&self.limits, due, asked, now());
         self.asked.ask(&question)
     }
 
-    fn settle(&mut self, nonce: u8, id: u64, answer: Answer) {
+    fn settle(&mut self, nonce: u8, id: u64, answer: UpstreamOutcome) {
         let claim = self.prepare(nonce, id);
-        let settlement = RedisStore::settlement(&claim, self.table.rules(), answer, now());
+        let settlement = Settlement::new(&claim, self.table.rules(), answer, now());
         self.tell(&[settlement]);
     }
 
     fn tell(&mut self, settlements: &[Settlement]) {
-        let question = self.shared.settle(settlements, now());
+        let question = keyspace().settle(settlements, now());
         assert_eq!(self.asked.ask(&question), ScriptReply::Settled);
     }
-}
-
-fn rules_of_two() -> Rules {
-    rules(2, 8)
 }
 
 const CLAIMED: ScriptReply = ScriptReply::Claimed {
@@ -513,7 +515,7 @@ fn claims_follow_their_table_in_any_order_of_events() {
                 }
             }
             3 => {
-                claims.settle(index as u8, id, Answer::Taken);
+                claims.settle(index as u8, id, UpstreamOutcome::Processed);
                 match state {
                     // An answer that comes after its claim has lapsed is an acceptance all the same.
                     Known::No | Known::Abandoned(_) => Known::Kept,
@@ -522,7 +524,7 @@ fn claims_follow_their_table_in_any_order_of_events() {
                 }
             }
             4 => {
-                claims.settle(index as u8, id, Answer::Failed);
+                claims.settle(index as u8, id, UpstreamOutcome::Failed);
                 match state {
                     Known::OnItsWay { abandoned: 0, .. } if is_own => Known::No,
                     Known::OnItsWay { abandoned, .. } if is_own => Known::Abandoned(abandoned),
@@ -534,7 +536,7 @@ fn claims_follow_their_table_in_any_order_of_events() {
                 }
             }
             _ => {
-                claims.settle(index as u8, id, Answer::SenderLeft);
+                claims.settle(index as u8, id, UpstreamOutcome::ClientGone);
                 match state {
                     Known::OnItsWay { abandoned, .. } if is_own && abandoned < MAX_ABANDONED => {
                         Known::Abandoned(abandoned + 1)
@@ -570,14 +572,14 @@ impl Claims {
     fn claim_at(&mut self, nonce: u8, id: u64, now: Timestamp) -> ScriptReply {
         let claim = self.table.prepare(Nonce([nonce; 32]), id, None, now);
         let asked = Some((&claim, self.table.rules()));
-        let question = self.shared.decide(&self.limits, &[], asked, now);
+        let question = decide(&self.limits, &[], asked, now);
         self.asked.ask_at(&question, now)
     }
 
-    fn settle_at(&mut self, nonce: u8, id: u64, answer: Answer, now: Timestamp) {
+    fn settle_at(&mut self, nonce: u8, id: u64, answer: UpstreamOutcome, now: Timestamp) {
         let claim = self.table.prepare(Nonce([nonce; 32]), id, None, now);
-        let settlement = RedisStore::settlement(&claim, self.table.rules(), answer, now);
-        let question = self.shared.settle(&[settlement], now);
+        let settlement = Settlement::new(&claim, self.table.rules(), answer, now);
+        let question = keyspace().settle(&[settlement], now);
         assert_eq!(self.asked.ask_at(&question, now), ScriptReply::Settled);
     }
 }
@@ -597,12 +599,12 @@ fn hang_ups_are_counted_in_redis_for_as_long_as_the_request_would_be_kept() {
     let mut now = START;
     let mut id = 0;
     for hung_up in 1..=MAX_ABANDONED + 1 {
-        for answer in [Answer::Failed, Answer::SenderLeft] {
+        for answer in [UpstreamOutcome::Failed, UpstreamOutcome::ClientGone] {
             id += 1;
             assert_eq!(claims.claim_at(1, id, now), CLAIMED, "{hung_up}");
             claims.settle_at(1, id, answer, now);
             let (value, left) = remembered_or_none(&redis, 1);
-            let before = hung_up - u16::from(answer == Answer::Failed);
+            let before = hung_up - u16::from(answer == UpstreamOutcome::Failed);
             match before {
                 0 => assert_eq!(value, None, "what failed is forgotten"),
                 _ => assert!(left > 86_000_000, "{value:?}, for {left} ms"),
@@ -649,7 +651,12 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
         "{reply:?}"
     );
     // Its own answer, if it comes yet, is what counts.
-    claims.settle_at(1, u64::from(MAX_ABANDONED) + 1, Answer::Taken, now);
+    claims.settle_at(
+        1,
+        u64::from(MAX_ABANDONED) + 1,
+        UpstreamOutcome::Processed,
+        now,
+    );
     let reply = claims.claim_at(1, 101, now);
     assert!(matches!(reply, ScriptReply::Kept { .. }), "{reply:?}");
 
@@ -658,7 +665,7 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
     let later = START.after(Millis::seconds(301));
     assert_eq!(claims.claim_at(2, 2, later), CLAIMED);
     let latest = later.after(Millis::seconds(301));
-    claims.settle_at(2, 1, Answer::Taken, latest);
+    claims.settle_at(2, 1, UpstreamOutcome::Processed, latest);
     let reply = claims.claim_at(2, 3, latest);
     assert!(matches!(reply, ScriptReply::Kept { .. }), "{reply:?}");
 }
@@ -690,7 +697,10 @@ fn what_the_version_before_has_written_is_understood() {
 fn the_count_of_hang_ups_goes_from_a_full_table_in_redis_as_a_kept_request_does_and_no_sooner() {
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(2, OnFull::Reject));
-    for (nonce, answer) in [(1, Answer::SenderLeft), (2, Answer::Taken)] {
+    for (nonce, answer) in [
+        (1, UpstreamOutcome::ClientGone),
+        (2, UpstreamOutcome::Processed),
+    ] {
         let now = START.after(Millis(nonce.into()));
         assert_eq!(claims.claim_at(nonce, 1, now), CLAIMED);
         claims.settle_at(nonce, 1, answer, now);
@@ -714,9 +724,9 @@ fn to_settle_twice_is_to_settle_once() {
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
     for (nonce, answer) in [
-        (1, Answer::Taken),
-        (2, Answer::Failed),
-        (3, Answer::SenderLeft),
+        (1, UpstreamOutcome::Processed),
+        (2, UpstreamOutcome::Failed),
+        (3, UpstreamOutcome::ClientGone),
     ] {
         let own = 10 * u64::from(nonce);
         assert_eq!(claims.claim(nonce, own), CLAIMED);
@@ -731,7 +741,7 @@ fn to_settle_twice_is_to_settle_once() {
         claims.settle(nonce, own, answer);
         assert_eq!(value(&redis), once, "{answer:?}");
         // Also when another has claimed it meanwhile.
-        if answer != Answer::Taken {
+        if answer != UpstreamOutcome::Processed {
             assert_eq!(claims.claim(nonce, own + 1), CLAIMED);
             claims.settle(nonce, own, answer);
             assert_eq!(
@@ -750,14 +760,13 @@ fn several_are_settled_at_once_each_in_its_own_way() {
     let mut settlements = Vec::new();
     for nonce in 0..9 {
         assert_eq!(claims.claim(nonce, u64::from(nonce)), CLAIMED);
-        let answer = [Answer::Taken, Answer::Failed, Answer::SenderLeft][usize::from(nonce % 3)];
+        let answer = [
+            UpstreamOutcome::Processed,
+            UpstreamOutcome::Failed,
+            UpstreamOutcome::ClientGone,
+        ][usize::from(nonce % 3)];
         let claim = claims.prepare(nonce, u64::from(nonce));
-        settlements.push(RedisStore::settlement(
-            &claim,
-            claims.table.rules(),
-            answer,
-            now(),
-        ));
+        settlements.push(Settlement::new(&claim, claims.table.rules(), answer, now()));
     }
     claims.tell(&settlements);
     for nonce in 0..9 {
@@ -774,14 +783,14 @@ fn a_table_that_is_full_of_what_must_stay_rejects_or_forgets_the_oldest() {
     for nonce in 0..3 {
         assert_eq!(claims.claim(nonce, 1), CLAIMED);
     }
-    claims.settle(0, 1, Answer::Taken);
+    claims.settle(0, 1, UpstreamOutcome::Processed);
     assert_eq!(claims.claim(3, 1), ScriptReply::Full);
     assert!(
         matches!(claims.claim(0, 2), ScriptReply::Kept { .. }),
         "a repeat is told as one all the same"
     );
     // What is given up makes room.
-    claims.settle(1, 1, Answer::Failed);
+    claims.settle(1, 1, UpstreamOutcome::Failed);
     assert_eq!(claims.claim(3, 1), CLAIMED);
     assert_eq!(claims.claim(4, 1), ScriptReply::Full);
 
@@ -822,7 +831,7 @@ fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
     let mut claims = Claims::new(&redis, short);
     for nonce in 0..3 {
         assert_eq!(claims.claim(nonce, 1), CLAIMED);
-        claims.settle(nonce, 1, Answer::Taken);
+        claims.settle(nonce, 1, UpstreamOutcome::Processed);
     }
     std::thread::sleep(std::time::Duration::from_millis(40));
     assert!(
@@ -859,7 +868,7 @@ fn a_request_need_not_be_remembered_for_longer_than_it_must() {
     };
     let mut claims = Claims::new(&redis, short);
     assert_eq!(claims.claim(1, 1), CLAIMED);
-    claims.settle(1, 1, Answer::Taken);
+    claims.settle(1, 1, UpstreamOutcome::Processed);
     assert!(matches!(claims.claim(1, 2), ScriptReply::Kept { .. }));
     std::thread::sleep(std::time::Duration::from_millis(60));
     assert_eq!(claims.claim(1, 3), CLAIMED);
@@ -888,6 +897,6 @@ fn a_repeat_is_counted_by_no_limit_and_what_is_limited_or_full_claims_nothing() 
         );
     }
     // Nothing was counted of those.
-    claims.settle(3, 1, Answer::Failed);
+    claims.settle(3, 1, UpstreamOutcome::Failed);
     assert_eq!(claims.claim_and_count(4, 1, &due(3, true)), CLAIMED);
 }

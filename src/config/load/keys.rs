@@ -1,6 +1,6 @@
-//! Who may sign: auth tokens, accounts, shared keys.
+//! The keys: `accounts`, `shared_keys`, and the account of the environment.
 
-use crate::config::load::{Loader, variable};
+use crate::config::load::loader::{Loader, variable};
 use crate::config::reader::{Node, Object, SecretKind};
 use crate::copied::{Alphabet, Place, remnant};
 use crate::secret::Secret;
@@ -41,8 +41,7 @@ impl Loader<'_> {
         }
         let token = self.variable(variable::AUTH_TOKEN).map(Secret::new);
         if let Some(token) = &token {
-            let left = remnant(token.expose(), Place::Environment, Alphabet::Ascii);
-            match left {
+            match remnant(token.expose(), Place::Environment, Alphabet::Ascii) {
                 Some(left) => self.problems.expected(
                     variable::AUTH_TOKEN,
                     format_args!("a secret of visible ASCII characters without quotes: it {left}"),
@@ -65,10 +64,9 @@ impl Loader<'_> {
         };
         let sid = account.field("account_sid").and_then(|node| {
             let sid = node.plain_text(ACCOUNT_SID)?;
-            if is_account_sid(sid) {
-                Some(sid)
-            } else {
-                node.expected(ACCOUNT_SID)
+            match is_account_sid(sid) {
+                true => Some(sid),
+                false => node.expected(ACCOUNT_SID),
             }
         });
         let tokens = account.required("auth_tokens").and_then(|node| node.list());
@@ -112,12 +110,10 @@ impl Loader<'_> {
             shared_id: Some(id.to_owned()),
         }));
     }
-}
 
-impl Loader<'_> {
-    /// Whether a token has the form of Twilio's is only worth a warning: there may be
-    /// other forms one day, and tests have shorter ones.
-    fn warn_of_token(&self, index: &str, token: &Secret) {
+    /// Warns of a token that is not 32 hex digits. It is accepted: Twilio may have other forms
+    /// one day, and tests have shorter ones.
+    fn warn_of_token(&self, path: &str, token: &Secret) {
         let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let token = token.expose();
         let what = if is_hex(token) {
@@ -133,13 +129,13 @@ impl Loader<'_> {
             "this is not 32 hex digits, as every auth token of Twilio's is (the secret of an API \
              key signs no webhook)"
         };
-        self.warn(index, what);
+        self.warn(path, what);
     }
 }
 
 const ACCOUNT_SID: &str = "an account SID (AC followed by 32 hex digits)";
 
-/// Only the form is checked: test accounts do not always have 32 digits.
+/// Returns whether the text looks like an account SID; those of tests may be shorter.
 fn is_account_sid(text: &str) -> bool {
     text.starts_with("AC") && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -1,6 +1,6 @@
-//! How recent, how often repeated, how many: what holds globally or for one webhook.
+//! `timestamp`, `replay` and `rate_limits`: global, or one webhook's.
 
-use crate::config::load::{A_MILLISECOND, A_YEAR, Loader, NOTHING, flag, number};
+use crate::config::load::loader::{A_MILLISECOND, A_YEAR, Loader, NOTHING, flag, number};
 use crate::config::reader::Node;
 use crate::config::settings::{
     Count, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, TimestampSettings,
@@ -14,7 +14,7 @@ const MAX_NONCES: u64 = 4_194_304;
 const MAX_REQUESTS: u64 = 1_000_000;
 
 impl Loader<'_> {
-    /// A `timestamp` object; what it leaves out is as in `basis`.
+    /// Reads a `timestamp` object; what it leaves out is as in `basis`.
     pub(super) fn timestamp(
         &self,
         node: Option<Node<'_>>,
@@ -30,10 +30,9 @@ impl Loader<'_> {
             timestamp.params = params.iter().filter_map(name).collect();
         }
         if let Some(header) = object.field("header") {
-            timestamp.header = if header.is_null() {
-                None
-            } else {
-                self.header_name(&header)
+            timestamp.header = match header.is_null() {
+                true => None,
+                false => header_name(&header),
             };
         }
         if let Some(node) = object.field("max_age") {
@@ -49,19 +48,8 @@ impl Loader<'_> {
         timestamp
     }
 
-    fn header_name(&self, node: &Node<'_>) -> Option<String> {
-        let what = "a header's name, or null for none";
-        let name = node.text(what)?;
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if !name.bytes().all(is_token) {
-            return node.expected(what);
-        }
-        Some(name.to_ascii_lowercase())
-    }
-
-    /// A `replay` object or `"off"`; what it leaves out is as in `basis`, and where
-    /// there is none at all it is `absent`.
+    /// Reads a `replay` object or `"off"`: `absent` where there is none; what an object leaves
+    /// out is as in `basis`.
     pub(super) fn replay(
         &self,
         node: Option<Node<'_>>,
@@ -145,8 +133,8 @@ impl Loader<'_> {
         if key == RuleKey::Webhook && count != Count::Authenticated {
             self.warn(
                 node.path(),
-                "a rule by \"webhook\" that counts more than \"authenticated\" can be used up by \
-                 strangers, who then keep Twilio out; limit them by \"client_ip\"",
+                "a rule by \"webhook\" that counts more than \"authenticated\" can be exhausted by \
+                 unauthenticated clients, who then lock Twilio out; limit them by \"client_ip\"",
             );
         }
         Some(RuleSettings {
@@ -161,8 +149,8 @@ impl Loader<'_> {
     }
 }
 
-/// The longest that any request has to be remembered: a timestamp from as far ahead
-/// as is allowed goes stale that much later.
+/// Returns the settings with `longest`, the longest minimum retention of any nonce: a timestamp
+/// from as far ahead as is allowed goes stale that much later.
 pub(super) fn with_longest(
     replay: &Option<ReplaySettings>,
     timestamp: &TimestampSettings,
@@ -170,7 +158,7 @@ pub(super) fn with_longest(
     let mut replay = replay.clone()?;
     let freshness = timestamp.freshness;
     let signed = Millis(freshness.max_age.0.saturating_add(freshness.clock_skew.0));
-    replay.rules.longest = replay.rules.window.max(signed);
+    replay.rules.max_pinned = replay.rules.window.max(signed);
     Some(replay)
 }
 
@@ -185,4 +173,14 @@ fn rule_key(node: &Node<'_>) -> Option<RuleKey> {
             _ => node.expected(what),
         },
     }
+}
+
+fn header_name(node: &Node<'_>) -> Option<String> {
+    let what = "a header's name, or null for none";
+    let name = node.text(what)?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.bytes().all(is_token) {
+        return node.expected(what);
+    }
+    Some(name.to_ascii_lowercase())
 }

@@ -1,22 +1,24 @@
-//! Where nonces and counters live: `store`.
+//! `store`: where nonces and counters live.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::load::{A_MILLISECOND, Loader};
+use crate::config::load::loader::{A_MILLISECOND, Loader};
 use crate::config::reader::{Node, Object, SecretKind};
-use crate::config::settings::{OnStoreError, RedisSettings, StoreSettings, defaults};
+use crate::config::settings::defaults;
 use crate::secret::Secret;
+use crate::store::StoreSettings;
+use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::wire::Api;
 use crate::time::Millis;
 
-/// A request is held for as long as this at its headers, and once more at its end.
+/// The longest timeout: a request is held for that long at its headers and once more at its end.
 const MAX_TIMEOUT: Millis = Millis::seconds(10);
-/// A key is this and some 70 characters more.
+/// The longest prefix; a key has some 70 characters more.
 const MAX_PREFIX: usize = 64;
 
 impl Loader<'_> {
-    /// The `store`; `None` if there is none, or something is wrong with it.
+    /// Reads the `store`: `None` if there is none, or a mistake in it.
     pub(super) fn store(&self, root: &Object<'_>) -> Option<StoreSettings> {
         #[derive(Clone, Copy)]
         enum Type {
@@ -73,7 +75,7 @@ impl Loader<'_> {
             ("local", OnStoreError::Local),
         ];
         let on_error = object.field("on_error").map(|node| node.one_of(&words));
-        // Everything has been read before anything is missed, so that all problems are found.
+        // Every field is read before a missing one returns, so that all mistakes are found.
         let cluster = cluster?;
         Some(RedisSettings {
             api: api?,
@@ -86,14 +88,14 @@ impl Loader<'_> {
         })
     }
 
-    /// Username and password of Webdis (`http_basic_auth` in its ACL), both or neither.
+    /// Reads username and password of Webdis (`http_basic_auth` in its ACL): both or neither.
     fn basic(&self, object: &Object<'_>) -> Option<Secret> {
         self.only_for(object, "token", "upstash");
         if object.field("username").is_none() && object.field("password").is_none() {
             self.warn(
                 "store",
-                "there are no username and password, so that whoever reaches Webdis can read, \
-                 change and forget what this filter remembers; give it http_basic_auth",
+                "there are no username and password, so that anyone who reaches Webdis can read, \
+                 change and delete nonces and counters; give it http_basic_auth",
             );
             return None;
         }
@@ -105,7 +107,7 @@ impl Loader<'_> {
         let (username, password) = (secret("username"), secret("password"));
         let (username, password) = (username?, password?);
         if username.expose().contains(':') {
-            // It would end there, and the rest be taken for a part of the password (RFC 7617).
+            // It would end there; the rest would belong to the password (RFC 7617).
             object
                 .field("username")
                 .and_then(|node| node.expected::<()>("a name without \":\""));
@@ -142,7 +144,7 @@ fn authority(node: &Node<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Without braces: the filter's own are what a Redis Cluster hashes.
+/// Reads a prefix without braces, since a Redis Cluster hashes what stands in the filter's own.
 fn key_prefix(node: &Node<'_>) -> Option<String> {
     let what = "up to 64 letters, digits, `-`, `_`, `.` or `:`";
     let text = node.text(what)?;

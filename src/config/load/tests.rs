@@ -1,10 +1,18 @@
 use super::*;
-use crate::config::settings::{OnStoreError, RedisSettings, WebhookSettings};
+use crate::config::settings::WebhookSettings;
+use crate::store::StoreSettings;
+use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::wire::Api;
+use crate::time::Millis;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const SID: &str = "AC00000000000000000000000000000001";
+
+#[track_caller]
+fn assert_says(found: &str, words: &str) {
+    assert!(found.contains(words), "{found}\nlacks {words}");
+}
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -42,7 +50,7 @@ fn three_variables_and_an_empty_configuration_are_complete() {
         assert_eq!(webhook.methods, ["POST"]);
         assert_eq!(webhook.timestamp.freshness.max_age, Millis::seconds(300));
         let replay = webhook.replay.as_ref().expect("on by default");
-        assert_eq!(replay.rules.longest, Millis::seconds(330));
+        assert_eq!(replay.rules.max_pinned, Millis::seconds(330));
         let rule = webhook.rate_limits.first().expect("one rule by default");
         assert_eq!(
             (rule.limit.requests, rule.limit.window),
@@ -76,167 +84,57 @@ fn the_configuration_of_the_contract_loads() {
     assert_eq!(settings(json).keyring.len(), 3);
 }
 
+/// Configurations and what is said of each, one a line.
+const MISTAKES: &str = r##"
+{"moed": "off"} => moed: unknown field
+{"mode": "on"} => mode: expected "enforce" or "monitor" or "off"
+[] => configuration: expected an object
+{"mode" => configuration: expected JSON
+{"accounts": [{"auth_tokens": [""]}]} => accounts[0].auth_tokens[0]: expected a secret
+{"accounts": [{"auth_tokens": [{"env": "NO"}]}]} => accounts[0].auth_tokens[0]: expected a secret in the environment variable NO, which is not set
+{"accounts": [{"account_sid": "AC"}]} => accounts[0].auth_tokens: this field is missing
+{"accounts": [{"account_sid": "12", "auth_tokens": []}]} => accounts[0].account_sid: expected an account SID
+{"accounts": {}} => accounts: expected a list
+{"shared_keys": [{"id": "a"}]} => shared_keys[0].secret: this field is missing
+{"shared_keys": [{"id": "a", "secret": ""}]} => shared_keys[0].secret: expected a secret
+{"webhooks": [{"path": "/a", "url": "orders.example.com"}]} => webhooks[0].url: expected an absolute URL
+{"webhooks": [{"path": "a", "url": "https://h/a"}]} => webhooks[0].path: expected a path that starts with a slash
+{"webhooks": [{"path": "/a/*", "url": "https://h/a"}]} => webhooks[0].url: expected no url here
+{"webhooks": [{"path": "/a/*"}]} => webhooks[0].url: expected a url here, or a public_base_url
+{"webhooks": [{"path": "/a"}]} => webhooks[0].url: expected a url here
+{"webhooks": [{}]} => webhooks[0].path: this field is missing
+{"webhooks": [{"url": "https://h/a"}, {"url": "https://h/a"}]} => webhooks[1].path: expected a path that no other webhook has
+{"webhooks": [{"url": "https://h/a", "methods": ["post"]}]} => webhooks[0].methods[0]: expected a method
+{"webhooks": [{"url": "https://h/a", "methods": []}]} => webhooks[0].methods: expected at least one
+{"webhooks": [{"url": "https://h/a", "replay": {"capacity": 0}}]} => webhooks[0].replay.capacity: expected a whole number from 1
+{"public_base_url": "https://h?x"} => public_base_url: expected a URL without a query
+{"exempt_paths": ["healthz"]} => exempt_paths[0]: expected a path
+{"exempt_paths": ["/API/v1/whatsapp//webhook/"]} => exempt_paths[0]: expected a path that is not a webhook's
+{"max_body_bytes": 0} => max_body_bytes: expected a whole number from 1
+{"max_body_bytes": "1"} => max_body_bytes: expected a whole number
+{"timestamp": {"max_age": 300}} => timestamp.max_age: expected a duration
+{"timestamp": {"max_age": "5m"}} => timestamp.max_age: expected a duration
+{"timestamp": {"header": "x y"}} => timestamp.header: expected a header's name
+{"replay": "on"} => replay: expected "off" or an object
+{"replay": {"window": "0s"}} => replay.window: expected a duration
+{"replay": {"on_full": "drop"}} => replay.on_full: expected "reject" or "evict_oldest"
+{"rate_limits": [{"key": "ip", "requests": 1, "window": "1s"}]} => rate_limits[0].key: expected
+{"rate_limits": [{"key": "param:", "requests": 1, "window": "1s"}]} => rate_limits[0].key: expected
+{"rate_limits": [{"key": "client_ip", "requests": 0, "window": "1s"}]} => rate_limits[0].requests: expected
+{"rate_limits": [{"key": "client_ip", "requests": 1, "window": "0s"}]} => rate_limits[0].window: expected
+{"rate_limits": [{"key": "client_ip", "requests": 1}]} => rate_limits[0].window: this field is missing
+{"rate_limit_capacity": -1} => rate_limit_capacity: expected
+{"store": {"type": "memcached"}} => store.type: expected
+{"log": {"accepted": "yes"}} => log.accepted: expected true or false
+{"trust_original_path": 1} => trust_original_path: expected true or false
+"##;
+
 #[test]
 fn every_mistake_is_named_by_its_path() {
-    for (json, expected) in [
-        (r#"{"moed": "off"}"#, "moed: unknown field"),
-        (
-            r#"{"mode": "on"}"#,
-            r#"mode: expected "enforce" or "monitor" or "off""#,
-        ),
-        (r#"[]"#, "configuration: expected an object"),
-        (r#"{"mode""#, "configuration: expected JSON"),
-        (
-            r#"{"accounts": [{"auth_tokens": [""]}]}"#,
-            "accounts[0].auth_tokens[0]: expected a secret",
-        ),
-        (
-            r#"{"accounts": [{"auth_tokens": [{"env": "NO"}]}]}"#,
-            "accounts[0].auth_tokens[0]: expected a secret in the environment variable NO, which is not set",
-        ),
-        (
-            r#"{"accounts": [{"account_sid": "AC"}]}"#,
-            "accounts[0].auth_tokens: this field is missing",
-        ),
-        (
-            r#"{"accounts": [{"account_sid": "12", "auth_tokens": []}]}"#,
-            "accounts[0].account_sid: expected an account SID",
-        ),
-        (r#"{"accounts": {}}"#, "accounts: expected a list"),
-        (
-            r#"{"shared_keys": [{"id": "a"}]}"#,
-            "shared_keys[0].secret: this field is missing",
-        ),
-        (
-            r#"{"shared_keys": [{"id": "a", "secret": ""}]}"#,
-            "shared_keys[0].secret: expected a secret",
-        ),
-        (
-            r#"{"webhooks": [{"path": "/a", "url": "orders.example.com"}]}"#,
-            "webhooks[0].url: expected an absolute URL",
-        ),
-        (
-            r#"{"webhooks": [{"path": "a", "url": "https://h/a"}]}"#,
-            "webhooks[0].path: expected a path that starts with a slash",
-        ),
-        (
-            r#"{"webhooks": [{"path": "/a/*", "url": "https://h/a"}]}"#,
-            "webhooks[0].url: expected no url here",
-        ),
-        (
-            r#"{"webhooks": [{"path": "/a/*"}]}"#,
-            "webhooks[0].url: expected a url here, or a public_base_url",
-        ),
-        (
-            r#"{"webhooks": [{"path": "/a"}]}"#,
-            "webhooks[0].url: expected a url here",
-        ),
-        (
-            r#"{"webhooks": [{}]}"#,
-            "webhooks[0].path: this field is missing",
-        ),
-        (
-            r#"{"webhooks": [{"url": "https://h/a"}, {"url": "https://h/a"}]}"#,
-            "webhooks[1].path: expected a path that no other webhook has",
-        ),
-        (
-            r#"{"webhooks": [{"url": "https://h/a", "methods": ["post"]}]}"#,
-            "webhooks[0].methods[0]: expected a method",
-        ),
-        (
-            r#"{"webhooks": [{"url": "https://h/a", "methods": []}]}"#,
-            "webhooks[0].methods: expected at least one",
-        ),
-        (
-            r#"{"webhooks": [{"url": "https://h/a", "replay": {"capacity": 0}}]}"#,
-            "webhooks[0].replay.capacity: expected a whole number from 1",
-        ),
-        (
-            r#"{"public_base_url": "https://h?x"}"#,
-            "public_base_url: expected a URL without a query",
-        ),
-        (
-            r#"{"exempt_paths": ["healthz"]}"#,
-            "exempt_paths[0]: expected a path",
-        ),
-        (
-            r#"{"exempt_paths": ["/API/v1/whatsapp//webhook/"]}"#,
-            "exempt_paths[0]: expected a path that is not a webhook's",
-        ),
-        (
-            r#"{"max_body_bytes": 0}"#,
-            "max_body_bytes: expected a whole number from 1",
-        ),
-        (
-            r#"{"max_body_bytes": "1"}"#,
-            "max_body_bytes: expected a whole number",
-        ),
-        (
-            r#"{"timestamp": {"max_age": 300}}"#,
-            "timestamp.max_age: expected a duration",
-        ),
-        (
-            r#"{"timestamp": {"max_age": "5m"}}"#,
-            "timestamp.max_age: expected a duration",
-        ),
-        (
-            r#"{"timestamp": {"header": "x y"}}"#,
-            "timestamp.header: expected a header's name",
-        ),
-        (
-            r#"{"replay": "on"}"#,
-            r#"replay: expected "off" or an object"#,
-        ),
-        (
-            r#"{"replay": {"window": "0s"}}"#,
-            "replay.window: expected a duration",
-        ),
-        (
-            r#"{"replay": {"on_full": "drop"}}"#,
-            r#"replay.on_full: expected "reject" or "evict_oldest""#,
-        ),
-        (
-            r#"{"rate_limits": [{"key": "ip", "requests": 1, "window": "1s"}]}"#,
-            "rate_limits[0].key: expected",
-        ),
-        (
-            r#"{"rate_limits": [{"key": "param:", "requests": 1, "window": "1s"}]}"#,
-            "rate_limits[0].key: expected",
-        ),
-        (
-            r#"{"rate_limits": [{"key": "client_ip", "requests": 0, "window": "1s"}]}"#,
-            "rate_limits[0].requests: expected",
-        ),
-        (
-            r#"{"rate_limits": [{"key": "client_ip", "requests": 1, "window": "0s"}]}"#,
-            "rate_limits[0].window: expected",
-        ),
-        (
-            r#"{"rate_limits": [{"key": "client_ip", "requests": 1}]}"#,
-            "rate_limits[0].window: this field is missing",
-        ),
-        (
-            r#"{"rate_limit_capacity": -1}"#,
-            "rate_limit_capacity: expected",
-        ),
-        (
-            r#"{"store": {"type": "memcached"}}"#,
-            "store.type: expected",
-        ),
-        (
-            r#"{"log": {"accepted": "yes"}}"#,
-            "log.accepted: expected true or false",
-        ),
-        (
-            r#"{"trust_original_path": 1}"#,
-            "trust_original_path: expected true or false",
-        ),
-    ] {
+    for line in MISTAKES.trim().lines() {
+        let (json, expected) = line.split_once(" => ").expect("a configuration and words");
         let found = problems(json);
-        assert!(
-            found.contains(expected),
-            "{json}\n  {found}\n  lacks {expected}"
-        );
+        assert_says(&found, expected);
     }
 }
 
@@ -244,7 +142,7 @@ fn every_mistake_is_named_by_its_path() {
 fn all_mistakes_are_named_at_once() {
     let found = problems(r#"{"mode": 1, "replay": {"keep": 1, "x": 2}, "log": []}"#);
     for path in ["mode:", "replay.keep:", "replay.x:", "log:"] {
-        assert!(found.contains(path), "{found}");
+        assert_says(&found, path);
     }
 }
 
@@ -341,7 +239,7 @@ fn a_secret_as_copying_leaves_it_is_rejected_by_its_field_wherever_it_comes_from
                 found.starts_with(&format!("{field}: expected a ")),
                 "{found}"
             );
-            assert!(found.contains(in_json), "{found}");
+            assert_says(&found, in_json);
             assert!(
                 !found.contains(TOKEN) && !found.contains("TWILIO"),
                 "{found}"
@@ -356,7 +254,7 @@ fn a_secret_as_copying_leaves_it_is_rejected_by_its_field_wherever_it_comes_from
                 found.starts_with(&format!("{field}: expected a ")) && named,
                 "{found}"
             );
-            assert!(found.contains(in_the_environment), "{found}");
+            assert_says(&found, in_the_environment);
             assert!(
                 !found.contains(TOKEN) && !found.contains("TWILIO"),
                 "{found}"
@@ -509,7 +407,7 @@ fn a_token_that_has_not_the_form_of_twilios_is_warned_of_and_taken() {
 }
 
 #[test]
-fn a_limit_that_strangers_can_use_up_for_twilio_is_warned_of() {
+fn a_limit_that_unauthenticated_clients_can_exhaust_is_warned_of() {
     let variables = [("TWILIO_AUTH_TOKEN", TOKEN)];
     for (key, count, warned) in [
         ("webhook", "all", true),
@@ -673,7 +571,7 @@ fn what_is_pasted_in_the_place_of_json_is_called_by_its_name() {
             found.starts_with("configuration: expected "),
             "{text}: {found}"
         );
-        assert!(found.contains(words), "{text}: {found}");
+        assert_says(&found, words);
     }
 }
 
@@ -686,14 +584,8 @@ fn bytes_that_are_no_text_are_called_by_their_name() {
     let of_a_struct: [&[u8]; 2] = [mode, &[mode.as_slice(), log].concat()];
     for bytes in of_a_struct {
         let found = said(bytes);
-        assert!(
-            found.contains("the bytes of a google.protobuf.Struct"),
-            "{found}"
-        );
-        assert!(
-            found.contains("use google.protobuf.StringValue with JSON text"),
-            "{found}"
-        );
+        assert_says(&found, "the bytes of a google.protobuf.Struct");
+        assert_says(&found, "use google.protobuf.StringValue with JSON text");
     }
     for length in 2..mode.len() {
         let found = said(mode.get(..length).unwrap_or_default());
@@ -704,13 +596,13 @@ fn bytes_that_are_no_text_are_called_by_their_name() {
     }
     // A StringValue in its own wrapping is no Struct.
     let found = said(b"\x0a\x02{}\x10\x01");
-    assert!(found.contains("another protobuf message"), "{found}");
+    assert_says(&found, "another protobuf message");
     let found = said(b"\xFF\xFE{\0}\0");
-    assert!(found.contains("UTF-16"), "{found}");
+    assert_says(&found, "UTF-16");
     let found = said(b"{\"mode\": \"\xFC\"}");
-    assert!(
-        found.contains("configuration: expected JSON, which it is not at line 1"),
-        "{found}"
+    assert_says(
+        &found,
+        "configuration: expected JSON, which it is not at line 1",
     );
     // Text that begins with a line end is no protobuf, though its first byte is the same.
     assert!(load(b"\n{\n  \"mode\": \"off\"}", &environment).is_ok());
@@ -789,10 +681,7 @@ fn a_store_in_redis_is_reached_with_what_it_asks_for() {
 #[test]
 fn no_webhook_at_all_is_rejected_and_no_key_at_all_is_not() {
     let found = load(b"{}", &nothing).expect_err("no webhook").to_string();
-    assert!(
-        found.contains("webhooks: expected at least one webhook"),
-        "{found}"
-    );
+    assert_says(&found, "webhooks: expected at least one webhook");
     let json = br#"{"webhooks": [{"url": "https://h/a"}]}"#;
     let settings = load(json, &nothing).expect("no key is no reason not to load");
     assert!(settings.keyring.is_empty());

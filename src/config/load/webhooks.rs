@@ -1,13 +1,14 @@
-//! Which paths are webhooks, which are exempt, and which URL each has at Twilio.
+//! `webhooks` and `exempt_paths`, and the URL that each webhook has at Twilio.
 
+use crate::config::load::loader::{Globals, Loader, form_reading, max_parameters, variable};
 use crate::config::load::policies::with_longest;
-use crate::config::load::{Globals, Loader, form_reading, max_parameters, variable};
 use crate::config::reader::{Node, Object, Problems};
 use crate::config::settings::WebhookSettings;
 use crate::request::path::{PathPattern, normalize_leniently};
-use crate::signature::url::{ConfiguredUrl, PublicUrl};
+use crate::signature::configured_url::ConfiguredUrl;
+use crate::signature::url::PublicUrl;
 
-/// Each webhook has a metric for each verdict.
+/// The maximum number of webhooks: each has a metric for each verdict.
 const MAX_WEBHOOKS: usize = 256;
 
 impl Loader<'_> {
@@ -181,14 +182,12 @@ impl Loader<'_> {
             .filter_map(pattern)
             .collect()
     }
-}
 
-impl Loader<'_> {
-    /// Whatever an upstream takes for the webhook, and this filter for something beside
-    /// it, passes unchecked.
+    /// Warns of an exempt prefix around a webhook: a path that an upstream takes for the webhook,
+    /// and this filter does not, passes unchecked.
     fn warn_of_exempt_prefix(
         &self,
-        index: &str,
+        path: &str,
         pattern: &PathPattern,
         webhooks: &[WebhookSettings],
     ) {
@@ -198,7 +197,7 @@ impl Loader<'_> {
         };
         if pattern.is_prefix() && webhooks.iter().any(is_inside) {
             self.warn(
-                index,
+                path,
                 "this prefix contains a webhook, and what lies around that passes unchecked; name \
                  the exempt paths one by one",
             );
@@ -240,18 +239,17 @@ fn path_pattern(node: &Node<'_>) -> Option<PathPattern> {
         .ok()
 }
 
-/// The path of a webhook that only has a URL.
-fn path_of(url: &ConfiguredUrl, index: &str, problems: &Problems) -> Option<PathPattern> {
-    let path = if url.path().is_empty() {
-        "/"
-    } else {
-        url.path()
+/// Returns the path of a webhook that only has a URL, which stands at `field`.
+fn path_of(url: &ConfiguredUrl, field: &str, problems: &Problems) -> Option<PathPattern> {
+    let path = match url.path() {
+        "" => "/",
+        path => path,
     };
     match PathPattern::parse(path) {
         Ok(pattern) if !pattern.is_prefix() => Some(pattern),
         _ => {
             problems.expected(
-                index,
+                field,
                 "a path beside this URL, since the URL's own is not one as it arrives here",
             );
             None
@@ -259,7 +257,7 @@ fn path_of(url: &ConfiguredUrl, index: &str, problems: &Problems) -> Option<Path
     }
 }
 
-/// A name for metrics: the path in `[a-z0-9_-]`, and no two alike.
+/// Returns a name for metrics: the path in `[a-z0-9_-]`, unique among the webhooks `before`.
 fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
     let text = path
         .as_configured()
@@ -288,19 +286,17 @@ fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
     label
 }
 
-/// Webhooks share tables: what one of them must remember for long must not look to
-/// another like an entry of a clock that was ahead.
+/// Gives all webhooks the same `longest`: they share tables, where one webhook's long retention
+/// must not look to another like an entry from a clock that was ahead.
 fn agree_on_the_longest(webhooks: &mut [WebhookSettings]) {
     let replays = webhooks
         .iter()
         .filter_map(|webhook| webhook.replay.as_ref());
-    let Some(longest) = replays.map(|replay| replay.rules.longest).max() else {
-        return;
-    };
-    for replay in webhooks
+    let longest = replays.map(|replay| replay.rules.max_pinned).max();
+    let replays = webhooks
         .iter_mut()
-        .filter_map(|webhook| webhook.replay.as_mut())
-    {
-        replay.rules.longest = longest;
+        .filter_map(|webhook| webhook.replay.as_mut());
+    for (replay, longest) in replays.zip(longest.iter().cycle()) {
+        replay.rules.max_pinned = *longest;
     }
 }

@@ -8,9 +8,7 @@
 
 use std::ptr;
 
-/// The host did not do what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HostError(u32);
+use crate::stream::host::{Direction, HostError, Level, LocalResponse, Metric, MetricKind};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -25,13 +23,6 @@ pub(super) enum Map {
     CallResponse = 6,
 }
 
-/// `proxy_stream_type_t`
-#[derive(Clone, Copy)]
-pub(super) enum Direction {
-    Request = 0,
-    Response = 1,
-}
-
 /// `proxy_buffer_type_t`
 #[derive(Clone, Copy)]
 pub(super) enum Buffer {
@@ -39,26 +30,6 @@ pub(super) enum Buffer {
     CallResponseBody = 4,
     PluginConfiguration = 7,
 }
-
-/// `proxy_log_level_t`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    Info = 2,
-    Warn = 3,
-    Error = 4,
-}
-
-/// `proxy_metric_type_t`
-#[derive(Clone, Copy)]
-pub(super) enum MetricKind {
-    Counter = 0,
-    Gauge = 1,
-    Histogram = 2,
-}
-
-/// A metric that was defined.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Metric(u32);
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -78,7 +49,7 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
-    fn proxy_replace_header_map_value(
+    fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
         name_size: usize,
@@ -167,10 +138,19 @@ impl Returned {
     }
 }
 
+/// `proxy_log_level_t`
+fn log_level(level: Level) -> u32 {
+    match level {
+        Level::Info => 2,
+        Level::Warn => 3,
+        Level::Error => 4,
+    }
+}
+
 /// Writes a line to Envoy's log. There is nobody to tell if that fails.
 pub(super) fn log(level: Level, message: &str) {
     // SAFETY: pointer and length are those of a slice that outlives the call.
-    unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+    unsafe { proxy_log(log_level(level), message.as_ptr(), message.len()) };
 }
 
 /// A buffer's bytes from its start, `most` at the most.
@@ -255,12 +235,12 @@ pub(super) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError>
     returned.bytes(status)
 }
 
-/// Sets a request header, whatever it was before.
-pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostError> {
+/// Adds a header.
+pub(super) fn add(map: Map, name: &str, value: &str) -> Result<(), HostError> {
     // SAFETY: as in `log`.
     done(unsafe {
-        proxy_replace_header_map_value(
-            Map::Request as u32,
+        proxy_add_header_map_value(
+            map as u32,
             name.as_ptr(),
             name.len(),
             value.as_ptr(),
@@ -329,12 +309,13 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool,
 
 /// Answers the request itself; the upstream never sees it. To be called once for a
 /// request at the most (<https://github.com/envoyproxy/envoy/issues/28826>).
-pub(super) fn send_local_response(
-    status: u16,
-    details: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Result<(), HostError> {
+pub(super) fn send_local_response(response: &LocalResponse<'_>) -> Result<(), HostError> {
+    let LocalResponse {
+        status,
+        details,
+        headers,
+        body,
+    } = *response;
     let headers = serialise(headers);
     const NO_GRPC: i32 = -1;
     // SAFETY: as in `log`.
@@ -354,8 +335,13 @@ pub(super) fn send_local_response(
 
 /// Lets a stream that was paused go on.
 pub(super) fn resume(direction: Direction) -> Result<(), HostError> {
+    // `proxy_stream_type_t`
+    let stream = match direction {
+        Direction::Request => 0,
+        Direction::Response => 1,
+    };
     // SAFETY: no memory is passed.
-    done(unsafe { proxy_continue_stream(direction as u32) })
+    done(unsafe { proxy_continue_stream(stream) })
 }
 
 /// Has the host functions work on another context, until the end of this callback or
@@ -389,10 +375,15 @@ fn serialise(headers: &[(&str, &str)]) -> Vec<u8> {
 
 /// Defines a metric. Defining it again gives the same one.
 pub(super) fn define_metric(kind: MetricKind, name: &str) -> Result<Metric, HostError> {
+    // `proxy_metric_type_t`
+    let kind = match kind {
+        MetricKind::Counter => 0,
+        MetricKind::Gauge => 1,
+        MetricKind::Histogram => 2,
+    };
     let mut id = 0;
     // SAFETY: as in `log` and `buffer`.
-    let status =
-        unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) };
     done(status).map(|()| Metric(id))
 }
 
@@ -402,10 +393,8 @@ pub(super) fn record(metric: Metric, value: u64) {
     unsafe { proxy_record_metric(metric.0, value) };
 }
 
-/// Adds to a metric. Adding nothing is an error to the host, and skipped here.
+/// Adds to a metric. To add nothing is an error to the host.
 pub(super) fn increment(metric: Metric, by: i64) {
-    if by != 0 {
-        // SAFETY: no memory is passed. A metric that does not count stops nothing.
-        unsafe { proxy_increment_metric(metric.0, by) };
-    }
+    // SAFETY: no memory is passed. A metric that does not count stops nothing.
+    unsafe { proxy_increment_metric(metric.0, by) };
 }

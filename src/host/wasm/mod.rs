@@ -1,28 +1,20 @@
-//! The filter as Envoy runs it: a thin adapter between the host and [`crate::core`].
+//! The filter as a proxy-wasm module: a thin translation between Envoy's callbacks and
+//! [`crate::stream`].
 //!
-//! - [`host`]: the host functions, each of which may fail and none of which panics
-//! - [`root`]: one for each worker: configuration, and a context for each request
-//! - [`stream`]: one for each request: Envoy's callbacks, driving the core's states
-//! - [`known`]: what a callback knows of its request already
-//! - [`settlement`]: what the upstream's answer does to a claim
-//! - [`reply`]: what a rejected sender gets
-//! - [`callout`]: questions to Redis, and their answers
-//! - [`shared_data`]: Envoy's shared data as the core's store
-//! - [`metrics`], [`log`]: what an operator gets
+//! - [`abi`]: the host functions, each of which may fail and none of which panics
+//! - [`host`]: the driver's `Host` by these functions
+//! - [`shared_data`]: Envoy's shared data as a map with compare-and-swap
+//! - [`root`]: one for each worker: configuration, timer, and a context for each request
+//! - [`http`]: one for each request: the SDK's callbacks
 
 // Entry points and host functions need it; each use says why it is sound.
 #![allow(unsafe_code)]
 
 mod abi;
-mod callout;
-mod known;
-mod log;
-mod metrics;
-mod reply;
+mod host;
+mod http;
 mod root;
-mod settlement;
 mod shared_data;
-mod stream;
 
 use proxy_wasm::types::LogLevel;
 

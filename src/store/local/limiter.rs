@@ -1,32 +1,32 @@
-//! Who has sent how many, exactly, in bounded memory.
+//! Who has sent how many requests, exactly, in bounded memory.
 //!
-//! A limiter remembers the moment of every request that it let through, so that
-//! in no window, wherever it starts, more than the limit passes, and so that
-//! `Retry-After` is the moment at which the next one does.
+//! A limiter keeps a sliding window log: the moment of every request that it let through.
+//! So in no window, wherever it starts, more than the limit passes, and `Retry-After` is
+//! the moment at which the next request does.
 //!
 //! Memory is bounded: a bucket has a fixed number of slots. When a new key needs
-//! one, the key with the fewest events gives up its slot, and what it had counted
-//! is folded into the bucket's *residue*: the worst history that any key without a
-//! slot can have. A key that comes (back) starts from the residue, as if it were
-//! that worst one. So a flood from ever new addresses cannot reset anybody's
-//! counter; it takes a flood of more than capacity × limit in one window until
-//! newcomers are rejected for what others did. (This is the Space-Saving algorithm
-//! of Metwally, Agrawal and El Abbadi, 2005, over sliding windows.) Where a limit is only
-//! looked at, and not counted by, what was inherited rejects nobody: see [`Limiter::peek`].
+//! one, the key with the fewest events is evicted, and what it had counted is folded into
+//! the bucket's *inherited floor*: the worst log that any key without a slot can have. A
+//! key that comes (back) starts from the floor, as if it were that worst one. So a flood
+//! from ever new addresses cannot reset anybody's counter; it takes a flood of more than
+//! capacity × limit in one window until newcomers are rejected for what others did. (This
+//! is the Space-Saving algorithm of Metwally, Agrawal and El Abbadi, 2005, over sliding
+//! windows.) Where a limit is only checked, and not counted by, what was inherited rejects
+//! nobody: see [`Limiter::check`].
 //!
 //! ```text
 //! bucket  = header *run *entry            ; 64-bit little-endian words
 //! header  = magic                         ; "TWFl" and a version
-//!           runs                          ; how many runs of residue follow
-//! entry   = tag                           ; keyed hash of whom it counts
+//!           runs                          ; how many runs of the inherited floor follow
+//! entry   = tag                           ; keyed hash of the key that it counts
 //!           since << 16 | runs            ; when the key got its slot
-//!           inherited                     ; how much of the residue counts for it
+//!           inherited                     ; how much of the floor counts for it
 //!           *run
 //! run     = moment << 16 | events
 //! ```
 
-use crate::cas_map::{CasError, CasMap, Step, update};
-use crate::store::local::buckets::{Buckets, Shape, pack, push_word, unpack};
+use crate::cas_map::{CasError, CasMap, Update, update};
+use crate::store::local::buckets::{Buckets, pack, push_word, unpack};
 use crate::store::local::sliding_log::SlidingLog;
 use crate::time::{Millis, Timestamp};
 
@@ -49,26 +49,27 @@ pub struct Limiter {
 
 /// Whether one more request is within the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum CheckResult {
     /// It is, and was counted.
-    Passed(Pass),
+    Permitted(Permit),
     /// It is not, and was not counted. After this long, one will be.
-    Rejected(Millis),
+    Limited(Millis),
 }
 
 /// A request that was counted; to be handed back if it is to count no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pass {
+pub struct Permit {
     at: Timestamp,
 }
 
-/// How many moments are remembered for one key. Limits up to this number are exact
+/// How many moments are stored for one key. Limits up to this number are exact
 /// to the millisecond; for a larger one moments are rounded up to a sixtieth of
 /// the window, so that a key may be let through that much later, never earlier.
 pub const MAX_MOMENTS: u32 = 64;
 
 impl Limiter {
-    /// Counters for `capacity` keys. Limiters of the same `name` share their counters.
+    /// Makes counters for `capacity` keys. Limiters of the same `name` and capacity share
+    /// their counters.
     pub fn new(name: &str, limit: Limit, capacity: usize) -> Limiter {
         let resolution = if limit.requests <= MAX_MOMENTS {
             1
@@ -76,72 +77,71 @@ impl Limiter {
             limit.window.0.div_ceil(60)
         };
         Limiter {
-            buckets: Buckets::new(name, capacity, SHAPE),
+            buckets: buckets(name, capacity),
             limit,
             resolution: Millis(resolution.max(1)),
         }
     }
 
-    /// The limit that is kept.
+    /// Returns the limit.
     pub fn limit(&self) -> Limit {
         self.limit
     }
 
-    /// What moments are rounded up to.
+    /// Returns what moments are rounded up to.
     pub fn resolution(&self) -> Millis {
         self.resolution
     }
 
-    /// How many keys one bucket has slots for.
+    /// Returns how many keys one bucket has slots for.
     pub fn slots(&self) -> usize {
         self.buckets.slots()
     }
 
-    /// The key of the bucket of `whom`.
+    /// Returns the store's key for the bucket of a limited key.
     pub fn bucket_key(&self, key_hash: u64) -> String {
         self.buckets.key(key_hash)
     }
 
-    /// How many keys the counters can ever have in the store.
+    /// Returns how many keys the counters can ever have in the store.
     pub fn keys(&self) -> u64 {
         self.buckets.count()
     }
 
-    /// Counts a request of `whom` (a keyed hash), if that is within the limit.
+    /// Counts a request of a key (a keyed hash), if that is within the limit.
     ///
     /// # Errors
-    /// What the store says.
-    pub fn take(
+    /// The store's own.
+    pub fn check_and_count(
         &self,
         store: &impl CasMap,
         key_hash: u64,
         now: Timestamp,
-    ) -> Result<Taken, CasError> {
+    ) -> Result<CheckResult, CasError> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             if let Some(wait) = self.wait(&bucket, now) {
-                return bucket.after_rejection(Taken::Rejected(wait));
+                return bucket.after_rejection(CheckResult::Limited(wait));
             }
-            let pass = self.pass_at(now);
+            let permit = self.permit_at(now);
             // What is evicted for this key was never its own: it inherits what was there before.
-            let inherited = bucket.residue.events();
-            while bucket.needs_room(self.buckets.slots()) && self.evict_the_least(&mut bucket, now)
-            {
+            let inherited = bucket.inherited_floor.events();
+            while bucket.needs_room(self.buckets.slots()) && self.evict_smallest(&mut bucket, now) {
             }
-            bucket.record(key_hash, pass.at, inherited);
-            Step::Write(bucket.write(), Taken::Passed(pass))
+            bucket.record(key_hash, permit.at, inherited);
+            Update::Replace(bucket.write(), CheckResult::Permitted(permit))
         })
     }
 
-    /// How long `whom` has to wait for what it has done itself; `None` if that is within
-    /// the limit. Counts nothing, and does not ask what the key has inherited: this is for
-    /// limits of rejections, of which those who send nothing wrong never have a slot. A flood
-    /// by others must not reject them; one that sends something wrong is rejected when that
-    /// is counted ([`Limiter::take`]).
+    /// Returns how long a key has to wait for what it has done itself; `None` if that is
+    /// within the limit. Counts nothing, and does not look at what the key has inherited:
+    /// this is for limits on rejections, where a sender that does nothing wrong never has
+    /// a slot. A flood by others must not reject it; a sender that does something wrong is
+    /// rejected when that is counted ([`Limiter::check_and_count`]).
     ///
     /// # Errors
-    /// What the store says.
-    pub fn peek(
+    /// The store's own.
+    pub fn check(
         &self,
         store: &impl CasMap,
         key_hash: u64,
@@ -150,47 +150,47 @@ impl Limiter {
         update(store, &self.buckets.key(key_hash), |value| {
             let bucket = self.read(value.as_deref(), key_hash, now);
             let own = bucket.counted.as_ref();
-            let limiting = own.and_then(|counted| counted.own.nth_newest(self.most()));
+            let limiting = own.and_then(|counted| counted.own.nth_newest(self.max_requests()));
             match self.wait_after(limiting, now) {
                 Some(wait) => bucket.after_rejection(Some(wait)),
-                None => Step::Leave(None),
+                None => Update::Keep(None),
             }
         })
     }
 
-    /// Takes back what [`Limiter::take`] counted.
+    /// Takes back what [`Limiter::check_and_count`] counted.
     ///
     /// # Errors
-    /// What the store says; the request then stays counted.
-    pub fn withdraw(
+    /// The store's own; the request then stays counted.
+    pub fn undo(
         &self,
         store: &impl CasMap,
         key_hash: u64,
-        pass: Pass,
+        permit: Permit,
         now: Timestamp,
     ) -> Result<(), CasError> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             let Some(counted) = &mut bucket.counted else {
-                return Step::Leave(());
+                return Update::Keep(());
             };
-            counted.own.withdraw(pass.at);
-            Step::Write(bucket.write(), ())
+            counted.own.remove(permit.at);
+            Update::Replace(bucket.write(), ())
         })
     }
 
-    /// What [`Limiter::take`] hands out at this moment.
-    pub fn pass_at(&self, now: Timestamp) -> Pass {
-        Pass {
+    /// Returns what [`Limiter::check_and_count`] hands out at this moment.
+    pub fn permit_at(&self, now: Timestamp) -> Permit {
+        Permit {
             at: self.rounded_up(now),
         }
     }
 
     fn wait(&self, bucket: &Bucket<'_>, now: Timestamp) -> Option<Millis> {
-        self.wait_after(bucket.nth_newest(self.most()), now)
+        self.wait_after(bucket.nth_newest(self.max_requests()), now)
     }
 
-    fn most(&self) -> u64 {
+    fn max_requests(&self) -> u64 {
         u64::from(self.limit.requests)
     }
 
@@ -200,7 +200,7 @@ impl Limiter {
         (free > now).then(|| free.since(now))
     }
 
-    /// Later, never earlier: an event that counts a little too long lets nothing through.
+    /// Rounds a moment up, never down: an event that counts a little too long lets nothing through.
     fn rounded_up(&self, now: Timestamp) -> Timestamp {
         Timestamp(
             now.0
@@ -209,18 +209,18 @@ impl Limiter {
         )
     }
 
-    /// What of a bucket still counts, as `whom` needs it.
+    /// What of a bucket still counts, on behalf of one key.
     fn read<'a>(&self, value: Option<&'a [u8]>, key_hash: u64, now: Timestamp) -> Bucket<'a> {
         let Some(value) = value else {
             return Bucket::default();
         };
-        let Some((residue, entries)) = stored(value) else {
+        let Some((inherited_floor, entries)) = stored(value) else {
             return self.spent(now);
         };
         let own = Entries(entries).find(|entry| entry.tag == key_hash);
         let own_is_ahead = own.is_some_and(|own| self.are_ahead(own.own, now));
         Bucket {
-            residue: self.trimmed(residue, now),
+            inherited_floor: self.trimmed(inherited_floor, now),
             counted: own.map(|own| self.decoded(&own, now)),
             entries,
             gone: Gone {
@@ -228,11 +228,11 @@ impl Limiter {
                 before: now.before(self.limit.window),
                 evicted: Vec::new(),
             },
-            is_corrected: own_is_ahead || self.are_ahead(residue, now),
+            is_corrected: own_is_ahead || self.are_ahead(inherited_floor, now),
         }
     }
 
-    /// The latest moment that is believed. Workers read their clocks one after the
+    /// The latest moment that can be right. Workers read their clocks one after the
     /// other, and moments are rounded up, so what lies a little ahead is no clock gone
     /// wrong, and must not be made any older. What lies more than a window ahead is.
     fn latest(&self, now: Timestamp) -> Timestamp {
@@ -259,54 +259,73 @@ impl Limiter {
     }
 
     fn trimmed(&self, runs: &[Word], now: Timestamp) -> SlidingLog {
-        let mut history = SlidingLog::read(runs.iter().map(|word| u64::from_le_bytes(*word)));
+        let mut log = SlidingLog::read(runs.iter().map(|word| u64::from_le_bytes(*word)));
         if self.are_ahead(runs, now) {
             // A clock was ahead: what it counted counts from now on, for one window.
-            history.clip(self.rounded_up(now), u64::MAX);
+            log.clip(self.rounded_up(now), u64::MAX);
         }
-        history.trim(now, self.limit.window);
-        history
+        log.trim(now, self.limit.window);
+        log
     }
 
-    /// Frees the slot of the key that has done least, and lets the residue remember it.
-    fn evict_the_least(&self, bucket: &mut Bucket<'_>, now: Timestamp) -> bool {
-        let least = bucket
+    /// Evicts the key that has done least, and folds what it had done into the floor.
+    fn evict_smallest(&self, bucket: &mut Bucket<'_>, now: Timestamp) -> bool {
+        let smallest = bucket
             .others()
             .min_by_key(|entry| (entry.events(), entry.last_at()));
-        let Some(least) = least else { return false };
-        let evicted = self.decoded(&least, now);
-        bucket.residue = bucket
-            .residue
-            .pointwise_max(&evicted.history(&bucket.residue));
-        bucket.gone.evicted.push(least.tag);
+        let Some(smallest) = smallest else {
+            return false;
+        };
+        let evicted = self.decoded(&smallest, now);
+        bucket.inherited_floor = bucket
+            .inherited_floor
+            .pointwise_max(&evicted.log(&bucket.inherited_floor));
+        bucket.gone.evicted.push(smallest.tag);
         true
     }
 
-    /// What takes a damaged bucket's index: every key has just used up its limit.
+    /// The bucket that replaces a damaged one: every key has just used up its limit.
     /// Whatever was lost, nothing passes that should not.
     fn spent(&self, now: Timestamp) -> Bucket<'static> {
         Bucket {
-            residue: SlidingLog::of(self.rounded_up(now), u64::from(self.limit.requests)),
+            inherited_floor: SlidingLog::of(self.rounded_up(now), u64::from(self.limit.requests)),
             is_corrected: true,
             ..Bucket::default()
         }
     }
 }
 
-/// A bucket of a full table has 4 keys on average: of addresses with a request each,
-/// 144 bytes. One that overflows loses nothing, it only counts more than there was.
-const SHAPE: Shape = Shape {
-    most_in_one: 16,
-    slots: 12,
-    spare: 3,
-};
+/// How many keys a table of a single bucket counts at most; it counts just its capacity.
+const MAX_IN_ONE_BUCKET: usize = 16;
+
+/// How many slots each bucket of a larger table has.
+const SLOTS: usize = 12;
+
+/// How many keys a bucket of such a table has on average when the table is full: with a
+/// request each, they take 144 bytes. A bucket that overflows loses nothing, it only
+/// counts more than there was.
+const KEYS_ON_AVERAGE: usize = 4;
+
+/// The buckets for so many keys.
+///
+/// Their number follows the capacity, other than that of nonces. Anyone can fill these
+/// tables, so the memory that they can take has to be what was configured; a changed
+/// capacity begins the counters anew, which costs one window; and the keys name the
+/// counters in Redis, too, for which all Envoys have to agree.
+fn buckets(name: &str, capacity: usize) -> Buckets {
+    if capacity <= MAX_IN_ONE_BUCKET {
+        return Buckets::new(name, 1, capacity);
+    }
+    let count = capacity.div_ceil(KEYS_ON_AVERAGE);
+    Buckets::new(name, count as u64, SLOTS)
+}
 
 /// A bucket, on behalf of one key. The entries of the others stay as they are
 /// stored: most requests only copy them.
 #[derive(Default)]
 struct Bucket<'a> {
     /// The worst that a key without a slot can have done.
-    residue: SlidingLog,
+    inherited_floor: SlidingLog,
     /// What the key has done, if it has a slot.
     counted: Option<Counted>,
     /// All entries, the key's own and those that are gone among them.
@@ -334,7 +353,7 @@ struct Counted {
     tag: u64,
     /// When it got its slot.
     since: Timestamp,
-    /// How many events of the residue count for it, as it stood then. The residue
+    /// How many events of the inherited_floor count for it, as it stood then. The inherited_floor
     /// only gets worse, so what stands there now, put back to `since`, is no less.
     inherited: u64,
     /// Since then.
@@ -358,18 +377,18 @@ type Word = [u8; 8];
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TWFl\0\0\0\x01");
 
-/// Takes a value apart into the runs of the residue and the entries; `None` if it
+/// Takes a value apart into the runs of the inherited_floor and the entries; `None` if it
 /// is damaged.
 fn stored(value: &[u8]) -> Option<(&[Word], &[Word])> {
     let (words, cut) = value.as_chunks::<8>();
-    let ([magic, residue], rest) = words.split_first_chunk()?;
+    let ([magic, inherited_floor], rest) = words.split_first_chunk()?;
     if u64::from_le_bytes(*magic) != MAGIC || !cut.is_empty() {
         return None;
     }
-    let residue = usize::try_from(u64::from_le_bytes(*residue)).ok()?;
-    let (residue, entries) = rest.split_at_checked(residue)?;
+    let inherited_floor = usize::try_from(u64::from_le_bytes(*inherited_floor)).ok()?;
+    let (inherited_floor, entries) = rest.split_at_checked(inherited_floor)?;
     let whole: usize = Entries(entries).map(|entry| entry.words.len()).sum();
-    (whole == entries.len()).then_some((residue, entries))
+    (whole == entries.len()).then_some((inherited_floor, entries))
 }
 
 /// The entries in a row of words, up to one that is cut short.
@@ -417,8 +436,8 @@ impl Stored<'_> {
 
 impl Counted {
     /// All that counts for the key: its own events, and before them what it inherited.
-    fn history(&self, residue: &SlidingLog) -> SlidingLog {
-        let mut inherited = residue.clone();
+    fn log(&self, inherited_floor: &SlidingLog) -> SlidingLog {
+        let mut inherited = inherited_floor.clone();
         inherited.clip(self.since, self.inherited);
         self.own.followed_by(&inherited)
     }
@@ -437,26 +456,26 @@ impl<'a> Bucket<'a> {
     }
 
     /// When the event was from which on `count` have happened that count for the key of
-    /// this bucket: its own, and before them what it inherited (see [`Counted::history`]).
+    /// this bucket: its own, and before them what it inherited (see [`Counted::log`]).
     fn nth_newest(&self, count: u64) -> Option<Timestamp> {
         let Some(counted) = &self.counted else {
-            return self.residue.nth_newest(count);
+            return self.inherited_floor.nth_newest(count);
         };
         match count.checked_sub(counted.own.events()) {
             None | Some(0) => counted.own.nth_newest(count),
             Some(rest) if rest <= counted.inherited => {
-                let at = self.residue.nth_newest(rest)?;
+                let at = self.inherited_floor.nth_newest(rest)?;
                 Some(at.min(counted.since))
             }
             Some(_) => None,
         }
     }
 
-    fn after_rejection<T>(&self, result: T) -> Step<T> {
+    fn after_rejection<T>(&self, result: T) -> Update<T> {
         if self.is_corrected {
-            Step::Write(self.write(), result)
+            Update::Replace(self.write(), result)
         } else {
-            Step::Leave(result)
+            Update::Keep(result)
         }
     }
 
@@ -480,11 +499,11 @@ impl<'a> Bucket<'a> {
             .counted
             .as_ref()
             .map_or(0, |counted| counted.own.len() + 3);
-        let most = 2 + self.residue.len() + self.entries.len() + own;
-        let mut out = Vec::with_capacity(8 * most);
+        let max_words = 2 + self.inherited_floor.len() + self.entries.len() + own;
+        let mut out = Vec::with_capacity(8 * max_words);
         push_word(&mut out, MAGIC);
-        push_word(&mut out, self.residue.len() as u64);
-        self.residue
+        push_word(&mut out, self.inherited_floor.len() as u64);
+        self.inherited_floor
             .words()
             .for_each(|word| push_word(&mut out, word));
         // Neighbours that stay are copied at once: in most buckets that is all of them.

@@ -1,192 +1,137 @@
 //! Which requests were accepted, so that none is accepted again.
 //!
 //! A request claims its nonce when every other check has passed, before a byte of
-//! it reaches the upstream; the upstream's answer then keeps the claim or gives it
-//! up. All of it happens in one bucket by compare-and-swap, so of any number of
+//! it reaches the upstream; the upstream's outcome then completes the claim or releases
+//! it. All of it happens in one bucket by compare-and-swap, so of any number of
 //! identical requests over all workers exactly one claim succeeds.
+//!
+//! **Capacity.** The number of buckets is fixed ([`BUCKETS`]), so a nonce has the same
+//! bucket whatever the capacity is, and a changed capacity neither moves nor loses a
+//! record. Only tables of up to [`MAX_IN_ONE_BUCKET`] records, which are exact and meant
+//! for tests and demonstrations, have a bucket of their own, and do not share what others
+//! have stored.
+//!
+//! **Shares.** The capacity sets how many slots a table has in each bucket: its share of
+//! it. Tables with the same share (webhooks of one capacity; a worker before and after an
+//! update that leaves the capacity alone) share their slots. Every table finds the records
+//! of all others, but counts and evicts only those of its own share. So a small table is
+//! not full because a large one is, and does not evict what the large one has to retain; a
+//! table that was full has room as soon as its capacity is changed. The price: while
+//! records of several capacities are stored, a bucket holds the sum of their shares.
 //!
 //! **Damaged buckets.** A value that this code did not write says nothing about
 //! what was accepted. It is replaced by an empty bucket that rejects every claim
-//! for as long as an accepted request must be remembered; after that, nothing that
-//! was lost matters any more.
+//! for as long as any record is pinned; after that, nothing that was lost matters.
 //!
-//! **Clocks.** Times are compared with the clock of the moment. If it goes back,
-//! entries live longer. If it jumps ahead and back, what was accepted meanwhile must
-//! be remembered for as long as anything, counted from when that is first seen:
-//! otherwise it would fill the table for as long as the jump was.
-//!
-//! **Another capacity.** It puts nonces into other buckets. What was accepted under
-//! the capacity before must be rejected all the same, also while some workers still
-//! work with that one: `layouts` says how.
+//! **Clocks.** Times are compared with the clock of the moment. If it goes back, records
+//! live longer. If it jumps ahead and back, what was accepted meanwhile is pinned for as
+//! long as any record can be, counted from when that is first seen: otherwise it would
+//! fill the table for as long as the jump was.
 
 mod bucket;
-mod layouts;
 mod terms;
 
-use crate::cas_map::{CasError, CasMap, Step, update};
+use crate::cas_map::{CasError, CasMap, Update, update};
 use crate::signature::key::Nonce;
-use crate::store::local::buckets::{Buckets, Shape};
+use crate::store::local::buckets::Buckets;
 use crate::time::{Millis, Timestamp};
 use bucket::{Bucket, NonceRecord, State};
-use layouts::{Generation, Layout, Use};
-pub use terms::{Change, Claim, Claimed, First, IN_FLIGHT, MAX_ABANDONED, NonceRules, OnFull};
+pub use terms::{
+    Change, Claim, Claimed, IN_FLIGHT, MAX_ABANDONED, NonceRules, OnFull, PriorDelivery,
+};
 
 /// The table of accepted requests.
 pub struct NonceTable {
-    /// This table's own layout, among those that this process has used before, in
-    /// the order in which all workers claim in them.
-    layouts: Vec<Layout>,
+    buckets: Buckets,
     rules: NonceRules,
-    awaits_answers: bool,
+    awaits_outcome: bool,
 }
 
 impl NonceTable {
-    /// A table by these rules. Tables of the same capacity share their entries.
+    /// Makes a table by these rules. All tables in one store share their records, except
+    /// those of at most [`MAX_IN_ONE_BUCKET`].
     pub fn new(rules: NonceRules) -> NonceTable {
-        let buckets = Buckets::new(NAME, rules.capacity, SHAPE);
         NonceTable {
-            layouts: vec![Layout::own(buckets)],
+            buckets: buckets(rules.capacity),
             rules,
-            awaits_answers: false,
+            awaits_outcome: false,
         }
     }
 
-    /// The same, where it matters whether the upstream has taken a request or is about
-    /// to: then no claim stands as kept before its answer, which has to write that.
-    pub fn awaiting_answers(self, awaits_answers: bool) -> NonceTable {
+    /// Sets whether a repeat has to be told if the upstream has taken the first delivery
+    /// or is about to. Then no claim is completed in advance: its outcome has to write that.
+    pub fn awaiting_outcome(self, awaits_outcome: bool) -> NonceTable {
         NonceTable {
-            awaits_answers,
+            awaits_outcome,
             ..self
         }
     }
 
-    /// Looks up which other capacities this process has worked with, so that what
-    /// was accepted under them is rejected here, too. To be called once, before the
-    /// first claim. `generation` tells this configuration from others, and `counts`
-    /// are the [`NonceTable::own_keys`] of all its tables.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn join(
-        &mut self,
-        store: &impl CasMap,
-        generation: u64,
-        counts: &[u64],
-        now: Timestamp,
-    ) -> Result<(), CasError> {
-        let own = self.layouts.drain(..).find(Layout::is_own);
-        let longest = self.rules.keep.max(self.rules.longest).max(IN_FLIGHT);
-        let generation = Generation {
-            id: generation,
-            counts,
-        };
-        self.layouts = match own {
-            Some(own) => layouts::join(store, own.buckets, NAME, &generation, longest, now)?,
-            None => Vec::new(),
-        };
-        Ok(())
-    }
-
-    /// How long it remembers, and how many.
+    /// The rules that the table was made by.
     pub fn rules(&self) -> &NonceRules {
         &self.rules
     }
 
-    /// How many keys the table has for itself.
-    pub fn own_keys(&self) -> u64 {
-        self.own().map_or(0, |own| own.buckets.count())
-    }
-
-    fn own(&self) -> Option<&Layout> {
-        self.layouts.iter().find(|layout| layout.is_own())
-    }
-
-    /// How many keys the table can ever have in the store, those of earlier
-    /// capacities included.
+    /// How many keys the table can ever have in the store.
     pub fn keys(&self) -> u64 {
-        self.layouts
-            .iter()
-            .map(|layout| layout.buckets.count())
-            .sum()
+        self.buckets.count()
     }
 
-    /// Whether a nonce is known to be a repeat, and of what, without claiming it.
+    /// Returns what is known of an earlier delivery that makes this one a repeat. Claims
+    /// nothing.
     ///
     /// # Errors
-    /// What the store says.
-    pub fn knows(
+    /// The store's own.
+    pub fn find_prior(
         &self,
         store: &impl CasMap,
         nonce: Nonce,
         now: Timestamp,
-    ) -> Result<Option<First>, CasError> {
-        self.known_where(store, nonce, now, |used| used != Use::None)
-    }
-
-    /// The same, of the layouts that are used so.
-    fn known_where(
-        &self,
-        store: &impl CasMap,
-        nonce: Nonce,
-        now: Timestamp,
-        is_asked: impl Fn(Use) -> bool,
-    ) -> Result<Option<First>, CasError> {
-        for layout in &self.layouts {
-            if is_asked(layout.used_at(now))
-                && let Some(first) = self.known_in(layout, store, nonce, now)?
-            {
-                return Ok(Some(first));
-            }
-        }
-        Ok(None)
-    }
-
-    fn known_in(
-        &self,
-        layout: &Layout,
-        store: &impl CasMap,
-        nonce: Nonce,
-        now: Timestamp,
-    ) -> Result<Option<First>, CasError> {
-        let Some(entry) = store.get(&key(&layout.buckets, nonce))? else {
+    ) -> Result<Option<PriorDelivery>, CasError> {
+        let Some(entry) = store.get(&self.key(nonce))? else {
             return Ok(None);
         };
         // Of a damaged bucket nothing is known; the claim deals with it.
         let bucket = Bucket::read(entry.value);
-        let known = bucket.and_then(|bucket| bucket.find(fingerprint(nonce)));
-        Ok(known.and_then(|known| self.first(&known, now)))
+        let record = bucket.and_then(|bucket| bucket.find(fingerprint(nonce)));
+        Ok(record.and_then(|record| self.prior_delivery(&record, now)))
     }
 
-    /// What an entry says of the first delivery, where it rejects a repeat.
-    fn first(&self, known: &NonceRecord, now: Timestamp) -> Option<First> {
-        if !known.is_replay(now) {
+    /// What a record says of the first delivery, if it makes this one a repeat.
+    fn prior_delivery(&self, record: &NonceRecord, now: Timestamp) -> Option<PriorDelivery> {
+        if !record.is_replay(now) {
             return None;
         }
-        let age = now.since(self.accepted_at(known));
-        Some(match known.state_at(now) {
-            State::Pending { .. } => First::OnItsWay,
-            State::Kept { abandoned } if abandoned > MAX_ABANDONED => First::NeverAnswered,
-            // Claimed as kept, by a configuration that does not await answers.
-            _ if self.awaits_answers && known.claim != SETTLED && age < IN_FLIGHT => {
-                First::OnItsWay
+        let age = now.since(self.accepted_at(record));
+        Some(match record.state_at(now) {
+            State::InProgress { .. } => PriorDelivery::InFlight,
+            State::Completed { abandoned } if abandoned > MAX_ABANDONED => {
+                PriorDelivery::NeverAnswered
             }
-            _ => First::Accepted(age),
+            // Completed in advance, by a configuration that does not await outcomes.
+            _ if self.awaits_outcome && record.claim != SETTLED && age < IN_FLIGHT => {
+                PriorDelivery::InFlight
+            }
+            _ => PriorDelivery::Accepted(age),
         })
     }
 
-    /// When it was accepted, as far as can be told: it is kept from then on.
-    fn accepted_at(&self, entry: &NonceRecord) -> Timestamp {
-        let kept = self.rules.keep.max(self.rules.window);
-        entry.keep_until.before(kept)
+    /// When it was accepted, as far as can be told: it is retained from then on.
+    fn accepted_at(&self, record: &NonceRecord) -> Timestamp {
+        record.retained_until.before(self.retention())
+    }
+
+    fn retention(&self) -> Millis {
+        self.rules.keep.max(self.rules.window)
     }
 
     /// Claims a nonce for the request with this `id`, which no other request has.
     ///
-    /// `signed_until` is when the request's own timestamp goes stale: until then it
-    /// must be remembered, too.
+    /// `signed_until` is when the request's own timestamp goes stale: until then its
+    /// record is pinned, too.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's own.
     pub fn claim(
         &self,
         store: &impl CasMap,
@@ -195,10 +140,10 @@ impl NonceTable {
         signed_until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Claimed, CasError> {
-        self.enter(store, self.prepare(nonce, id, signed_until, now), now)
+        self.insert(store, self.prepare(nonce, id, signed_until, now), now)
     }
 
-    /// The claim that [`NonceTable::claim`] would make, not made yet.
+    /// Returns the claim that [`NonceTable::claim`] would make, without making it.
     pub fn prepare(
         &self,
         nonce: Nonce,
@@ -207,172 +152,128 @@ impl NonceTable {
         now: Timestamp,
     ) -> Claim {
         let after_window = now.after(self.rules.window);
-        let remember_until = signed_until.map_or(after_window, |until| until.max(after_window));
+        let pinned_until = signed_until.map_or(after_window, |until| until.max(after_window));
         Claim {
             nonce,
             id,
-            remember_until,
-            is_kept: self.rules.window >= IN_FLIGHT && !self.awaits_answers,
+            pinned_until,
+            is_completed: self.rules.window >= IN_FLIGHT && !self.awaits_outcome,
         }
     }
 
     /// Makes a claim that was prepared.
     ///
     /// # Errors
-    /// What the store says.
-    pub fn enter(
+    /// The store's own.
+    pub fn insert(
         &self,
         store: &impl CasMap,
         claim: Claim,
         now: Timestamp,
     ) -> Result<Claimed, CasError> {
-        let nonce = claim.nonce;
-        let mut own_change = Change::default();
-        for (index, layout) in self.layouts.iter().enumerate() {
-            let claimed = match layout.used_at(now) {
-                Use::None | Use::CheckAfterwards => continue,
-                Use::Check => match self.known_in(layout, store, nonce, now) {
-                    Ok(None) => continue,
-                    Ok(Some(first)) => Ok(Claimed::Duplicate(first)),
-                    Err(error) => Err(error),
-                },
-                Use::Claim => self.claim_in(layout, store, claim, now),
-            };
-            match claimed {
-                Ok(Claimed::Yes(_, change)) => {
-                    if layout.is_own() {
-                        own_change = change;
-                    }
-                }
-                rejected => {
-                    // What was claimed before this layout rejected is given back; where
-                    // that fails, the claim lapses by itself.
-                    let before = self.layouts.get(..index).unwrap_or_default();
-                    let _ = self.settle_in(before, store, &claim, now, released);
-                    return rejected;
-                }
-            }
-        }
-        let siblings = |used| used == Use::CheckAfterwards;
-        let rejected = match self.known_where(store, nonce, now, siblings) {
-            Ok(None) => return Ok(Claimed::Yes(claim, own_change)),
-            Ok(Some(first)) => Ok(Claimed::Duplicate(first)),
-            Err(error) => Err(error),
-        };
-        let _ = self.settle_in(&self.layouts, store, &claim, now, released);
-        rejected
-    }
-
-    fn claim_in(
-        &self,
-        layout: &Layout,
-        store: &impl CasMap,
-        claim: Claim,
-        now: Timestamp,
-    ) -> Result<Claimed, CasError> {
-        let Claim {
-            nonce,
-            id,
-            remember_until,
-            ..
-        } = claim;
-        let fingerprint = fingerprint(nonce);
-        update(store, &key(&layout.buckets, nonce), |value| {
+        let fingerprint = fingerprint(claim.nonce);
+        update(store, &self.key(claim.nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
-                let rejecting = Bucket::empty(now.after(self.rules.longest));
-                return Step::Write(rejecting.write(), Claimed::Damaged);
+                let rejecting = Bucket::empty(now.after(self.rules.max_pinned));
+                return Update::Replace(rejecting.write(), Claimed::Damaged);
             };
-            if bucket.rejects(now, self.rules.longest) {
-                return Step::Leave(Claimed::Damaged);
+            if bucket.rejects(now, self.rules.max_pinned) {
+                return Update::Keep(Claimed::Damaged);
             }
-            let is_corrected = bucket.believe_no_later_than(now, self.rules.longest);
+            let is_corrected = bucket.correct_clocks(now, self.rules.max_pinned);
             let mut abandoned = 0;
-            if let Some(known) = bucket.find(fingerprint) {
-                if let Some(first) = self.first(&known, now) {
-                    return Step::Leave(Claimed::Duplicate(first));
+            if let Some(record) = bucket.find(fingerprint) {
+                if let Some(prior) = self.prior_delivery(&record, now) {
+                    return Update::Keep(Claimed::Duplicate(prior));
                 }
-                abandoned = known.abandoned(now);
+                abandoned = record.abandoned(now);
             }
             let before = bucket.len();
             bucket.drop_expired_and(fingerprint, now);
-            let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
+            let Some(evicted) = self.make_room(&mut bucket, now) else {
                 // Not written, a correction would be made anew each time, from a later now.
                 return if is_corrected {
-                    Step::Write(bucket.write(), Claimed::Full)
+                    Update::Replace(bucket.write(), Claimed::Full)
                 } else {
-                    Step::Leave(Claimed::Full)
+                    Update::Keep(Claimed::Full)
                 };
             };
             bucket.push(NonceRecord {
                 fingerprint,
-                remember_until: remember_until.max(now.after(IN_FLIGHT)),
-                keep_until: now.after(self.rules.keep).max(remember_until),
-                state: if claim.is_kept {
-                    State::Kept { abandoned }
+                pinned_until: claim.pinned_until.max(now.after(IN_FLIGHT)),
+                retained_until: now.after(self.rules.keep).max(claim.pinned_until),
+                state: if claim.is_completed {
+                    State::Completed { abandoned }
                 } else {
-                    State::Pending { abandoned }
+                    State::InProgress { abandoned }
                 },
-                claim: id,
+                share: self.share(),
+                claim: claim.id,
             });
             let change = bucket.grown_from(before, evicted);
-            Step::Write(bucket.write(), Claimed::Yes(claim, change))
+            Update::Replace(bucket.write(), Claimed::Yes(claim, change))
         })
     }
 
-    /// The upstream has answered: the nonce stays claimed. Nothing is to be done for a
-    /// claim that is kept already ([`Claim::is_kept`]).
+    /// Records that the upstream has taken the request: its nonce stays claimed. There is
+    /// nothing to do for a claim that was completed in advance ([`Claim::is_completed`]).
     ///
     /// # Errors
-    /// What the store says. The claim then lapses after [`IN_FLIGHT`] or the
-    /// window, whichever is longer.
-    pub fn keep(
+    /// The store's own. The claim then lapses after [`IN_FLIGHT`] or the window, whichever
+    /// is longer.
+    pub fn complete(
         &self,
         store: &impl CasMap,
         claim: &Claim,
         now: Timestamp,
     ) -> Result<Change, CasError> {
-        if claim.is_kept {
+        if claim.is_completed {
             return Ok(Change::default());
         }
-        self.settle_in(&self.layouts, store, claim, now, |_| Settled::As(KEPT))
+        self.settle(store, claim, now, |_| Settled::As(COMPLETED))
     }
 
-    /// The upstream has failed: the sender's retry is to pass.
+    /// Records that the upstream has failed: the sender's retry is to pass.
     ///
     /// # Errors
-    /// What the store says; the claim then lapses as above.
+    /// The store's own; the claim then lapses as above.
     pub fn release(
         &self,
         store: &impl CasMap,
         claim: &Claim,
         now: Timestamp,
     ) -> Result<Change, CasError> {
-        self.settle_in(&self.layouts, store, claim, now, released)
+        self.settle(store, claim, now, |abandoned| match abandoned {
+            0 => Settled::Removed,
+            // A failure does not reset the count of abandoned deliveries.
+            _ => Settled::As(State::Abandoned(abandoned)),
+        })
     }
 
-    /// The sender left before there was an answer: a retry may pass, a few times.
+    /// Records that the sender left before there was an answer: a retry may pass, a few
+    /// times ([`MAX_ABANDONED`]).
     ///
     /// # Errors
-    /// What the store says; the claim then lapses as above.
+    /// The store's own; the claim then lapses as above.
     pub fn abandon(
         &self,
         store: &impl CasMap,
         claim: &Claim,
         now: Timestamp,
     ) -> Result<Change, CasError> {
-        self.settle_in(&self.layouts, store, claim, now, |abandoned| {
+        self.settle(store, claim, now, |abandoned| {
             Settled::As(State::unanswered(abandoned))
         })
     }
 
-    /// Another Envoy has had the request, and it is remembered there for as long as
-    /// `left`: so it is here, and the next repeat need not be asked for. Whether the
-    /// upstream has taken it (`is_taken`), or its senders have left once too often, is
-    /// remembered, too.
+    /// Records that another Envoy has had the request, and that its record there is
+    /// retained for `left`: so it is here, and the next repeat need not be asked for.
+    /// `is_taken` says whether the upstream has taken the request; if not, its senders have
+    /// left once too often.
     ///
     /// # Errors
-    /// What the store says; then the next repeat is asked for again.
-    pub fn learn(
+    /// The store's own; then the next repeat is asked for again.
+    pub fn record_remote(
         &self,
         store: &impl CasMap,
         claim: &Claim,
@@ -381,102 +282,77 @@ impl NonceTable {
         now: Timestamp,
     ) -> Result<Change, CasError> {
         let state = if is_taken {
-            KEPT
+            COMPLETED
         } else {
             State::unanswered(MAX_ABANDONED)
         };
-        self.settle_in(&self.layouts, store, claim, now, |_| {
-            Settled::Known(state, now.after(left))
+        self.settle(store, claim, now, |_| {
+            Settled::Remote(state, now.after(left))
         })
     }
 
-    /// How long ago a request was accepted that is remembered for as long as `left`.
+    /// Returns how long ago a request was accepted whose record is retained for `left`.
     pub fn age(&self, left: Millis) -> Millis {
-        let kept = self.rules.keep.max(self.rules.window);
-        Millis(kept.0.saturating_sub(left.0))
+        Millis(self.retention().0.saturating_sub(left.0))
     }
 
-    /// Ends a claim wherever it was made. Every layout is tried, whatever another
-    /// one says; the first error is told.
-    fn settle_in(
-        &self,
-        layouts: &[Layout],
-        store: &impl CasMap,
-        claim: &Claim,
-        now: Timestamp,
-        outcome: impl Fn(u16) -> Settled,
-    ) -> Result<Change, CasError> {
-        let mut own_change = Ok(Change::default());
-        for layout in layouts {
-            if !layout.may_hold_a_claim_at(now) {
-                continue;
-            }
-            let settled = self.settle(layout, store, claim, now, &outcome);
-            if layout.is_own() || settled.is_err() {
-                own_change = own_change.and(settled);
-            }
-        }
-        own_change
-    }
-
-    /// Ends a claim, if it is still there and still this request's own.
+    /// Settles a claim, if it is still there and still this request's own.
     fn settle(
         &self,
-        layout: &Layout,
         store: &impl CasMap,
         claim: &Claim,
         now: Timestamp,
         outcome: impl Fn(u16) -> Settled,
     ) -> Result<Change, CasError> {
         let fingerprint = fingerprint(claim.nonce);
-        update(store, &key(&layout.buckets, claim.nonce), |value| {
+        update(store, &self.key(claim.nonce), |value| {
             let Some(mut bucket) = value.and_then(Bucket::read) else {
-                return Step::Leave(Change::default());
+                return Update::Keep(Change::default());
             };
             let before = bucket.len();
             // Acceptance is the upstream's answer, so the window starts here.
-            let remember_until = claim.remember_until.max(now.after(self.rules.window));
+            let pinned_until = claim.pinned_until.max(now.after(self.rules.window));
             let Some((index, own, abandoned)) = bucket.find_claim(fingerprint, claim.id) else {
-                let is_lost = matches!(outcome(0), Settled::As(KEPT))
+                let is_lost = matches!(outcome(0), Settled::As(COMPLETED))
                     && bucket
                         .find(fingerprint)
-                        .is_none_or(|known| !known.is_replay(now));
+                        .is_none_or(|record| !record.is_replay(now));
                 if !is_lost {
-                    return Step::Leave(Change::default());
+                    return Update::Keep(Change::default());
                 }
                 // The upstream has answered after the claim had lapsed; it has accepted
                 // the request all the same.
                 bucket.drop_expired_and(fingerprint, now);
-                let Some(evicted) = self.make_room(&mut bucket, layout, now) else {
-                    return Step::Leave(Change::default());
+                let Some(evicted) = self.make_room(&mut bucket, now) else {
+                    return Update::Keep(Change::default());
                 };
                 bucket.push(NonceRecord {
                     fingerprint,
-                    remember_until,
-                    keep_until: now.after(self.rules.keep).max(remember_until),
-                    state: KEPT,
+                    pinned_until,
+                    retained_until: now.after(self.rules.keep).max(pinned_until),
+                    state: COMPLETED,
+                    share: self.share(),
                     claim: SETTLED,
                 });
                 let change = bucket.grown_from(before, evicted);
-                return Step::Write(bucket.write(), change);
-            };
-            let kept_as = |state| NonceRecord {
-                state,
-                remember_until,
-                keep_until: own.keep_until.max(remember_until),
-                claim: SETTLED,
-                ..own
+                return Update::Replace(bucket.write(), change);
             };
             let settled = match outcome(abandoned) {
-                Settled::As(state) => Some(kept_as(state)),
-                Settled::Known(state, until) => Some(NonceRecord {
+                Settled::As(state) => Some(NonceRecord {
                     state,
+                    pinned_until,
+                    retained_until: own.retained_until.max(pinned_until),
                     claim: SETTLED,
-                    remember_until: own.remember_until.min(until),
-                    keep_until: until,
                     ..own
                 }),
-                Settled::Forgotten => None,
+                Settled::Remote(state, until) => Some(NonceRecord {
+                    state,
+                    claim: SETTLED,
+                    pinned_until: own.pinned_until.min(until),
+                    retained_until: until,
+                    ..own
+                }),
+                Settled::Removed => None,
             };
             match settled {
                 Some(settled) => bucket.replace(index, settled),
@@ -485,21 +361,22 @@ impl NonceTable {
                 }
             }
             let change = bucket.grown_from(before, Change::default());
-            Step::Write(bucket.write(), change)
+            Update::Replace(bucket.write(), change)
         })
     }
 
-    /// Makes room for one more entry, and says what had to go; `None` if nothing can.
-    fn make_room(&self, bucket: &mut Bucket, layout: &Layout, now: Timestamp) -> Option<Change> {
+    /// Makes room for one more record of this table's share. Returns what was evicted for
+    /// it; `None` if nothing may be.
+    fn make_room(&self, bucket: &mut Bucket, now: Timestamp) -> Option<Change> {
+        let share = self.share();
+        let is_own = |record: &NonceRecord| record.share == share;
         let mut change = Change::default();
-        while bucket.len() >= layout.buckets.slots() {
-            let victim = match bucket.oldest(|entry| !entry.is_pinned(now)) {
-                Some(victim) => victim,
-                None if bucket.len() < self.most_in(layout) => break,
-                None => match self.rules.on_full {
-                    OnFull::EvictOldest => bucket.oldest(|_| true)?,
-                    OnFull::Reject => return None,
-                },
+        // Few buckets have that many records in all, so they are seldom counted by share.
+        while bucket.len() >= self.buckets.slots() && bucket.count(is_own) >= self.buckets.slots() {
+            let victim = bucket.oldest(|record| is_own(record) && !record.is_pinned(now));
+            let victim = match self.rules.on_full {
+                OnFull::EvictOldest => victim.or_else(|| bucket.oldest(is_own))?,
+                OnFull::Reject => victim?,
             };
             if let Some(victim) = bucket.remove(victim) {
                 change.evicted_age = now.since(self.accepted_at(&victim));
@@ -509,53 +386,48 @@ impl NonceTable {
         Some(change)
     }
 
-    /// How many entries a bucket may grow to. The capacity of another configuration
-    /// binds those who work with it, not this one: who has made a full table larger
-    /// is not to wait until the smaller one is out of use.
-    fn most_in(&self, layout: &Layout) -> usize {
-        let slots = layout.buckets.slots();
-        if layout.is_own() {
-            return slots;
-        }
-        let total = self.own().map_or(0, |own| {
-            let slots = own.buckets.slots() as u64;
-            own.buckets.count().saturating_mul(slots)
-        });
-        let share = total.div_ceil(layout.buckets.count().max(1));
-        slots.max(usize::try_from(share).unwrap_or(usize::MAX))
+    /// The mark of the records whose slots this table shares.
+    fn share(&self) -> u16 {
+        u16::try_from(self.buckets.slots()).unwrap_or(u16::MAX)
+    }
+
+    fn key(&self, nonce: Nonce) -> String {
+        self.buckets.key(half(nonce, 8))
     }
 }
 
-/// Of a request that the upstream has taken.
-const KEPT: State = State::Kept { abandoned: 0 };
+/// How many records a table of a single bucket holds at most; it holds just its capacity.
+pub const MAX_IN_ONE_BUCKET: usize = 64;
 
-/// In the place of a claim: nobody settles it any more. (Ids are hashes; one that is
-/// this would be settled by nobody, and kept.)
+/// How many buckets every larger table has.
+const BUCKETS: u64 = 16_384;
+
+/// The buckets of a table, and how many slots each has.
+///
+/// Nonces fall into buckets by chance, so a bucket needs more slots than it has records on
+/// average. With six, and two and a half for each record on average, the chance that any
+/// bucket overflows before the table holds its capacity is below 3 % for every capacity
+/// (by Poisson's distribution; 2 % for the default of 65,536, which has 16 slots for 4
+/// records). Slots that are not used take no memory, and a table is overfilled only by
+/// requests with a right signature.
+fn buckets(capacity: usize) -> Buckets {
+    if capacity <= MAX_IN_ONE_BUCKET {
+        return Buckets::new(NAME, 1, capacity);
+    }
+    let spread = (capacity as u64).saturating_mul(5).div_ceil(2 * BUCKETS);
+    let slots = usize::try_from(spread).unwrap_or(usize::MAX);
+    Buckets::new(NAME, BUCKETS, slots.saturating_add(6))
+}
+
+/// The state of a request that the upstream has taken.
+const COMPLETED: State = State::Completed { abandoned: 0 };
+
+/// The claim of a record that nobody settles any more. (Ids are hashes; a claim with this
+/// one would be settled by nobody, and stay.)
 const SETTLED: u64 = 0;
 
 /// What the keys of this table are called.
 const NAME: &str = "nonces";
-
-fn key(buckets: &Buckets, nonce: Nonce) -> String {
-    buckets.key(half(nonce, 8))
-}
-
-/// What a failed upstream makes of a claim: nothing, unless the sender has hung up before.
-fn released(abandoned: u16) -> Settled {
-    match abandoned {
-        0 => Settled::Forgotten,
-        _ => Settled::As(State::Abandoned(abandoned)),
-    }
-}
-
-/// A bucket of a full table has 4 entries on average, 144 bytes that are copied in and
-/// out under the host's lock, and room for 16: of the 16,384 buckets of 65,536 nonces,
-/// one overflows before that many are in with a chance of less than 1 %.
-const SHAPE: Shape = Shape {
-    most_in_one: 64,
-    slots: 16,
-    spare: 4,
-};
 
 /// The nonce's own bits are as good as any hash: nobody without the key chooses them.
 fn fingerprint(nonce: Nonce) -> u64 {
@@ -567,12 +439,14 @@ fn half(nonce: Nonce, from: usize) -> u64 {
     bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// How a claim ends.
+/// What settling makes of a claim.
 enum Settled {
+    /// A record in this state.
     As(State),
-    /// So elsewhere, until then.
-    Known(State, Timestamp),
-    Forgotten,
+    /// A record in this state, retained until then, as another Envoy has it.
+    Remote(State, Timestamp),
+    /// Nothing.
+    Removed,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The moments at which something was counted, as a limiter remembers them.
+//! A sliding window log: the moments at which a limiter has counted something.
 
 use crate::store::local::buckets::{pack, unpack};
 use crate::time::{Millis, Timestamp};
@@ -18,14 +18,14 @@ struct Run {
 }
 
 impl SlidingLog {
-    /// So many events at one moment.
+    /// Makes a log of so many events at one moment.
     pub fn of(at: Timestamp, events: u64) -> SlidingLog {
-        let mut history = SlidingLog::default();
-        history.push_older(at, events);
-        history
+        let mut log = SlidingLog::default();
+        log.push_older(at, events);
+        log
     }
 
-    /// From stored words, newest first.
+    /// Reads a log from stored words, newest first.
     pub fn read(words: impl ExactSizeIterator<Item = u64>) -> SlidingLog {
         let run = |word| {
             let (at, events) = unpack(word);
@@ -43,39 +43,29 @@ impl SlidingLog {
         SlidingLog { runs }
     }
 
-    /// As stored.
+    /// Returns the words to be stored.
     pub fn words(&self) -> impl Iterator<Item = u64> + '_ {
         self.runs.iter().map(|run| pack(run.at.0, run.events))
     }
 
-    /// How many words it takes.
+    /// Returns how many words it takes.
     pub fn len(&self) -> usize {
         self.runs.len()
     }
 
-    /// Whether nothing was counted.
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
-    /// How many events there are.
+    /// Returns how many events there are.
     pub fn events(&self) -> u64 {
         self.runs.iter().map(|run| u64::from(run.events)).sum()
     }
 
-    /// When the newest event was.
-    pub fn newest(&self) -> Option<Timestamp> {
-        self.runs.first().map(|run| run.at)
-    }
-
-    /// Forgets what lies a window back or further.
+    /// Drops what lies a window back or further.
     pub fn trim(&mut self, now: Timestamp, window: Millis) {
         self.runs.retain(|run| run.at.after(window) > now);
     }
 
-    /// Makes every event be at `latest` or before, and keeps only the `most` newest.
-    pub fn clip(&mut self, latest: Timestamp, most: u64) {
-        let mut left = most;
+    /// Moves every event to `latest` or before, and keeps only the `max_events` newest.
+    pub fn clip(&mut self, latest: Timestamp, max_events: u64) {
+        let mut left = max_events;
         let mut clipped = SlidingLog::default();
         for run in &self.runs {
             let events = u64::from(run.events).min(left);
@@ -85,8 +75,7 @@ impl SlidingLog {
         *self = clipped;
     }
 
-    /// When the event was from which on `count` events have happened, counted from
-    /// the newest; `None` if there were fewer.
+    /// Returns when the `count`-th newest event was; `None` if there are fewer.
     pub fn nth_newest(&self, count: u64) -> Option<Timestamp> {
         let mut seen = 0;
         self.runs.iter().find_map(|run| {
@@ -107,16 +96,16 @@ impl SlidingLog {
         }
     }
 
-    /// Takes back an event that was recorded at `at`, or, if the moment was clipped
+    /// Removes an event that was recorded at `at`, or, if the moment was clipped
     /// meanwhile, the newest before.
-    pub fn withdraw(&mut self, at: Timestamp) {
+    pub fn remove(&mut self, at: Timestamp) {
         if let Some(run) = self.runs.iter_mut().find(|run| run.at <= at) {
             run.events = run.events.saturating_sub(1);
         }
         self.runs.retain(|run| run.events > 0);
     }
 
-    /// This history followed by an older one.
+    /// Returns this log followed by an older one.
     pub fn followed_by(&self, older: &SlidingLog) -> SlidingLog {
         let mut joined = self.clone();
         for run in &older.runs {
@@ -125,18 +114,18 @@ impl SlidingLog {
         joined
     }
 
-    /// The history that is at least as bad as either: its n-th newest event is the
+    /// Returns the log that is at least as bad as either: its n-th newest event is the
     /// newer one of theirs.
     pub fn pointwise_max(&self, other: &SlidingLog) -> SlidingLog {
-        let mut worse = SlidingLog::default();
+        let mut max = SlidingLog::default();
         let (mut left, mut right) = (Remaining::of(self), Remaining::of(other));
         while let Some(events) = left.shared_with(&right) {
             let at = left.at().max(right.at());
-            worse.push_older(at, events);
+            max.push_older(at, events);
             left.skip(events);
             right.skip(events);
         }
-        worse
+        max
     }
 
     /// Appends events that are no newer than any before them.
@@ -159,15 +148,15 @@ impl SlidingLog {
     }
 }
 
-/// A walk over the events of a history, run by run.
+/// A walk over the events of a log, run by run.
 struct Remaining<'a> {
     runs: std::slice::Iter<'a, Run>,
     run: Option<Run>,
 }
 
 impl<'a> Remaining<'a> {
-    fn of(history: &'a SlidingLog) -> Remaining<'a> {
-        let mut runs = history.runs.iter();
+    fn of(log: &'a SlidingLog) -> Remaining<'a> {
+        let mut runs = log.runs.iter();
         let run = runs.next().copied();
         Remaining { runs, run }
     }
@@ -200,63 +189,62 @@ mod tests {
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn history(runs: &[(u64, u16)]) -> SlidingLog {
+    fn log(runs: &[(u64, u16)]) -> SlidingLog {
         SlidingLog::read(runs.iter().map(|(at, events)| pack(*at, *events)))
     }
 
     #[test]
     fn events_are_counted_from_the_newest() {
-        let history = history(&[(30, 1), (20, 2), (10, 1)]);
-        assert_eq!((history.events(), history.len()), (4, 3));
-        assert!(!history.is_empty() && SlidingLog::default().is_empty());
-        let nth: Vec<_> = (1..=5).map(|count| history.nth_newest(count)).collect();
+        let log = log(&[(30, 1), (20, 2), (10, 1)]);
+        assert_eq!((log.events(), log.len()), (4, 3));
+        let nth: Vec<_> = (1..=5).map(|count| log.nth_newest(count)).collect();
         let at = |moment| Some(Timestamp(moment));
         assert_eq!(nth, [at(30), at(20), at(20), at(10), None]);
     }
 
     #[test]
-    fn the_worse_of_two_is_worse_at_every_place() {
-        let left = history(&[(30, 1), (10, 3)]);
-        let right = history(&[(20, 2), (5, 1)]);
-        let worse = left.pointwise_max(&right);
-        assert_eq!(worse, history(&[(30, 1), (20, 1), (10, 2)]));
-        assert_eq!(worse, right.pointwise_max(&left));
+    fn the_pointwise_maximum_is_the_newer_event_at_every_index() {
+        let left = log(&[(30, 1), (10, 3)]);
+        let right = log(&[(20, 2), (5, 1)]);
+        let max = left.pointwise_max(&right);
+        assert_eq!(max, log(&[(30, 1), (20, 1), (10, 2)]));
+        assert_eq!(max, right.pointwise_max(&left));
         assert_eq!(left.pointwise_max(&SlidingLog::default()), left);
     }
 
     #[test]
     fn a_window_later_an_event_no_longer_counts() {
-        let mut history = history(&[(30, 1), (20, 2)]);
-        history.trim(Timestamp(119), Millis(100));
-        assert_eq!(history.events(), 3);
-        history.trim(Timestamp(120), Millis(100));
-        assert_eq!(history.events(), 1);
+        let mut log = log(&[(30, 1), (20, 2)]);
+        log.trim(Timestamp(119), Millis(100));
+        assert_eq!(log.events(), 3);
+        log.trim(Timestamp(120), Millis(100));
+        assert_eq!(log.events(), 1);
     }
 
     #[test]
     fn clipping_moves_events_and_loses_none_but_the_oldest() {
-        let mut history = history(&[(9000, 2), (20, 1)]);
-        history.clip(Timestamp(50), u64::MAX);
-        assert_eq!(history.nth_newest(2), Some(Timestamp(50)));
-        assert_eq!(history.events(), 3);
-        history.clip(Timestamp(50), 2);
-        assert_eq!((history.events(), history.len()), (2, 1));
+        let mut log = log(&[(9000, 2), (20, 1)]);
+        log.clip(Timestamp(50), u64::MAX);
+        assert_eq!(log.nth_newest(2), Some(Timestamp(50)));
+        assert_eq!(log.events(), 3);
+        log.clip(Timestamp(50), 2);
+        assert_eq!((log.events(), log.len()), (2, 1));
     }
 
     #[test]
     fn recording_keeps_the_order_when_the_clock_goes_back() {
-        let mut history = history(&[(30, 1)]);
-        history.record(Timestamp(20));
-        history.record(Timestamp(40));
-        assert_eq!(history.events(), 3);
-        assert_eq!(history.nth_newest(2), Some(Timestamp(30)));
-        history.withdraw(Timestamp(40));
-        assert_eq!(history.newest(), Some(Timestamp(30)));
+        let mut log = log(&[(30, 1)]);
+        log.record(Timestamp(20));
+        log.record(Timestamp(40));
+        assert_eq!(log.events(), 3);
+        assert_eq!(log.nth_newest(2), Some(Timestamp(30)));
+        log.remove(Timestamp(40));
+        assert_eq!(log.nth_newest(1), Some(Timestamp(30)));
     }
 
     #[test]
     fn many_events_in_one_moment_are_all_counted() {
-        let mut full = history(&[(30, u16::MAX)]);
+        let mut full = log(&[(30, u16::MAX)]);
         full.record(Timestamp(30));
         assert_eq!(full.events(), 65_536);
         assert_eq!(full.followed_by(&full).events(), 131_072);

@@ -24,7 +24,7 @@ pub const BETWEEN_TRIES: Millis = Millis::seconds(1);
 impl CircuitBreaker {
     /// Whether a question may be sent now. An open circuit says yes once in
     /// [`BETWEEN_TRIES`].
-    pub fn allows(&self, now: Timestamp) -> bool {
+    pub fn try_acquire(&self, now: Timestamp) -> bool {
         if !self.is_open() {
             return true;
         }
@@ -42,12 +42,12 @@ impl CircuitBreaker {
     }
 
     /// A question was answered.
-    pub fn succeeded(&self) {
+    pub fn record_success(&self) {
         self.failures.set(0);
     }
 
     /// A question was not answered, or not with what can be used.
-    pub fn failed(&self, now: Timestamp) {
+    pub fn record_failure(&self, now: Timestamp) {
         if !self.is_open() {
             self.failures.set(self.failures.get() + 1);
             if self.is_open() {
@@ -66,8 +66,8 @@ mod tests {
     fn opened_at(now: Timestamp) -> CircuitBreaker {
         let circuit = CircuitBreaker::default();
         for _ in 0..MAX_FAILURES {
-            assert!(circuit.allows(now));
-            circuit.failed(now);
+            assert!(circuit.try_acquire(now));
+            circuit.record_failure(now);
         }
         circuit
     }
@@ -77,9 +77,9 @@ mod tests {
         let now = Timestamp(1_000_000);
         let circuit = opened_at(now);
         let tries = (0..3000).filter(|millis| {
-            let allowed = circuit.allows(now.after(Millis(*millis)));
+            let allowed = circuit.try_acquire(now.after(Millis(*millis)));
             if allowed {
-                circuit.failed(now.after(Millis(*millis)));
+                circuit.record_failure(now.after(Millis(*millis)));
             }
             allowed
         });
@@ -90,18 +90,18 @@ mod tests {
     fn one_answer_closes_it() {
         let now = Timestamp(1_000_000);
         let circuit = opened_at(now);
-        assert!(!circuit.allows(now));
-        circuit.succeeded();
-        assert!(circuit.allows(now) && circuit.allows(now));
+        assert!(!circuit.try_acquire(now));
+        circuit.record_success();
+        assert!(circuit.try_acquire(now) && circuit.try_acquire(now));
     }
 
     #[test]
     fn failures_that_are_not_in_a_row_do_not_open_it() {
         let circuit = CircuitBreaker::default();
         for _ in 0..10 {
-            circuit.failed(Timestamp(5));
-            circuit.failed(Timestamp(5));
-            circuit.succeeded();
+            circuit.record_failure(Timestamp(5));
+            circuit.record_failure(Timestamp(5));
+            circuit.record_success();
         }
         assert!(!circuit.is_open());
     }
@@ -109,6 +109,6 @@ mod tests {
     #[test]
     fn a_clock_put_back_does_not_keep_it_open() {
         let circuit = opened_at(Timestamp(1_000_000));
-        assert!(circuit.allows(Timestamp(5)));
+        assert!(circuit.try_acquire(Timestamp(5)));
     }
 }

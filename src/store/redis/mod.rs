@@ -1,24 +1,40 @@
 //! Nonces and rate limits in Redis, where several Envoys share them.
 //!
-//! Redis is reached over HTTP, so a question is sent at one step of a request and its
-//! answer comes at another. This module makes the questions and understands the
-//! answers; who sends them is `envoy`, and what follows from an answer is in
-//! [`crate::request`].
+//! A request asks at most twice: once at its headers, where limits count all requests,
+//! and once when its signature is known to be right, for the claim of its nonce and the
+//! limits that count what is signed, together. What became of the request then settles the
+//! claim. All of it is decided by scripts that Redis runs as a whole, so that of any number
+//! of identical requests at any number of Envoys one is accepted.
 //!
-//! - [`scripts`]: what runs in Redis, atomically: a request's decision, and its settlement
-//! - [`script_call`]: a script with its keys and arguments
-//! - [`script_reply`]: what it answers
-//! - [`wire`]: how that looks over HTTP: Webdis, Upstash
-//! - [`shared`]: all of it, for one configuration: the place to start reading
-//! - [`circuit_breaker`]: does not ask a store that is known to be dead
-//! - [`over_limit_cache`]: remembers who is over a limit, so that a flood does not become one of Redis
+//! The local tables stand in front. What they know to be a repeat is not asked for, and
+//! where the configuration says so they decide while Redis does not answer.
+//!
+//! - [`store`]: the store; the place to start reading
+//! - [`admission`]: a request's limits and claim
+//! - [`pending`]: a script that was sent, and what goes on with its reply
+//! - [`shared`]: what a worker knows of Redis
 //! - [`settlement_queue`]: settlements on their way, until Redis has them
+//! - [`circuit_breaker`]: does not ask a Redis that is known to be dead
+//! - [`over_limit_cache`]: who is over a limit, so that a flood does not become one of Redis
+//! - [`keyspace`]: what keys are called
+//! - [`scripts`], [`script_call`], [`script_reply`]: what runs in Redis, with which
+//!   arguments, and what it replies
+//! - [`wire`]: how that looks over HTTP: Webdis, Upstash
+//! - [`settings`]: how Redis is reached
 
+mod admission;
 pub mod circuit_breaker;
+pub mod keyspace;
 pub mod over_limit_cache;
+mod pending;
 pub mod script_call;
 pub mod script_reply;
 pub mod scripts;
+pub mod settings;
 pub mod settlement_queue;
-pub mod shared;
+mod shared;
+pub mod store;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

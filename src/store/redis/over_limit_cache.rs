@@ -2,7 +2,7 @@
 //!
 //! A limit that is used up stays so until the moment that Redis named: what it rejects
 //! is not counted, so nothing can change that but time. Until then this worker rejects
-//! by itself. It remembers a fixed number, each newcomer in the place of another: to
+//! by itself. It stores a fixed number, each newcomer in the place of another: to
 //! forget costs a question, nothing else.
 
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ const SLOTS: usize = 512;
 
 impl OverLimitCache {
     /// `whom` (a keyed hash of limit and subject) has to wait.
-    pub fn note(&self, key_hash: u64, wait: Millis, now: Timestamp) {
+    pub fn insert(&self, key_hash: u64, wait: Millis, now: Timestamp) {
         let mut slots = self.slots.borrow_mut();
         if slots.is_empty() {
             slots.resize(SLOTS, Slot::default());
@@ -65,7 +65,7 @@ mod tests {
     fn one_over_the_limit_is_known_until_its_time_has_come() {
         let exhausted = OverLimitCache::default();
         assert_eq!(exhausted.wait(7, Timestamp(1000)), None);
-        exhausted.note(7, Millis(500), Timestamp(1000));
+        exhausted.insert(7, Millis(500), Timestamp(1000));
         assert_eq!(exhausted.wait(7, Timestamp(1000)), Some(Millis(500)));
         assert_eq!(exhausted.wait(7, Timestamp(1499)), Some(Millis(1)));
         assert_eq!(exhausted.wait(7, Timestamp(1500)), None);
@@ -75,15 +75,15 @@ mod tests {
     #[test]
     fn nothing_is_known_after_the_clock_was_put_back() {
         let exhausted = OverLimitCache::default();
-        exhausted.note(7, Millis(500), Timestamp(1000));
+        exhausted.insert(7, Millis(500), Timestamp(1000));
         assert_eq!(exhausted.wait(7, Timestamp(999)), None);
     }
 
     #[test]
     fn a_newcomer_in_the_same_place_makes_it_forget_and_no_more() {
         let exhausted = OverLimitCache::default();
-        exhausted.note(7, Millis(500), Timestamp(1000));
-        exhausted.note(7 + SLOTS as u64, Millis(500), Timestamp(1000));
+        exhausted.insert(7, Millis(500), Timestamp(1000));
+        exhausted.insert(7 + SLOTS as u64, Millis(500), Timestamp(1000));
         assert_eq!(exhausted.wait(7, Timestamp(1000)), None);
         assert!(exhausted.wait(7 + SLOTS as u64, Timestamp(1000)).is_some());
     }

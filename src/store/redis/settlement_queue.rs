@@ -8,11 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use crate::signature::key::Nonce;
+use crate::store::local::nonces::{Claim, NonceRules};
+use crate::store::port::UpstreamOutcome;
 use crate::time::{Millis, Timestamp};
 
 /// What becomes of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Verb {
     /// The upstream took the request.
     Keep,
     /// The upstream failed, or never saw it: a retry passes.
@@ -29,10 +31,10 @@ pub struct Settlement {
     /// By which request.
     pub id: u64,
     /// What becomes of it.
-    pub outcome: Outcome,
+    pub verb: Verb,
     /// Until then it must be remembered, if it was accepted. By then a claim that is
     /// still on its way lapses by itself.
-    pub remember_until: Timestamp,
+    pub pinned_until: Timestamp,
     /// Until then it is, while there is room.
     pub keep_until: Timestamp,
     /// Of the table that it is in.
@@ -78,7 +80,7 @@ impl SettlementQueue {
             && let Some(next) = waiting.pop_front()
         {
             // What has lapsed by itself need not be said.
-            if now < next.remember_until.max(next.keep_until) {
+            if now < next.pinned_until.max(next.keep_until) {
                 batch.push(next);
             } else {
                 self.lost.set(self.lost.get().saturating_add(1));
@@ -113,11 +115,34 @@ impl SettlementQueue {
 }
 
 impl Settlement {
+    /// Returns what Redis is to be told of a claim.
+    pub fn new(
+        claim: &Claim,
+        rules: &NonceRules,
+        outcome: UpstreamOutcome,
+        now: Timestamp,
+    ) -> Settlement {
+        // The upstream's response is the acceptance, so the window starts here.
+        let pinned_until = claim.pinned_until().max(now.after(rules.window));
+        Settlement {
+            nonce: claim.nonce(),
+            id: claim.id(),
+            verb: match outcome {
+                UpstreamOutcome::Processed => Verb::Keep,
+                UpstreamOutcome::Failed => Verb::Release,
+                UpstreamOutcome::ClientGone => Verb::Abandon,
+            },
+            pinned_until,
+            keep_until: now.after(rules.keep).max(pinned_until),
+            capacity: rules.capacity,
+        }
+    }
+
     /// How long it must be remembered from now on, and how long it is while there is
     /// room; at least a millisecond, since Redis has no shorter time.
     pub(super) fn spans(&self, now: Timestamp) -> (Millis, Millis) {
         let left = |until: Timestamp| Millis(until.since(now).0.max(1));
-        (left(self.remember_until), left(self.keep_until))
+        (left(self.pinned_until), left(self.keep_until))
     }
 }
 
@@ -133,8 +158,8 @@ mod tests {
         Settlement {
             nonce: Nonce([0; 32]),
             id,
-            outcome: Outcome::Release,
-            remember_until: NOW.after(Millis::seconds(300)),
+            verb: Verb::Release,
+            pinned_until: NOW.after(Millis::seconds(300)),
             keep_until: NOW.after(Millis::seconds(300)),
             capacity: 10,
         }

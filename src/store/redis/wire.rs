@@ -67,9 +67,6 @@ impl Api {
     }
 }
 
-/// The largest answer that is read, in bytes. Those of the scripts are shorter by far.
-pub const MAX_ANSWER_BYTES: usize = 4096;
-
 /// Every service answers with an object.
 fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_slice(body) {

@@ -29,7 +29,7 @@ use support::tables::{in_thousands, publish};
 const BUDGETS: [(&str, u64); 5] = [
     ("accepted", 50_600),
     ("invalid_signature", 63_300),
-    ("missing_signature", 4_600),
+    ("missing_signature", 4_900),
     ("of which: parse and sort", 14_200),
     ("of which: HMAC", 17_300),
 ];

@@ -61,13 +61,13 @@ fn the_case_that_runs_under_valgrind() {
 fn run(shape: &Shape, diagnosed: bool) -> String {
     let headers = shape.request.pairs();
     let sent = shape.request.sent(&headers);
-    let verdict = shape.driver.decide(sent, 7, NOW);
+    let mut verdict = shape.driver.decide(sent, 7, NOW);
     assert_ne!(verdict.outcome.name(), "accepted", "{}", shape.name);
     if !diagnosed {
         return String::new();
     }
-    let hint = shape.driver.diagnose(&verdict, sent, NOW);
-    hint.unwrap_or_default().into_owned()
+    shape.driver.explain(&mut verdict, sent, NOW);
+    verdict.hint().unwrap_or_default().to_owned()
 }
 
 #[test]

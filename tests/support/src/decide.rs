@@ -1,11 +1,10 @@
 //! The whole decision on a request in this process, as a host drives it: headers first, then the body.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use twilio_webhook_filter::{
-    CasMap, ClientAddress, Filter, HashKey, Headers, MemoryMap, Next, Settings, Surroundings,
-    Timestamp, Verdict, load,
+    CasMap, ClientAddress, Filter, Headers, MemoryMap, Settings, Step, Timestamp, Verdict, Webhook,
+    load,
 };
 
 use crate::message::{ACCOUNT, TOKEN, URL};
@@ -21,102 +20,103 @@ pub struct Sent<'a> {
     pub body: &'a [u8],
 }
 
-/// A filter and its store. Everything that decides on requests in this process does so by this type: tests,
-/// benchmarks and fuzz targets know no other way to drive the filter.
+/// A filter and the memory that its store is in. Everything that decides on requests in this process does so by this
+/// type: tests, benchmarks and fuzz targets know no other way to drive the filter.
 pub struct Driver<S = MemoryMap> {
-    filter: Rc<Filter>,
-    store: S,
+    filter: Filter,
+    memory: Rc<S>,
+    json: String,
+    has_environment: bool,
 }
 
-impl<S: CasMap + Default> Driver<S> {
+impl<S: CasMap + Default + 'static> Driver<S> {
     /// A filter by a configuration, with the environment of a small installation and an empty store.
     pub fn new(json: &str) -> Self {
-        Self::with_environment(json, |name| match name {
-            "TWILIO_AUTH_TOKEN" => Some(TOKEN.to_owned()),
-            "TWILIO_ACCOUNT_SID" => Some(ACCOUNT.to_owned()),
-            "WEBHOOK_URL" => Some(URL.to_owned()),
-            _ => None,
-        })
+        Self::open(json, true)
     }
 
     /// A filter by its configuration alone.
     pub fn without_environment(json: &str) -> Self {
-        Self::with_environment(json, |_| None)
+        Self::open(json, false)
     }
 
-    fn with_environment(json: &str, environment: impl Fn(&str) -> Option<String>) -> Self {
+    fn open(json: &str, has_environment: bool) -> Self {
+        let variable = |name: &str| match name {
+            "TWILIO_AUTH_TOKEN" => Some(TOKEN.to_owned()),
+            "TWILIO_ACCOUNT_SID" => Some(ACCOUNT.to_owned()),
+            "WEBHOOK_URL" => Some(URL.to_owned()),
+            _ => None,
+        };
+        let environment = |name: &str| variable(name).filter(|_| has_environment);
         let settings = load(json.as_bytes(), &environment)
             .unwrap_or_else(|problems| panic!("{json}: {problems}"));
+        let memory = Rc::new(S::default());
+        let shared: Rc<dyn CasMap> = Rc::clone(&memory) as _;
         Self {
-            filter: Rc::new(Filter::new(settings, HashKey([7; 16]))),
-            store: S::default(),
+            filter: Filter::new(settings, shared, [7; 16]).expect("memory"),
+            memory,
+            json: json.to_owned(),
+            has_environment,
         }
     }
 
     /// The same filter with an empty store.
     pub fn emptied(&self) -> Self {
-        Self {
-            filter: Rc::clone(&self.filter),
-            store: S::default(),
-        }
+        Self::open(&self.json, self.has_environment)
     }
 }
 
-impl<S: CasMap> Driver<S> {
+impl<S> Driver<S> {
     pub fn settings(&self) -> &Settings {
         self.filter.settings()
     }
 
+    pub fn webhooks(&self) -> &[Rc<Webhook>] {
+        self.filter.webhooks()
+    }
+
     pub fn store(&self) -> &S {
-        &self.store
+        &self.memory
     }
 
     /// The verdict on a request. A body that is too large is told by its size alone, as it is in Envoy.
     pub fn decide(&self, sent: Sent<'_>, claim_id: u64, now: Timestamp) -> Verdict {
-        let around = self.around(now);
-        decided(match self.arrive(sent, now) {
-            Next::AwaitingBody(held) if !held.fits(sent.body.len()) => held.overflow(around),
-            Next::AwaitingBody(held) => held.complete(sent.body, claim_id, around),
-            next => next,
+        decided(match self.on_headers(sent, now) {
+            Step::AwaitBody(awaiting) if !self.filter.fits(sent.body.len()) => {
+                self.filter.on_body_too_large(awaiting, now)
+            }
+            Step::AwaitBody(awaiting) => self.filter.on_body(awaiting, sent.body, claim_id, now),
+            step => step,
         })
     }
 
     /// The verdict on a request whose host fails while the filter waits for the body.
     pub fn fail(&self, sent: Sent<'_>, now: Timestamp) -> Verdict {
-        decided(match self.arrive(sent, now) {
-            Next::AwaitingBody(held) => held.fail(self.around(now)),
-            next => next,
+        decided(match self.on_headers(sent, now) {
+            Step::AwaitBody(awaiting) => self.filter.on_internal_error(awaiting, now),
+            step => step,
         })
     }
 
-    /// The hint on a rejected request.
-    pub fn diagnose(
-        &self,
-        verdict: &Verdict,
-        sent: Sent<'_>,
-        now: Timestamp,
-    ) -> Option<Cow<'static, str>> {
-        let headers = Headers::new(sent.headers);
-        self.filter
-            .diagnose(verdict, headers, sent.body, self.around(now))
+    /// Adds to the verdict on a rejected request what explains its signature.
+    pub fn explain(&self, verdict: &mut Verdict, sent: Sent<'_>, now: Timestamp) {
+        if self.filter.may_explain(verdict, now) {
+            let headers = Headers::new(sent.headers);
+            self.filter.explain(verdict, headers, sent.body, now);
+        }
     }
 
-    fn arrive(&self, sent: Sent<'_>, now: Timestamp) -> Next {
+    fn on_headers(&self, sent: Sent<'_>, now: Timestamp) -> Step {
         let client = ClientAddress::from_source_address(sent.client.as_bytes());
         self.filter
-            .arrive(Headers::new(sent.headers), client, self.around(now))
-    }
-
-    fn around(&self, now: Timestamp) -> Surroundings<'_, S> {
-        let store = &self.store;
-        Surroundings { store, now }
+            .on_headers(Headers::new(sent.headers), client, now)
     }
 }
 
 /// Local memory answers at once.
-fn decided(next: Next) -> Verdict {
-    match next {
-        Next::Decided(verdict) => verdict,
-        Next::AwaitingBody(_) | Next::Asking(_) => panic!("not decided"),
+fn decided(step: Step) -> Verdict {
+    match step {
+        Step::Decided(verdict) => verdict,
+        Step::AwaitBody(_) | Step::AwaitStore(..) => panic!("not decided"),
     }
 }

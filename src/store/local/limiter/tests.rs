@@ -1,367 +1,260 @@
+//! Exact boundaries and single cases. `tests/model` checks limiters against a plain list of
+//! moments, for random requests, floods, clocks and interleavings.
+
 use super::*;
-use crate::cas_map::CasMap;
 use crate::cas_map::memory::MemoryMap;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const START: Timestamp = Timestamp(1_800_000_000_000);
+const MINUTE: u64 = 60_000;
 
-fn limiter(requests: u32, seconds: u64, capacity: usize) -> Limiter {
-    let window = Millis::seconds(seconds);
-    Limiter::new("test", Limit { requests, window }, capacity)
+/// One limiter, of a window of a minute, and its store. Times are milliseconds after the
+/// start.
+struct Fixture {
+    limiter: Limiter,
+    store: MemoryMap,
+}
+
+/// With room for twelve keys in one bucket.
+fn limit(requests: u32) -> Fixture {
+    with_capacity(requests, 12)
+}
+
+fn with_capacity(requests: u32, capacity: usize) -> Fixture {
+    let window = Millis(MINUTE);
+    Fixture {
+        limiter: Limiter::new("test", Limit { requests, window }, capacity),
+        store: MemoryMap::new(),
+    }
 }
 
 fn at(millis: u64) -> Timestamp {
-    START.after(Millis(millis))
-}
-
-fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Taken {
-    limiter
-        .take(store, spread(key_hash), now)
-        .expect("the memory store does not fail")
+    Timestamp(1_800_000_000_000).after(Millis(millis))
 }
 
 /// As evenly as the keyed hash spreads addresses.
-fn spread(key_hash: u64) -> u64 {
-    key_hash.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+fn spread(key: u64) -> u64 {
+    key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn passes(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> bool {
-    matches!(take(limiter, store, key_hash, now), Taken::Passed(_))
+impl Fixture {
+    /// Counts a request. Returns how long the key has to wait, if it is limited.
+    fn wait(&self, key: u64, millis: u64) -> Option<u64> {
+        let counted = self
+            .limiter
+            .check_and_count(&self.store, spread(key), at(millis));
+        match counted.expect("the memory store does not fail") {
+            CheckResult::Permitted(_) => None,
+            CheckResult::Limited(Millis(wait)) => Some(wait),
+        }
+    }
+
+    fn passes(&self, key: u64, millis: u64) -> bool {
+        self.wait(key, millis).is_none()
+    }
+
+    /// How many requests of a key pass at one moment.
+    fn passes_in_a_row(&self, key: u64, millis: u64) -> usize {
+        (0..100).take_while(|_| self.passes(key, millis)).count()
+    }
+
+    /// How long a key has to wait, without counting anything.
+    fn check(&self, key: u64, millis: u64) -> Option<u64> {
+        let wait = self.limiter.check(&self.store, spread(key), at(millis));
+        wait.expect("the memory store does not fail")
+            .map(|wait| wait.0)
+    }
+
+    fn undo(&self, key: u64, counted_at: u64, millis: u64) {
+        let permit = self.limiter.permit_at(at(counted_at));
+        let undone = self
+            .limiter
+            .undo(&self.store, spread(key), permit, at(millis));
+        undone.expect("the memory store does not fail");
+    }
+
+    fn value(&self, key: u64) -> Vec<u8> {
+        let value = self.store.get(&self.limiter.bucket_key(spread(key)));
+        value.expect("stored").expect("stored").value
+    }
 }
 
 #[test]
-fn sixty_pass_and_the_sixty_first_does_not() {
-    let (limiter, store) = (limiter(60, 60, 100), MemoryMap::new());
+fn sixty_pass_and_the_sixty_first_waits_until_the_first_is_a_window_old() {
+    let fixture = with_capacity(60, 100);
     for request in 0..60 {
-        assert!(passes(&limiter, &store, 1, at(request)), "{request}");
+        assert!(fixture.passes(1, request), "{request}");
     }
-    assert_eq!(
-        take(&limiter, &store, 1, at(60)),
-        Taken::Rejected(Millis(59_940))
-    );
-    assert!(passes(&limiter, &store, 2, at(60)), "another key");
-    assert!(!passes(&limiter, &store, 1, at(59_999)));
-    assert!(passes(&limiter, &store, 1, at(60_000)));
-    assert!(!passes(&limiter, &store, 1, at(60_000)));
-    assert!(passes(&limiter, &store, 1, at(60_001)));
+    assert_eq!(fixture.wait(1, 60), Some(59_940));
+    assert!(fixture.passes(2, 60), "another key");
+    assert!(!fixture.passes(1, 59_999));
+    assert!(fixture.passes(1, 60_000));
+    assert!(!fixture.passes(1, 60_000));
+    assert!(fixture.passes(1, 60_001));
 }
 
 #[test]
-fn who_waits_as_long_as_told_passes_and_a_millisecond_less_does_not() {
+fn a_key_that_waits_as_long_as_told_passes_and_a_millisecond_earlier_it_does_not() {
     for requests in [1, 5, 64, 65, 1000, 100_000] {
-        let (limiter, store) = (limiter(requests, 7, 10), MemoryMap::new());
-        let mut now = START;
+        let fixture = limit(requests);
+        let mut now = 0;
         for _ in 0..requests {
-            assert!(passes(&limiter, &store, 1, now));
-            now = now.after(Millis(u64::from(requests < 2000)));
+            assert!(fixture.passes(1, now));
+            now += u64::from(requests < 2000);
         }
-        let Taken::Rejected(wait) = take(&limiter, &store, 1, now) else {
-            panic!("one too many");
-        };
-        assert!(
-            !passes(&limiter, &store, 1, now.after(Millis(wait.0 - 1))),
-            "{requests}"
-        );
-        assert!(passes(&limiter, &store, 1, now.after(wait)), "{requests}");
+        let wait = fixture.wait(1, now).expect("one too many");
+        assert!(!fixture.passes(1, now + wait - 1), "{requests}");
+        assert!(fixture.passes(1, now + wait), "{requests}");
     }
 }
 
 #[test]
-fn in_no_window_more_than_the_limit_passes() {
-    // Bursts that a fixed window would let through twice, at every phase.
-    for (requests, capacity) in [(3, 1), (60, 1), (70, 1), (200, 4)] {
-        let (limiter, store) = (limiter(requests, 1, capacity), MemoryMap::new());
-        let mut passed = Vec::new();
-        let mut random = 12345_u64;
-        let mut now = START;
-        for _ in 0..20_000 {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            now = now.after(Millis((random >> 33) % 9));
-            if passes(&limiter, &store, 1, now) {
-                passed.push(now);
-            }
-        }
-        let limit = requests as usize;
-        for pair in passed.windows(limit + 1) {
-            let span = pair[limit].since(pair[0]);
-            assert!(span >= Millis(1000), "{requests}: {span:?}");
-        }
-        assert!(
-            passed.len() > limit * 10,
-            "the limiter lets hardly anything through"
-        );
-    }
-}
-
-#[test]
-fn a_flood_of_other_keys_does_not_reset_a_counter() {
-    let (limiter, store) = (limiter(5, 60, 64), MemoryMap::new());
-    for key_hash in [1, 2] {
-        for request in 0..5 - (key_hash - 1) {
-            assert!(passes(&limiter, &store, key_hash, at(request)));
-        }
-    }
-    for other in 0..100_000 {
-        take(&limiter, &store, 1000 + other, at(100 + other / 10));
-    }
-    assert!(
-        !passes(&limiter, &store, 1, at(20_000)),
-        "it was limited and must be still"
-    );
-    let more = (0..5)
-        .filter(|_| passes(&limiter, &store, 2, at(20_000)))
-        .count();
-    assert!(more <= 1, "it had one left, and {more} passed");
-    assert!(store.keys() as u64 <= limiter.keys());
-    assert!(
-        passes(&limiter, &store, 1, at(80_001)),
-        "a window later it is free"
-    );
-}
-
-#[test]
-fn newcomers_pass_while_the_flood_is_within_capacity_times_limit() {
-    let (limiter, store) = (limiter(60, 60, 1024), MemoryMap::new());
+fn new_keys_pass_while_a_flood_is_within_capacity_times_limit() {
+    let fixture = with_capacity(60, 1024);
     for other in 0..20_000 {
-        take(&limiter, &store, 1000 + other, at(other));
+        fixture.wait(1000 + other, other);
     }
-    let rejected = (0..1000).filter(|key_hash| !passes(&limiter, &store, *key_hash, at(20_000)));
-    assert_eq!(rejected.count(), 0);
+    let limited = (0..1000).filter(|key| !fixture.passes(*key, 20_000));
+    assert_eq!(limited.count(), 0);
 }
 
 #[test]
-fn a_flood_costs_no_memory() {
-    let (limiter, store) = (limiter(60, 60, 256), MemoryMap::new());
-    for other in 0..50_000 {
-        take(&limiter, &store, other, at(other));
-    }
-    let most = limiter.keys() as usize * (16 + 64 * 8 + 16 * (24 + 8 * 60));
-    assert!(store.bytes() <= most, "{} of {most}", store.bytes());
+fn what_is_undone_does_not_count() {
+    let fixture = limit(2);
+    assert!(fixture.passes(1, 0) && fixture.passes(1, 1));
+    fixture.undo(1, 1, 2);
+    fixture.undo(2, 1, 2);
+    assert!(fixture.passes(1, 3));
+    assert!(!fixture.passes(1, 4));
 }
 
 #[test]
-fn what_is_withdrawn_does_not_count() {
-    let (limiter, store) = (limiter(2, 60, 10), MemoryMap::new());
-    assert!(passes(&limiter, &store, 1, at(0)));
-    let Taken::Passed(pass) = take(&limiter, &store, 1, at(1)) else {
-        panic!("the second passes");
-    };
-    limiter
-        .withdraw(&store, spread(1), pass, at(2))
-        .expect("withdrawn");
-    assert!(passes(&limiter, &store, 1, at(3)));
-    assert!(!passes(&limiter, &store, 1, at(4)));
-}
-
-#[test]
-fn peeking_counts_nothing() {
-    let (limiter, store) = (limiter(1, 60, 10), MemoryMap::new());
+fn checking_counts_nothing() {
+    let fixture = limit(1);
     for _ in 0..3 {
-        assert_eq!(limiter.peek(&store, spread(1), START), Ok(None));
+        assert_eq!(fixture.check(1, 0), None);
     }
-    assert!(passes(&limiter, &store, 1, START));
-    assert_eq!(
-        limiter.peek(&store, spread(1), START),
-        Ok(Some(Millis(60_000)))
-    );
-}
-
-#[test]
-fn a_clock_that_goes_back_frees_nobody_and_locks_nobody_out_for_long() {
-    let (limiter, store) = (limiter(2, 60, 10), MemoryMap::new());
-    let ahead = at(1_000_000_000);
-    assert!(passes(&limiter, &store, 1, ahead));
-    assert!(passes(&limiter, &store, 1, ahead));
-    assert!(!passes(&limiter, &store, 1, START));
-    let Taken::Rejected(wait) = take(&limiter, &store, 1, START) else {
-        panic!("it is limited");
-    };
-    assert!(wait <= Millis(60_000), "{wait:?}");
-}
-
-#[test]
-fn a_damaged_bucket_lets_nothing_through_for_one_window() {
-    for damage in [
-        &b""[..],
-        b"x",
-        b"12345678",
-        &[0xFF; 64],
-        &[MAGIC.to_le_bytes(), [9; 8]].concat(),
-    ] {
-        let (limiter, store) = (limiter(2, 60, 10), MemoryMap::new());
-        assert!(passes(&limiter, &store, 1, START));
-        assert!(store.host_set(&store.key_names()[0], damage, 0));
-        assert!(!passes(&limiter, &store, 1, at(1)), "{damage:?}");
-        assert!(!passes(&limiter, &store, 1, at(60_000)), "{damage:?}");
-        assert!(passes(&limiter, &store, 1, at(60_001)), "{damage:?}");
-    }
-}
-
-fn peek(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
-    limiter.peek(store, spread(key_hash), now).expect("peeked")
-}
-
-/// How often a key passes at one moment.
-fn passes_in_a_row(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> usize {
-    let mut tries = 0..100;
-    tries
-        .by_ref()
-        .take_while(|_| passes(limiter, store, key_hash, now))
-        .count()
+    assert!(fixture.passes(1, 0));
+    assert_eq!(fixture.check(1, 0), Some(MINUTE));
 }
 
 #[test]
 fn a_limiter_says_where_and_how_finely_it_counts() {
-    let (exact, coarse) = (limiter(64, 60, 1_000), limiter(65, 60, 1_000));
-    assert_eq!(exact.resolution(), Millis(1));
-    assert_eq!(coarse.resolution(), Millis(1_000));
-    assert_eq!((exact.slots(), limiter(1, 60, 5).slots()), (12, 5));
-    let store = MemoryMap::new();
-    assert!(passes(&exact, &store, 1, START));
-    assert_eq!(store.key_names(), [exact.bucket_key(spread(1))]);
-    assert_eq!((store.keys(), store.writes()), (1, 1));
-    assert_eq!(store.bytes(), 6 * 8, "two words, and four of an entry");
+    for (requests, capacity, resolution, slots, keys) in [
+        (64, 1_000, 1, 12, 250),
+        (65, 1_000, 1_000, 12, 250),
+        (1, 5, 1, 5, 1),
+        (1, 16, 1, 16, 1),
+        (1, 17, 1, 12, 5),
+        (60, 16_384, 1, 12, 4_096),
+    ] {
+        let fixture = with_capacity(requests, capacity);
+        assert!(fixture.passes(1, 0));
+        let Fixture { limiter, store } = &fixture;
+        assert_eq!(limiter.resolution(), Millis(resolution));
+        assert_eq!((limiter.slots(), limiter.keys()), (slots, keys));
+        assert_eq!(store.key_names(), [limiter.bucket_key(spread(1))]);
+        assert_eq!((store.keys(), store.writes()), (1, 1));
+        assert_eq!(store.bytes(), 6 * 8, "two words, and four of an entry");
+    }
 }
 
 #[test]
 fn while_there_is_room_no_key_counts_for_another() {
-    let (limiter, store) = (limiter(2, 60, 12), MemoryMap::new());
-    for key_hash in 1..=12 {
-        assert_eq!(
-            passes_in_a_row(&limiter, &store, key_hash, at(key_hash)),
-            2,
-            "{key_hash}"
-        );
+    let fixture = limit(2);
+    for key in 1..=12 {
+        assert_eq!(fixture.passes_in_a_row(key, key), 2, "{key}");
     }
-    for key_hash in 1..=12 {
-        assert!(!passes(&limiter, &store, key_hash, at(20)), "{key_hash}");
-        assert_eq!(
-            peek(&limiter, &store, key_hash, at(20)),
-            Some(Millis(60_000 - 20 + key_hash))
-        );
+    for key in 1..=12 {
+        assert_eq!(fixture.wait(key, 20), Some(MINUTE - 20 + key));
+        assert_eq!(fixture.check(key, 20), Some(MINUTE - 20 + key));
     }
 }
 
 #[test]
-fn who_comes_back_keeps_the_counts_of_all_others() {
+fn a_key_that_comes_back_leaves_the_counts_of_all_others() {
     // The entry that is written anew is the first, in the middle, the last.
     for again in 1..=3 {
-        let (limiter, store) = (limiter(3, 60, 12), MemoryMap::new());
-        for key_hash in 1..=3 {
-            assert!(passes(&limiter, &store, key_hash, START));
-        }
-        assert!(passes(&limiter, &store, again, at(1)));
-        for key_hash in 1..=3 {
-            let left = if key_hash == again { 1 } else { 2 };
-            assert_eq!(
-                passes_in_a_row(&limiter, &store, key_hash, at(2)),
-                left,
-                "{key_hash}"
-            );
+        let fixture = limit(3);
+        assert!((1..=3).all(|key| fixture.passes(key, 0)));
+        assert!(fixture.passes(again, 1));
+        for key in 1..=3 {
+            let left = if key == again { 1 } else { 2 };
+            assert_eq!(fixture.passes_in_a_row(key, 2), left, "{key}");
         }
     }
 }
 
 #[test]
-fn a_full_bucket_evicts_who_has_done_least_and_newcomers_inherit_no_more_than_that() {
-    let (limiter, store) = (limiter(4, 60, 12), MemoryMap::new());
+fn a_full_bucket_evicts_the_key_with_the_fewest_requests_and_new_keys_inherit_only_those() {
+    let fixture = limit(4);
     // The first has done most, and that before all others.
-    assert_eq!(
-        (0..3)
-            .filter(|_| passes(&limiter, &store, 1, START))
-            .count(),
-        3
-    );
-    for key_hash in 2..=12 {
-        assert!(passes(&limiter, &store, key_hash, at(key_hash)));
-    }
+    assert!((0..3).all(|_| fixture.passes(1, 0)));
+    assert!((2..=12).all(|key| fixture.passes(key, key)));
     // Nothing was evicted before it: it has all its requests.
-    assert_eq!(passes_in_a_row(&limiter, &store, 13, at(20)), 4);
-    // For the one before, one of a single request was: a newcomer may be that one.
-    assert_eq!(passes_in_a_row(&limiter, &store, 14, at(21)), 3);
-    // Whoever has a slot has what it had, whatever was evicted since.
-    assert_eq!(passes_in_a_row(&limiter, &store, 1, at(22)), 1);
-    assert_eq!(passes_in_a_row(&limiter, &store, 12, at(23)), 3);
+    assert_eq!(fixture.passes_in_a_row(13, 20), 4);
+    // Before the next, a key of a single request was: it may be that one.
+    assert_eq!(fixture.passes_in_a_row(14, 21), 3);
+    // A key with a slot has what it had, whatever was evicted since.
+    assert_eq!(fixture.passes_in_a_row(1, 22), 1);
+    assert_eq!(fixture.passes_in_a_row(12, 23), 3);
     // What was inherited counts for a window after it was done, and not longer.
-    assert!(!passes(&limiter, &store, 14, at(60_001)));
-    assert!(passes(&limiter, &store, 14, at(60_010)));
+    assert!(!fixture.passes(14, 60_001));
+    assert!(fixture.passes(14, 60_010));
 }
 
 #[test]
-fn a_clock_that_is_a_little_ahead_frees_nobody_early() {
-    let (limiter, store) = (limiter(1, 60, 12), MemoryMap::new());
-    assert!(passes(&limiter, &store, 1, at(5)));
-    assert_eq!(
-        take(&limiter, &store, 1, at(0)),
-        Taken::Rejected(Millis(60_005))
-    );
-    assert!(!passes(&limiter, &store, 1, at(60_004)));
-    assert!(passes(&limiter, &store, 1, at(60_005)));
-}
-
-#[test]
-fn a_clock_is_believed_up_to_a_window_ahead() {
-    for (ahead, wait) in [(60_000, 120_000), (60_001, 60_000)] {
-        let (limiter, store) = (limiter(1, 60, 12), MemoryMap::new());
-        assert!(passes(&limiter, &store, 1, at(ahead)));
-        assert_eq!(
-            peek(&limiter, &store, 1, START),
-            Some(Millis(wait)),
-            "{ahead}"
-        );
+fn a_clock_that_is_up_to_a_window_ahead_is_right_and_one_further_ahead_is_corrected() {
+    for (ahead, wait) in [(5, 60_005), (60_000, 120_000), (60_001, 60_000)] {
+        let fixture = limit(1);
+        assert!(fixture.passes(1, ahead));
+        assert_eq!(fixture.check(1, 0), Some(wait), "{ahead}");
+        assert_eq!(fixture.wait(1, 0), Some(wait), "{ahead}");
+        assert!(!fixture.passes(1, wait - 1));
+        assert!(fixture.passes(1, wait));
     }
 }
 
 #[test]
 fn what_a_clock_far_ahead_has_counted_is_corrected_once_and_the_wait_ends() {
-    // For a key with a slot, and for one that knows only what was evicted.
-    for key_hash in [1, 13] {
-        let (limiter, store) = (limiter(1, 60, 12), MemoryMap::new());
-        let count = if key_hash == 1 { 1 } else { 13 };
-        for other in 1..=count {
-            assert!(passes(&limiter, &store, other, at(3_600_000 + other)));
-        }
-        let key_hash = if key_hash == 1 { 1 } else { 14 };
-        assert_eq!(
-            take(&limiter, &store, key_hash, START),
-            Taken::Rejected(Millis(60_000))
-        );
-        assert_eq!(
-            take(&limiter, &store, key_hash, at(30_000)),
-            Taken::Rejected(Millis(30_000))
-        );
-        assert!(passes(&limiter, &store, key_hash, at(60_000)));
+    // For a key with a slot, and for one that has inherited what was evicted.
+    for (keys, key) in [(1, 1), (13, 14)] {
+        let fixture = limit(1);
+        assert!((1..=keys).all(|other| fixture.passes(other, 3_600_000 + other)));
+        assert_eq!(fixture.wait(key, 0), Some(MINUTE));
+        assert_eq!(fixture.wait(key, 30_000), Some(30_000));
+        assert!(fixture.passes(key, MINUTE));
     }
 }
 
 #[test]
-fn a_value_that_is_not_the_tables_own_to_the_byte_lets_nothing_through() {
-    let (limiter, store) = (limiter(2, 60, 12), MemoryMap::new());
-    assert!(passes(&limiter, &store, 1, START));
-    let key = limiter.bucket_key(spread(1));
-    let genuine = store.get(&key).expect("stored").expect("stored").value;
+fn a_value_that_is_not_the_tables_own_to_the_byte_lets_nothing_through_for_one_window() {
+    let genuine = {
+        let fixture = limit(2);
+        assert!(fixture.passes(1, 0));
+        fixture.value(1)
+    };
     let mut other_magic = genuine.clone();
     other_magic[0] ^= 1;
     for value in [
-        other_magic,
-        [&genuine[..], b"abc"].concat(),
-        genuine[..40].to_vec(),
+        &other_magic[..],
+        &[&genuine[..], b"abc"].concat(),
+        &genuine[..40],
+        &[MAGIC.to_le_bytes(), [9; 8]].concat(),
+        &[0xFF; 64],
+        b"12345678",
+        b"x",
+        b"",
     ] {
-        assert!(store.host_set(&key, &value, 0));
-        assert!(!passes(&limiter, &store, 1, at(1)));
-        assert_eq!(
-            store
-                .get(&key)
-                .expect("stored")
-                .expect("stored")
-                .value
-                .len(),
-            3 * 8
-        );
+        let fixture = limit(2);
+        let key = fixture.limiter.bucket_key(spread(1));
+        assert!(fixture.store.host_set(&key, value, 0));
+        assert!(!fixture.passes(1, 1), "{value:?}");
+        assert_eq!(fixture.value(1).len(), 3 * 8, "{value:?}");
+        assert!(!fixture.passes(1, 60_000), "{value:?}");
+        assert!(fixture.passes(1, 60_001), "{value:?}");
+
+        assert!(fixture.store.host_set(&key, &genuine, 0));
+        assert!(fixture.passes(1, 1));
     }
-    assert!(store.host_set(&key, &genuine, 0));
-    assert!(passes(&limiter, &store, 1, at(1)));
 }

@@ -1,57 +1,57 @@
-//! One bucket: the requests that are remembered in one value of the store.
+//! One bucket: the records of requests in one value of the store.
 //!
 //! ```text
 //! bucket = header *entry                  ; 64-bit little-endian words
 //! header = magic                          ; "TWF" "n" and a version
 //!          reject-until                   ; after damage; else 0
 //! entry  = fingerprint                    ; 64 bits of the nonce
-//!          remember-until << 16 | state
-//!          keep-until << 16 | 0
-//!          claim                          ; whose claim it is
+//!          pinned-until << 16 | state
+//!          retained-until << 16 | share
+//!          claim                          ; which request's claim it is
 //! ```
 
 use crate::store::local::buckets::{pack, push_word, unpack};
 use crate::store::local::nonces::{Change, IN_FLIGHT, MAX_ABANDONED};
 use crate::time::{Millis, Timestamp};
 
-/// What is known of a request.
+/// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// The upstream has taken the request; or it will, unless its answer says otherwise,
-    /// and the sender has left this often before. More often than it may
-    /// ([`MAX_ABANDONED`]), and there will be no answer.
-    Kept { abandoned: u16 },
-    /// The request is on its way to the upstream, and its sender has left this often before.
-    Pending { abandoned: u16 },
-    /// The sender left this often before an answer; it may be claimed again.
+    /// The upstream has taken the request; or it will, unless its outcome says otherwise.
+    /// Senders have abandoned it `abandoned` times before. Where that is more than
+    /// [`MAX_ABANDONED`], there was no answer, and there will be none.
+    Completed { abandoned: u16 },
+    /// The request is on its way to the upstream.
+    InProgress { abandoned: u16 },
+    /// Its senders left before an answer, so often; it may be claimed again.
     Abandoned(u16),
 }
 
 impl State {
-    /// Of a request that got no answer, and this many times before.
+    /// The state of a request without an answer that was abandoned `before` times already.
     pub(super) fn unanswered(before: u16) -> State {
         let times = before.saturating_add(1);
         if times <= MAX_ABANDONED {
             State::Abandoned(times)
         } else {
-            State::Kept { abandoned: times }
+            State::Completed { abandoned: times }
         }
     }
 
     pub(super) fn to_bits(self) -> u16 {
         match self {
-            State::Kept { abandoned } => abandoned << 2,
-            State::Pending { abandoned } => abandoned << 2 | 1,
+            State::Completed { abandoned } => abandoned << 2,
+            State::InProgress { abandoned } => abandoned << 2 | 1,
             State::Abandoned(times) => times << 2 | 2,
         }
     }
 
     pub(super) fn from_bits(bits: u16) -> Option<State> {
         match bits & 3 {
-            0 => Some(State::Kept {
+            0 => Some(State::Completed {
                 abandoned: bits >> 2,
             }),
-            1 => Some(State::Pending {
+            1 => Some(State::InProgress {
                 abandoned: bits >> 2,
             }),
             2 => Some(State::Abandoned(bits >> 2)),
@@ -60,33 +60,39 @@ impl State {
     }
 }
 
-/// One remembered request.
+/// The record of one request.
 #[derive(Clone, Copy)]
 pub(super) struct NonceRecord {
     pub(super) fingerprint: u64,
-    pub(super) remember_until: Timestamp,
-    pub(super) keep_until: Timestamp,
+    /// Until then it must not be evicted.
+    pub(super) pinned_until: Timestamp,
+    /// Until then it stays while there is space.
+    pub(super) retained_until: Timestamp,
     pub(super) state: State,
+    /// How many slots of a bucket the table had that claimed it. Records of one share make
+    /// room for each other, and for no others.
+    pub(super) share: u16,
     pub(super) claim: u64,
 }
 
-/// One remembered request as it is stored.
+/// A record as it is stored.
 type Stored = [u8; 32];
 
 impl NonceRecord {
     /// `None` if it is nothing that [`NonceRecord::stored`] has made.
     fn read(stored: &Stored) -> Option<NonceRecord> {
         let (words, _) = stored.as_chunks::<8>();
-        let [fingerprint, remember, keep, claim] = words else {
+        let [fingerprint, pinned, retained, claim] = words else {
             return None;
         };
-        let (remember_until, state) = unpack(u64::from_le_bytes(*remember));
-        let (keep_until, _) = unpack(u64::from_le_bytes(*keep));
+        let (pinned_until, state) = unpack(u64::from_le_bytes(*pinned));
+        let (retained_until, share) = unpack(u64::from_le_bytes(*retained));
         Some(NonceRecord {
             fingerprint: u64::from_le_bytes(*fingerprint),
-            remember_until: Timestamp(remember_until),
-            keep_until: Timestamp(keep_until),
+            pinned_until: Timestamp(pinned_until),
+            retained_until: Timestamp(retained_until),
             state: State::from_bits(state)?,
+            share,
             claim: u64::from_le_bytes(*claim),
         })
     }
@@ -94,8 +100,8 @@ impl NonceRecord {
     fn stored(&self) -> Stored {
         let words = [
             self.fingerprint,
-            pack(self.remember_until.0, self.state.to_bits()),
-            pack(self.keep_until.0, 0),
+            pack(self.pinned_until.0, self.state.to_bits()),
+            pack(self.retained_until.0, self.share),
             self.claim,
         ];
         let mut stored = [0; 32];
@@ -105,25 +111,21 @@ impl NonceRecord {
         stored
     }
 
-    /// What it stands for at this moment. A claim that nobody has settled in time, because
-    /// its worker died, lapses like one whose sender has left.
+    /// Its state at this moment. A claim that was not settled in time, because its worker
+    /// died, lapses like one whose sender has left.
     pub(super) fn state_at(&self, now: Timestamp) -> State {
         match self.state {
-            State::Pending { abandoned } if now > self.remember_until => {
+            State::InProgress { abandoned } if now > self.pinned_until => {
                 State::unanswered(abandoned)
             }
             state => state,
         }
     }
 
-    /// Until when the entry means anything: while there is room, hang-ups are counted for
-    /// as long as the request would be kept.
-    pub(super) fn ends(&self) -> Timestamp {
-        self.keep_until.max(self.remember_until)
-    }
-
+    /// Whether its time is over. While there is space, abandoned deliveries are counted for
+    /// as long as an accepted request is retained.
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
-        now > self.ends()
+        now > self.retained_until.max(self.pinned_until)
     }
 
     /// Whether a repeat is to be rejected.
@@ -131,9 +133,9 @@ impl NonceRecord {
         !matches!(self.state_at(now), State::Abandoned(_)) && !self.is_expired(now)
     }
 
-    /// Whether it may not go to make room for another.
+    /// Whether it may not be evicted.
     pub(super) fn is_pinned(&self, now: Timestamp) -> bool {
-        now <= self.remember_until
+        now <= self.pinned_until
     }
 
     /// How often a sender of the request has left.
@@ -145,11 +147,11 @@ impl NonceRecord {
     }
 }
 
-/// By how much clocks that are right may differ, and a clock may be put right
-/// without anything being forgotten for it.
+/// By how much correct clocks may differ, and by how much a clock may be set back without
+/// a record being changed for it.
 const CLOCKS_DIFFER: Millis = Millis::seconds(10);
 
-/// One bucket, as it is stored: an entry is decoded when it is looked at, and changed
+/// One bucket, as it is stored: a record is decoded when it is looked at, and changed
 /// where it stands. Most requests look at all and change one.
 pub(super) struct Bucket {
     value: Vec<u8>,
@@ -161,7 +163,7 @@ const HEADER: usize = 16;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TWFn\0\0\0\x01");
 
 impl Bucket {
-    /// A bucket without an entry, that rejects every claim until a moment.
+    /// A bucket without a record that rejects every claim until a moment.
     pub(super) fn empty(reject_until: Timestamp) -> Bucket {
         let mut value = Vec::with_capacity(HEADER + size_of::<Stored>());
         push_word(&mut value, MAGIC);
@@ -185,11 +187,11 @@ impl Bucket {
         let is_read = is_whole
             && stored
                 .iter()
-                .all(|entry| NonceRecord::read(entry).is_some());
+                .all(|stored| NonceRecord::read(stored).is_some());
         is_read.then_some(Bucket { value })
     }
 
-    /// As it is stored.
+    /// The value to be stored.
     pub(super) fn write(self) -> Vec<u8> {
         self.value
     }
@@ -210,22 +212,22 @@ impl Bucket {
     }
 
     /// Whether the bucket was damaged so recently that what it lost still matters.
-    pub(super) fn rejects(&self, now: Timestamp, longest: Millis) -> bool {
+    pub(super) fn rejects(&self, now: Timestamp, max_pinned: Millis) -> bool {
         let reject_until = self.reject_until();
-        now < reject_until && reject_until <= now.after(longest)
+        now < reject_until && reject_until <= now.after(max_pinned)
     }
 
     pub(super) fn len(&self) -> usize {
         self.entries().len()
     }
 
-    pub(super) fn push(&mut self, entry: NonceRecord) {
-        let stored = entry.stored();
+    pub(super) fn push(&mut self, record: NonceRecord) {
+        let stored = record.stored();
         self.value.reserve_exact(stored.len());
         self.value.extend_from_slice(&stored);
     }
 
-    /// Removes an entry; the last one takes its index.
+    /// Removes a record; the last one takes its index.
     pub(super) fn remove(&mut self, index: usize) -> Option<NonceRecord> {
         let entries = self.entries_mut();
         let last = *entries.last()?;
@@ -234,37 +236,42 @@ impl Bucket {
         NonceRecord::read(&removed)
     }
 
-    pub(super) fn replace(&mut self, index: usize, entry: NonceRecord) {
+    pub(super) fn replace(&mut self, index: usize, record: NonceRecord) {
         if let Some(old) = self.entries_mut().get_mut(index) {
-            *old = entry.stored();
+            *old = record.stored();
         }
     }
 
-    /// All entries with their places.
-    fn decoded(&self) -> impl Iterator<Item = (usize, NonceRecord)> + '_ {
+    /// All records with their indices.
+    fn records(&self) -> impl Iterator<Item = (usize, NonceRecord)> + '_ {
         let entries = self.entries().iter().enumerate();
         entries.filter_map(|(index, stored)| Some((index, NonceRecord::read(stored)?)))
     }
 
     pub(super) fn find(&self, fingerprint: u64) -> Option<NonceRecord> {
-        let mut entries = self.decoded();
-        let found = entries.find(|(_, entry)| entry.fingerprint == fingerprint);
-        found.map(|(_, entry)| entry)
+        let mut records = self.records();
+        let found = records.find(|(_, record)| record.fingerprint == fingerprint);
+        found.map(|(_, record)| record)
     }
 
-    /// Corrects what a clock that was ahead has entered, and says whether there was any.
-    pub(super) fn believe_no_later_than(&mut self, now: Timestamp, longest: Millis) -> bool {
-        let latest = now.after(longest.max(IN_FLIGHT));
+    pub(super) fn count(&self, is_counted: impl Fn(&NonceRecord) -> bool) -> usize {
+        let records = self.records();
+        records.filter(|(_, record)| is_counted(record)).count()
+    }
+
+    /// Corrects records from a clock that was ahead. Returns whether there were any.
+    pub(super) fn correct_clocks(&mut self, now: Timestamp, max_pinned: Millis) -> bool {
+        let latest = now.after(max_pinned.max(IN_FLIGHT));
         // Workers read their clocks one after the other; that is no clock gone wrong.
         let doubtful = latest.after(CLOCKS_DIFFER);
         let mut is_corrected = false;
         for stored in self.entries_mut() {
-            if let Some(entry) = NonceRecord::read(stored)
-                && entry.remember_until > doubtful
+            if let Some(record) = NonceRecord::read(stored)
+                && record.pinned_until > doubtful
             {
                 let corrected = NonceRecord {
-                    remember_until: latest,
-                    ..entry
+                    pinned_until: latest,
+                    ..record
                 };
                 *stored = corrected.stored();
                 is_corrected = true;
@@ -273,37 +280,36 @@ impl Bucket {
         is_corrected
     }
 
-    /// The pending claim of one request, its index, and how often its nonce was
-    /// abandoned before.
+    /// The claim of one request, its index, and how often its nonce was abandoned before.
     pub(super) fn find_claim(
         &self,
         fingerprint: u64,
         claim: u64,
     ) -> Option<(usize, NonceRecord, u16)> {
-        self.decoded().find_map(|(index, entry)| match entry.state {
-            State::Pending { abandoned } | State::Kept { abandoned }
-                if entry.fingerprint == fingerprint && entry.claim == claim =>
-            {
-                Some((index, entry, abandoned))
-            }
-            _ => None,
-        })
+        self.records()
+            .find_map(|(index, record)| match record.state {
+                State::InProgress { abandoned } | State::Completed { abandoned }
+                    if record.fingerprint == fingerprint && record.claim == claim =>
+                {
+                    Some((index, record, abandoned))
+                }
+                _ => None,
+            })
     }
 
-    /// The place of the entry that was accepted first, among those that qualify.
+    /// The index of the record that was accepted first, among those that qualify.
     pub(super) fn oldest(&self, qualifies: impl Fn(&NonceRecord) -> bool) -> Option<usize> {
-        let entries = self.decoded().filter(|(_, entry)| qualifies(entry));
-        let oldest = entries.min_by_key(|(_, entry)| entry.keep_until);
+        let records = self.records().filter(|(_, record)| qualifies(record));
+        let oldest = records.min_by_key(|(_, record)| record.retained_until);
         oldest.map(|(index, _)| index)
     }
 
-    /// Drops what has expired, and the entry of one nonce.
+    /// Drops what has expired, and the record of one nonce.
     pub(super) fn drop_expired_and(&mut self, fingerprint: u64, now: Timestamp) {
         let mut index = 0;
         while let Some(stored) = self.entries().get(index) {
-            let entry = NonceRecord::read(stored);
-            let stays = entry
-                .is_some_and(|entry| entry.fingerprint != fingerprint && !entry.is_expired(now));
+            let stays = NonceRecord::read(stored)
+                .is_some_and(|record| record.fingerprint != fingerprint && !record.is_expired(now));
             if stays {
                 index += 1;
             } else {

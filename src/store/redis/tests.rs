@@ -1,11 +1,131 @@
-use super::*;
-use crate::pipeline::state::tests::{NOW, Request, World, after, form};
+//! The path of requests whose nonces and limits live in Redis, reply by reply.
+
+use std::rc::Rc;
+
+use crate::cas_map::CasMap;
+use crate::cas_map::memory::MemoryMap;
+use crate::pipeline::filter::Filter;
+use crate::pipeline::rejection::Rejection;
+use crate::pipeline::step::Step;
+use crate::pipeline::tests::{NOW, Request, World, after, form, settings};
 use crate::pipeline::verdict::{Outcome, Verdict};
+use crate::store::StoreSettings;
+use crate::store::local::store::LocalStore;
+use crate::store::port::{
+    CallError, HashKey, HttpCall, HttpResponse, Report, Store, UpstreamOutcome,
+};
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
-use crate::store::redis::settlement_queue::Outcome as Told;
+use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::settlement_queue::Verb;
+use crate::store::redis::shared::Shared;
+use crate::store::redis::store::RedisStore;
 use crate::time::Millis;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A filter whose store is in Redis, and what its worker knows of that.
+struct Redis {
+    world: World,
+    shared: Rc<Shared>,
+}
+
+impl Redis {
+    fn new(json: &str) -> Redis {
+        let mut settings = settings(json);
+        let StoreSettings::Redis(redis) = std::mem::take(&mut settings.store) else {
+            panic!("no store in Redis: {json}");
+        };
+        let memory = Rc::new(MemoryMap::new());
+        let map: Rc<dyn CasMap> = Rc::clone(&memory) as _;
+        let mut shared = None;
+        let filter = Filter::with_store(settings, Rc::clone(&map), |tables, keyring| {
+            let local = LocalStore::new(tables, map, HashKey([7; 16]));
+            let store = RedisStore::new(redis, local, |label| keyring.derive(label));
+            shared = Some(store.shared());
+            Ok::<Box<dyn Store>, ()>(Box::new(store))
+        });
+        Redis {
+            world: World::with_filter(&memory, filter.expect("a store")),
+            shared: shared.expect("a store"),
+        }
+    }
+
+    /// Sends a request to which Redis replies like this, call by call.
+    fn send_with(
+        &self,
+        request: &Request,
+        reply: &mut dyn FnMut(&[String]) -> Result<ScriptReply, Failure>,
+    ) -> Verdict {
+        let mut last = None;
+        self.world.send_answering(request, &mut |call| {
+            let words = words(call);
+            // A script that is not known is sent again, whole: that is one question.
+            let is_again = words.first().is_some_and(|verb| verb == "EVAL");
+            let reply = match last.filter(|_| is_again) {
+                Some(last) => last,
+                None => reply(&words),
+            };
+            last = Some(reply);
+            answer(reply)
+        })
+    }
+
+    fn report(&self) -> Report {
+        self.world.filter.store().take_report()
+    }
+
+    fn settle(&self, verdict: &Verdict, outcome: UpstreamOutcome) {
+        self.world.settle(verdict, outcome);
+    }
+}
+
+/// The words of the command that a call sends to Webdis.
+fn words(call: &HttpCall) -> Vec<String> {
+    let body = String::from_utf8(call.body.clone()).expect("ASCII");
+    let word = |word: &str| {
+        let decoded = crate::signature::urlencoded::decode(word.as_bytes());
+        String::from_utf8(decoded).expect("UTF-8")
+    };
+    body.split('/').map(word).collect()
+}
+
+/// What Webdis answers.
+fn answer(reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError> {
+    let line = match reply {
+        Err(Failure::CircuitOpen) => panic!("nobody answers what was not sent"),
+        Err(Failure::NotSent) => return Err(CallError::NotSent),
+        Err(Failure::NoAnswer) => return Err(CallError::NoResponse),
+        Err(Failure::Status(status)) => {
+            return Ok(HttpResponse {
+                status,
+                body: Some(Vec::new()),
+            });
+        }
+        Err(Failure::Malformed) => "1".to_owned(),
+        Err(Failure::UnknownScript) => r#"[false, "NOSCRIPT No matching script"]"#.to_owned(),
+        Ok(reply) => {
+            let line = match reply {
+                ScriptReply::Passed => "passed".to_owned(),
+                ScriptReply::Claimed {
+                    evicted,
+                    evicted_age,
+                } => format!("claimed {evicted} {}", evicted_age.0),
+                ScriptReply::Limited { which, wait } => format!("limited {which} {}", wait.0),
+                ScriptReply::Kept { left } => format!("kept {}", left.0),
+                ScriptReply::Pending => "pending".to_owned(),
+                ScriptReply::NeverAnswered { left } => format!("never_answered {}", left.0),
+                ScriptReply::Full => "full".to_owned(),
+                ScriptReply::Void => "void".to_owned(),
+                ScriptReply::Settled => "settled".to_owned(),
+            };
+            format!("{line:?}")
+        }
+    };
+    Ok(HttpResponse {
+        status: 200,
+        body: Some(format!(r#"{{"EVALSHA": {line}}}"#).into_bytes()),
+    })
+}
 
 const CLAIMED: ScriptReply = ScriptReply::Claimed {
     evicted: 0,
@@ -19,8 +139,7 @@ const KEPT: ScriptReply = ScriptReply::Kept {
     left: Millis(600_000),
 };
 
-const FAILURES: [Failure; 6] = [
-    Failure::CircuitOpen,
+const FAILURES: [Failure; 5] = [
     Failure::NotSent,
     Failure::NoAnswer,
     Failure::Status(403),
@@ -49,8 +168,8 @@ const REPLIES: [ScriptReply; 10] = [
 ];
 
 /// A filter with Redis, and these fields besides.
-fn world(on_error: &str, more: &str) -> World {
-    World::new(&format!(
+fn world(on_error: &str, more: &str) -> Redis {
+    Redis::new(&format!(
         r#"{{"store": {{"type": "redis", "cluster": "c", "api": "webdis", "on_error": "{on_error}"}} {more}}}"#
     ))
 }
@@ -60,7 +179,7 @@ const NO_LIMITS: &str = r#", "rate_limits": []"#;
 /// Sends a request to which Redis answers like this, question by question, and says how
 /// it ended and how many questions there were.
 fn send(
-    world: &World,
+    world: &Redis,
     request: &Request,
     answers: &[Result<ScriptReply, Failure>],
 ) -> (Verdict, usize) {
@@ -73,7 +192,7 @@ fn send(
 }
 
 fn ended(
-    world: &World,
+    world: &Redis,
     request: &Request,
     answers: &[Result<ScriptReply, Failure>],
 ) -> &'static str {
@@ -83,12 +202,12 @@ fn ended(
 }
 
 /// What Redis is to be told, and is now taken to know.
-fn told(world: &World) -> Vec<Told> {
-    let settlements = world.redis().unsettled.send(NOW);
-    world.redis().unsettled.arrived();
+fn told(world: &Redis) -> Vec<Verb> {
+    let settlements = world.shared.queue.send(NOW);
+    world.shared.queue.arrived();
     settlements
         .iter()
-        .map(|settlement| settlement.outcome)
+        .map(|settlement| settlement.verb)
         .collect()
 }
 
@@ -101,9 +220,9 @@ fn a_message_asks_once_at_its_headers_and_once_at_its_end() {
         &[Ok(ScriptReply::Passed), Ok(CLAIMED)],
     );
     assert_eq!((verdict.outcome.name(), asked), ("accepted", 2));
-    assert!(!verdict.facts.used_local_fallback);
-    world.settle(&verdict, Answer::Taken);
-    assert_eq!(told(&world), [Told::Keep]);
+    assert_eq!(world.report().fallbacks, 0);
+    world.settle(&verdict, UpstreamOutcome::Processed);
+    assert_eq!(told(&world), [Verb::Keep]);
 }
 
 #[test]
@@ -159,8 +278,8 @@ fn no_failure_lets_a_request_through_where_none_is_to_be_accepted_on_a_doubt() {
             "{failure:?}"
         );
         // Redis may have the claim, or get it yet; without this the retry would be rejected.
-        let expected: &[Told] = if failure.may_have_run() {
-            &[Told::Release]
+        let expected: &[Verb] = if failure.may_have_run() {
+            &[Verb::Release]
         } else {
             &[]
         };
@@ -181,13 +300,13 @@ fn where_shared_data_is_to_decide_it_does_and_redis_is_told_later() {
         let request = form("a=1");
         let (verdict, _) = send(&world, &request, &[Err(failure), Err(failure)]);
         assert_eq!(verdict.outcome.name(), "accepted", "{failure:?}");
-        assert!(verdict.facts.used_local_fallback);
-        world.settle(&verdict, Answer::Taken);
-        assert_eq!(told(&world), [Told::Keep], "{failure:?}");
-        world.redis().circuit.succeeded();
+        assert!(world.report().fallbacks > 0);
+        world.settle(&verdict, UpstreamOutcome::Processed);
+        assert_eq!(told(&world), [Verb::Keep], "{failure:?}");
+        world.shared.record_success();
         let repeat = ended(&world, &request, &[Err(failure)]);
         assert_eq!(repeat, "duplicate", "{failure:?}");
-        world.redis().circuit.succeeded();
+        world.shared.record_success();
         let third = ended(&world, &form("a=2"), &[Err(failure)]);
         assert_eq!(
             third, "rate_limited",
@@ -216,7 +335,7 @@ fn a_repeat_that_redis_knows_is_known_here_from_then_on() {
 
 /// How a request is rejected to which Redis answers so.
 fn rejection(
-    world: &World,
+    world: &Redis,
     request: &Request,
     answers: &[Result<ScriptReply, Failure>],
 ) -> Rejection {
@@ -247,7 +366,7 @@ fn what_is_on_its_way_elsewhere_is_acknowledged_only_when_it_was_taken_there() {
     let (first, _) = send(&world, &form("a=3"), &[Ok(CLAIMED)]);
     let undecided = rejection(&world, &form("a=3"), &[]);
     assert!(!undecided.acknowledge && undecided.retry_after.is_some());
-    world.settle(&first, Answer::Taken);
+    world.settle(&first, UpstreamOutcome::Processed);
     assert!(rejection(&world, &form("a=3"), &[]).acknowledge);
 }
 
@@ -256,7 +375,7 @@ fn the_hint_on_a_duplicate_of_another_envoys_says_how_old_that_is() {
     let world = world("reject", NO_LIMITS);
     let hint = |request: &Request, answers: &[Result<ScriptReply, Failure>]| {
         let (verdict, _) = send(&world, request, answers);
-        verdict.facts.hint.expect("a hint").into_owned()
+        verdict.hint().expect("a hint").to_owned()
     };
     let left = Millis(86_400_000 - 12_000);
     let asked = hint(&form("a=1"), &[Ok(ScriptReply::Kept { left })]);
@@ -290,8 +409,7 @@ fn a_repeat_is_asked_to_be_counted_by_address_and_webhook_alone() {
         (form("From=1&Timestamp=soon"), 4),
     ] {
         let mut last = None;
-        let verdict = world.send_with(&request, &mut |question| {
-            let words = &question.arguments;
+        let verdict = world.send_with(&request, &mut |words| {
             last = Some(words.iter().filter(|word| *word == "take").count());
             let is_claim = words.iter().any(|word| word == "reject");
             Ok(if is_claim { KEPT } else { ScriptReply::Passed })
@@ -362,8 +480,8 @@ fn without_credentials_the_key_of_the_counters_is_made_from_what_signs() {
             r#"{{"accounts": [{{"account_sid": "ACa", "auth_tokens": [{tokens}]}}],
                 "store": {{"type": "redis", "cluster": "c", "api": "webdis" {store}}}}}"#
         );
-        let world = World::new(&json);
-        world.hash_key().0
+        let world = Redis::new(&json);
+        world.world.filter.store().hash_key().0
     };
     let own = key(r#""one""#, "");
     assert_eq!(own, key(r#""one""#, ""), "at every Envoy");
@@ -394,11 +512,15 @@ fn a_request_on_its_way_elsewhere_may_come_here_if_it_fails_there() {
 #[test]
 fn copies_of_a_request_that_is_being_asked_for_are_not_asked_for() {
     let world = world("reject", NO_LIMITS);
-    let first = world.send_until_asked(&form("a=1"));
+    let first = world.world.send_until_called(&form("a=1"));
     for _ in 0..5 {
         assert_eq!(ended(&world, &form("a=1"), &[]), "duplicate");
     }
-    let Next::Decided(verdict) = first.answered(Ok(CLAIMED), world.around(NOW)) else {
+    let answered = world
+        .world
+        .filter
+        .on_answer(first, answer(Ok(CLAIMED)), NOW);
+    let Step::Decided(verdict) = answered else {
         panic!("not decided");
     };
     assert_eq!(verdict.outcome.name(), "accepted");
@@ -407,11 +529,12 @@ fn copies_of_a_request_that_is_being_asked_for_are_not_asked_for() {
 #[test]
 fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
     let world = world("reject", NO_LIMITS);
-    let change = world
-        .send_until_asked(&form("a=1"))
-        .abandon(world.around(NOW));
-    assert_eq!(change.entries, 0, "nothing stays in the table");
-    assert_eq!(told(&world), [Told::Release]);
+    world
+        .world
+        .send_until_called(&form("a=1"))
+        .on_client_gone(NOW);
+    assert_eq!(world.report().nonces, 0, "nothing stays in the table");
+    assert_eq!(told(&world), [Verb::Release]);
     assert_eq!(ended(&world, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
 }
 
@@ -423,7 +546,8 @@ fn what_is_rejected_leaves_no_claim_here() {
             r#", "rate_limits": [{"key": "account", "count": "authenticated", "requests": 9, "window": "5s"}]"#,
         );
         let (verdict, _) = send(&world, &form("a=1"), &[Ok(reply)]);
-        assert_eq!(verdict.facts.change.entries, 0, "{reply:?}");
+        assert_ne!(verdict.outcome.name(), "accepted");
+        assert_eq!(world.report().nonces, 0, "{reply:?}");
         assert_eq!(told(&world), [], "Redis has no claim either");
         let again = form("a=1").at(after(6));
         assert_eq!(
@@ -440,9 +564,7 @@ fn who_is_over_the_limit_is_not_asked_for_until_his_time_has_come() {
     let request = form("a=1");
     let (verdict, _) = send(&world, &request, &[Ok(LIMITED)]);
     let wait = |verdict: &Verdict| match &verdict.outcome {
-        crate::pipeline::verdict::Outcome::Rejected(rejection) => {
-            rejection.limited.map(|limited| limited.wait)
-        }
+        Outcome::Rejected(rejection) => rejection.limited.map(|limited| limited.wait),
         _ => None,
     };
     assert_eq!(wait(&verdict), Some(Millis(5000)));
@@ -510,8 +632,9 @@ fn what_redis_evicted_is_counted() {
         evicted_age: Millis(7000),
     };
     let (verdict, _) = send(&world, &form("a=1"), &[Ok(reply)]);
-    let change = verdict.facts.change;
-    assert_eq!((change.evicted, change.evicted_age), (3, Millis(7000)));
+    assert_eq!(verdict.outcome.name(), "accepted");
+    let report = world.report();
+    assert_eq!((report.evicted, report.evicted_age), (3, Millis(7000)));
 }
 
 #[test]
@@ -527,7 +650,7 @@ fn a_table_here_that_is_full_does_not_reject_what_redis_has_room_for() {
     let world = full("reject");
     let (verdict, _) = send(&world, &form("a=2"), &[Ok(CLAIMED)]);
     assert_eq!(verdict.outcome.name(), "accepted");
-    world.settle(&verdict, Answer::Taken);
+    world.settle(&verdict, UpstreamOutcome::Processed);
     // If this Envoy has to decide by itself, it has no room.
     let world = full("local");
     assert_eq!(

@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::settings::WebhookSettings;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -98,7 +97,7 @@ fn finding_7_only_spellings_that_every_framework_reads_alike_are_taken() {
         let Outcome::Rejected(rejection) = &verdict.outcome else {
             panic!("{spelling} passes");
         };
-        let hint = verdict.facts.hint.as_deref().unwrap_or_default();
+        let hint = verdict.hint().unwrap_or_default();
         assert!(hint.contains(what), "{spelling}: {hint}");
         let said = rejection.detail.as_deref().unwrap_or_default();
         assert!(said.contains(what) && said.ends_with('.'), "{said}");
@@ -303,9 +302,9 @@ fn a_path_that_is_nearly_a_webhooks_is_named_in_the_hint() {
         ("/Api/hook/1", "by what the request has behind it"),
     ] {
         let verdict = world.send(&form("").to(path));
-        let hint = verdict.facts.hint.unwrap_or_default();
+        let hint = verdict.hint().unwrap_or_default();
         assert!(hint.contains(expected), "{path}: {hint}");
-        let target = verdict.facts.target.expect("what was asked for");
+        let target = verdict.record.target.expect("what was asked for");
         assert_eq!(
             (target.method.as_str(), target.path.as_str()),
             ("POST", path)
@@ -313,7 +312,7 @@ fn a_path_that_is_nearly_a_webhooks_is_named_in_the_hint() {
     }
     for path in ["/", "/other", "/Api"] {
         let verdict = world.send(&form("").to(path));
-        assert_eq!(verdict.facts.hint, None, "{path}");
+        assert_eq!(verdict.hint(), None, "{path}");
     }
 }
 
@@ -321,8 +320,8 @@ fn a_path_that_is_nearly_a_webhooks_is_named_in_the_hint() {
 fn a_get_in_the_place_of_a_post_is_explained_by_a_redirect() {
     let verdict = at(URL).send(&form("").to("/hook?From=%2B1555").method("GET"));
     assert_eq!(verdict.outcome.name(), "method_not_allowed");
-    assert!(verdict.facts.hint.unwrap_or_default().contains("redirect"));
-    let target = verdict.facts.target.expect("what was asked for");
+    assert!(verdict.hint().unwrap_or_default().contains("redirect"));
+    let target = verdict.record.target.expect("what was asked for");
     assert_eq!(target.path, "/hook", "the query may hold personal data");
 }
 
@@ -340,7 +339,7 @@ fn a_signature_header_that_is_there_twice_or_spelled_otherwise_is_explained() {
     ] {
         let verdict = at(URL).send(&form("a=1").with("x-twilio-signature", &value));
         assert_eq!(verdict.outcome.name(), "malformed_signature", "{value}");
-        let hint = verdict.facts.hint.unwrap_or_default();
+        let hint = verdict.hint().unwrap_or_default();
         assert!(hint.contains(expected), "{value}: {hint}");
     }
 }
@@ -350,8 +349,8 @@ fn a_webhook_takes_bodies_if_any_of_its_methods_does() {
     let takes = |methods: &str| {
         let json = format!(r#"{{"webhooks": [{{"url": "{URL}", "methods": [{methods}]}}]}}"#);
         let world = world(&json);
-        let webhook: &WebhookSettings = world.filter.settings.webhooks.first().expect("one");
-        webhook.takes_bodies()
+        let webhook = world.filter.webhooks().first().expect("one");
+        webhook.settings.takes_bodies()
     };
     assert!(!takes("\"GET\", \"HEAD\", \"DELETE\""));
     for method in ["POST", "PUT", "PATCH"] {

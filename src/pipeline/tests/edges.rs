@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn hint(world: &World, request: &Request) -> String {
     let verdict = world.send(request);
-    verdict.facts.hint.unwrap_or_default().into_owned()
+    verdict.hint().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -39,11 +39,8 @@ fn a_handshake_needs_no_body_and_any_other_request_needs_one() {
             (b"upgrade", upgrade),
         ];
         let client = ClientAddress::from_source_address(b"192.0.2.1:1");
-        match world
-            .filter
-            .arrive(Headers::new(&headers), client, world.around(NOW))
-        {
-            Next::AwaitingBody(held) => held.needs_body(),
+        match world.filter.on_headers(Headers::new(&headers), client, NOW) {
+            Step::AwaitBody(awaiting) => awaiting.needs_body(),
             _ => panic!("not held"),
         }
     };
@@ -147,46 +144,16 @@ fn a_moved_boundary_and_a_wrong_signature_are_explained() {
 }
 
 #[test]
-fn a_filter_that_joins_rejects_what_one_with_another_capacity_has_accepted() {
-    let store = MemoryMap::new();
-    let filter = |capacity: usize, generation: u64| {
+fn a_filter_with_another_capacity_rejects_what_one_before_it_has_accepted() {
+    let memory = Rc::new(MemoryMap::new());
+    let world = |capacity: usize| {
         let json = format!(r#"{{"replay": {{"capacity": {capacity}}}, "rate_limits": []}}"#);
-        let world = World::new(&json);
-        let World { filter, sent, .. } = world;
-        let mut filter = Rc::into_inner(filter).expect("not shared yet");
-        let around = Surroundings {
-            store: &store,
-            now: NOW,
-        };
-        filter.join(generation, around).expect("joined");
-        (Rc::new(filter), sent)
+        let shared: Rc<dyn CasMap> = Rc::clone(&memory) as _;
+        let filter = Filter::new(settings(&json), shared, [7; 16]);
+        World::with_filter(&memory, filter.expect("memory"))
     };
-    let signature = signature("token", URL, "a=1");
-    let verdict = |filter: &Rc<Filter>, claim_id: u64| {
-        let headers: [(&[u8], &[u8]); 4] = [
-            (b":method", b"POST"),
-            (b":path", b"/hook"),
-            (b"content-type", FORM.as_bytes()),
-            (b"x-twilio-signature", signature.as_bytes()),
-        ];
-        let around = Surroundings {
-            store: &store,
-            now: NOW,
-        };
-        let client = ClientAddress::from_source_address(b"192.0.2.1:1");
-        let next = filter.arrive(Headers::new(&headers), client, around);
-        let Next::AwaitingBody(held) = next else {
-            panic!("not held")
-        };
-        match held.complete(b"a=1", claim_id, around) {
-            Next::Decided(verdict) => verdict.outcome.name(),
-            _ => panic!("shared data answers at once"),
-        }
-    };
-    let (before, _) = filter(65_536, 1);
-    assert_eq!(verdict(&before, 1), "accepted");
-    let (after, _) = filter(1_000, 2);
-    assert_eq!(verdict(&after, 2), "duplicate");
+    assert_eq!(world(65_536).verdict(&form("a=1")), "accepted");
+    assert_eq!(world(1_000).verdict(&form("a=1")), "duplicate");
 }
 
 #[test]

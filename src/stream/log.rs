@@ -6,10 +6,11 @@ use std::cell::Cell;
 
 use serde::Serialize;
 
-use crate::config::settings::{LogSettings, Settings};
-use crate::host::wasm::abi::{self as host, Level};
-use crate::pipeline::verdict::{Outcome, RequestRecord};
+use crate::config::settings::LogSettings;
+use crate::pipeline::filter::Filter;
+use crate::pipeline::verdict::{Outcome, Verdict};
 use crate::request::account_sid::AccountSid;
+use crate::stream::host::{Host, Level};
 use crate::time::{Millis, Timestamp};
 
 /// The log of one worker, bounded in lines a second.
@@ -72,91 +73,83 @@ impl Log {
         }
     }
 
-    /// Whether a verdict is logged at all.
-    pub(super) fn wants(&self, outcome: &Outcome) -> bool {
+    /// Returns whether a verdict is to be logged: then this second had room for one more
+    /// line, and that is taken.
+    pub(super) fn take_room(&self, host: &impl Host, outcome: &Outcome, now: Timestamp) -> bool {
         match outcome {
-            Outcome::Rejected(_) => true,
-            Outcome::Accepted(_) => self.settings.accepted,
+            Outcome::Rejected(_) => self.has_room(host, &self.of_others, now),
+            Outcome::Accepted(_) => {
+                self.settings.accepted && self.has_room(host, &self.of_accepted, now)
+            }
             Outcome::Exempt | Outcome::Unchecked => false,
         }
     }
 
-    /// Writes a request's line, if this second has room for it.
-    pub(super) fn request(
-        &self,
-        outcome: &Outcome,
-        status: u16,
-        facts: &RequestRecord,
-        request_id: &str,
-        settings: &Settings,
-        now: Timestamp,
-    ) {
-        let budget = match outcome {
-            Outcome::Accepted(_) => &self.of_accepted,
-            _ => &self.of_others,
+    /// Writes a request's line.
+    pub(super) fn request(host: &impl Host, filter: &Filter, verdict: &Verdict, request_id: &str) {
+        let Verdict { outcome, record } = verdict;
+        let key = record
+            .key
+            .and_then(|key| filter.settings().keyring.get(key));
+        let nonce = record.nonce.map(|nonce| nonce.to_hex());
+        let (level, status, message) = match outcome {
+            Outcome::Rejected(rejection) => {
+                (Level::Warn, rejection.status(), rejection.reason.sentence())
+            }
+            _ => (Level::Info, 200, "The request passed every check."),
         };
-        if !self.has_room(budget, now) {
-            return;
-        }
-        let webhook = facts.webhook.and_then(|index| settings.webhooks.get(index));
-        let key = facts.key.and_then(|index| settings.keyring.get(index));
-        let nonce = facts.nonce.map(|nonce| nonce.to_hex());
-        let (level, message) = match outcome {
-            Outcome::Rejected(rejection) => (Level::Warn, rejection.reason.sentence()),
-            _ => (Level::Info, "The request passed every check."),
-        };
-        let target = facts.target.as_ref();
+        let target = record.target.as_ref();
+        let webhook = record.webhook.as_ref();
         let line = Line {
             event: EVENT,
             verdict: outcome.name(),
             status,
             message,
             request_id,
-            client_ip: &facts.client.shown(),
+            client_ip: &record.client.shown(),
             method: target.map(|target| target.method.as_str()),
             path: target.map(|target| target.path.as_str()),
-            webhook: webhook.map(|webhook| webhook.label.as_str()),
-            account_sid: facts.account.as_ref().map(AccountSid::as_str),
+            webhook: webhook.map(|webhook| webhook.settings.label.as_str()),
+            account_sid: record.account.as_ref().map(AccountSid::as_str),
             key: key.map(|key| key.label.as_str()),
             nonce: nonce.as_deref().and_then(|nonce| nonce.get(..8)),
-            hint: facts.hint.as_deref(),
+            hint: verdict.hint(),
         };
-        if let Ok(line) = serde_json::to_string(&line) {
-            host::log(level, &line);
-        }
+        write(host, level, &line);
     }
 
     /// Writes what an operator should know of a request that got no verdict, if this second
     /// has room for it.
-    pub(super) fn note(&self, message: &'static str, request_id: &str, now: Timestamp) {
-        if !self.has_room(&self.of_others, now) {
-            return;
-        }
-        let line = Note {
-            event: EVENT,
-            message,
-            request_id,
-        };
-        if let Ok(line) = serde_json::to_string(&line) {
-            host::log(Level::Warn, &line);
+    pub(super) fn note(
+        &self,
+        host: &impl Host,
+        message: &'static str,
+        request_id: &str,
+        now: Timestamp,
+    ) {
+        if self.has_room(host, &self.of_others, now) {
+            let line = Note {
+                event: EVENT,
+                message,
+                request_id,
+            };
+            write(host, Level::Warn, &line);
         }
     }
 
     /// Whether this second has room for one more line of this budget.
-    fn has_room(&self, budget: &Cell<u32>, now: Timestamp) -> bool {
+    fn has_room(&self, host: &impl Host, budget: &Cell<u32>, now: Timestamp) -> bool {
         if now.since(self.second.get()) >= Millis::seconds(1) || now < self.second.get() {
             self.second.set(now);
             self.of_accepted.set(0);
             self.of_others.set(0);
             let suppressed = self.suppressed.take();
-            let line = Suppressed {
-                event: "twilio_webhook_log",
-                suppressed,
-            };
-            if suppressed > 0
-                && let Ok(line) = serde_json::to_string(&line)
-            {
-                host::log(Level::Warn, &line);
+            if suppressed > 0 {
+                let line = Suppressed {
+                    event: "twilio_webhook_log",
+                    suppressed,
+                };
+                write(host, Level::Warn, &line);
             }
         }
         if budget.get() >= self.settings.max_per_second {
@@ -165,5 +158,11 @@ impl Log {
         }
         budget.set(budget.get().saturating_add(1));
         true
+    }
+}
+
+fn write(host: &impl Host, level: Level, line: &impl Serialize) {
+    if let Ok(line) = serde_json::to_string(line) {
+        host.log(level, &line);
     }
 }

@@ -1,26 +1,33 @@
-use super::*;
+//! The path of requests, against tables in memory.
 
 /// What one changed operator would break.
 mod edges;
 /// What an attacker found, and what holds since.
 mod findings;
 
-use crate::cas_map::CasError;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use crate::cas_map::memory::MemoryMap;
+use crate::cas_map::{CasError, CasMap, Entry, Version};
 use crate::config::load::load;
-use crate::pipeline::answer::Answer;
-use crate::pipeline::limits::HashKey;
-use crate::pipeline::verdict::{Accepted, Rejection};
+use crate::config::settings::Settings;
+use crate::pipeline::filter::Filter;
+use crate::pipeline::rejection::Rejection;
+use crate::pipeline::step::{AwaitingStore, Step};
+use crate::pipeline::verdict::{Accepted, Outcome, RequestRecord, Verdict};
+use crate::reason::Reason;
 use crate::request::account_sid::AccountSid;
-use crate::signature::key::Nonce;
-use crate::store::redis::script_call::ScriptCall;
-use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::shared::RedisStore;
-use crate::time::Millis;
+use crate::request::client_address::ClientAddress;
+use crate::request::headers::Headers;
+use crate::signature::key::{Nonce, sha256};
+use crate::store::local::store::LocalStore;
+use crate::store::port::{CallError, HashKey, HttpCall, HttpResponse, Store, UpstreamOutcome};
+use crate::time::{Millis, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use std::collections::BTreeSet;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -29,11 +36,11 @@ const SID: &str = "AC00000000000000000000000000000001";
 pub(crate) const URL: &str = "https://orders.example.com/hook";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
-/// A filter, its store, and the requests sent to it.
+/// A filter, the memory that it shares, and how many requests were sent to it.
 pub(crate) struct World {
-    filter: Rc<Filter>,
-    store: MemoryMap,
-    sent: std::cell::Cell<u64>,
+    pub(crate) filter: Filter,
+    pub(crate) memory: Rc<MemoryMap>,
+    sent: Cell<u64>,
 }
 
 /// A request, signed as Twilio signs unless said otherwise.
@@ -47,103 +54,94 @@ pub(crate) struct Request {
     now: Timestamp,
 }
 
+/// The settings that these fields make, with the usual environment.
+pub(crate) fn settings(json: &str) -> Settings {
+    let environment = |name: &str| match name {
+        "TWILIO_AUTH_TOKEN" => Some("token".to_owned()),
+        "TWILIO_ACCOUNT_SID" => Some(SID.to_owned()),
+        "WEBHOOK_URL" => Some(URL.to_owned()),
+        _ => None,
+    };
+    load(json.as_bytes(), &environment).unwrap_or_else(|problems| panic!("{json}: {problems}"))
+}
+
 impl World {
     pub(crate) fn new(json: &str) -> World {
-        let environment = |name: &str| match name {
-            "TWILIO_AUTH_TOKEN" => Some("token".to_owned()),
-            "TWILIO_ACCOUNT_SID" => Some(SID.to_owned()),
-            "WEBHOOK_URL" => Some(URL.to_owned()),
-            _ => None,
-        };
-        let settings = load(json.as_bytes(), &environment)
-            .unwrap_or_else(|problems| panic!("{json}: {problems}"));
+        let memory = Rc::new(MemoryMap::new());
+        let shared: Rc<dyn CasMap> = Rc::clone(&memory) as _;
         World {
-            filter: Rc::new(Filter::new(settings, HashKey([7; 16]))),
-            store: MemoryMap::new(),
-            sent: std::cell::Cell::new(0),
+            filter: Filter::new(settings(json), shared, [7; 16]).expect("memory"),
+            memory,
+            sent: Cell::new(0),
+        }
+    }
+
+    /// Another filter, with the same memory.
+    pub(crate) fn with_filter(memory: &Rc<MemoryMap>, filter: Filter) -> World {
+        World {
+            filter,
+            memory: Rc::clone(memory),
+            sent: Cell::new(1000),
         }
     }
 
     pub(crate) fn send(&self, request: &Request) -> Verdict {
-        self.send_with(request, &mut |_| panic!("shared data answers at once"))
+        self.send_answering(request, &mut |_| panic!("memory answers at once"))
     }
 
-    /// Sends a request where Redis answers like this.
-    pub(crate) fn send_with(
+    /// Sends a request whose store's calls are answered like this.
+    pub(crate) fn send_answering(
         &self,
         request: &Request,
-        redis: &mut dyn FnMut(&ScriptCall) -> Result<ScriptReply, Failure>,
+        answer: &mut dyn FnMut(&HttpCall) -> Result<HttpResponse, CallError>,
     ) -> Verdict {
-        let asking = |asking: Asking| {
-            let answer = redis(asking.question());
-            self.record(&answer, request.now);
-            asking.answered(answer, self.around(request.now))
-        };
-        self.drive(request, asking)
+        self.drive(request, |awaiting, call| {
+            self.filter.on_answer(awaiting, answer(&call), request.now)
+        })
     }
 
-    /// Sends a request until Redis would be asked, and leaves it there.
-    pub(crate) fn send_until_asked(&self, request: &Request) -> Asking {
-        let mut asking = None;
-        self.drive(request, |first| {
-            asking = Some(first);
-            let facts = RequestRecord::new(ClientAddress::from_source_address(b""));
-            Next::Decided(Verdict::new(Outcome::Unchecked, facts))
+    /// Sends a request until its store has a call, and leaves it there.
+    pub(crate) fn send_until_called(&self, request: &Request) -> AwaitingStore {
+        let mut stopped = None;
+        self.drive(request, |awaiting, _| {
+            stopped = Some(awaiting);
+            Step::Decided(Verdict {
+                outcome: Outcome::Unchecked,
+                record: RequestRecord::new(ClientAddress::from_source_address(b"")),
+            })
         });
-        asking.expect("a question")
+        stopped.expect("a call")
     }
 
-    /// As the adapter does for every answer.
-    fn record(&self, answer: &Result<ScriptReply, Failure>, now: Timestamp) {
-        let circuit = &self.redis().circuit;
-        match answer {
-            Ok(_) => circuit.succeeded(),
-            Err(_) => circuit.failed(now),
-        }
-    }
-
-    pub(crate) fn redis(&self) -> &RedisStore {
-        self.filter.redis().expect("a store in Redis")
-    }
-
-    pub(crate) fn hash_key(&self) -> HashKey {
-        self.filter.hash_key
-    }
-
-    pub(crate) fn around(&self, now: Timestamp) -> Surroundings<'_, MemoryMap> {
-        Surroundings {
-            store: &self.store,
-            now,
-        }
-    }
-
-    fn drive(&self, request: &Request, mut asked: impl FnMut(Asking) -> Next) -> Verdict {
+    fn drive(
+        &self,
+        request: &Request,
+        mut called: impl FnMut(AwaitingStore, HttpCall) -> Step,
+    ) -> Verdict {
         self.sent.set(self.sent.get() + 1);
         let path = request.path.as_bytes();
         let mut pairs: Vec<(&[u8], &[u8])> =
             vec![(b":method", request.method.as_bytes()), (b":path", path)];
-        let bytes = |(name, value): &'_ (&'static str, String)| (name.as_bytes(), value.clone());
-        let headers: Vec<_> = request.headers.iter().map(bytes).collect();
-        pairs.extend(
-            headers
-                .iter()
-                .map(|(name, value)| (*name, value.as_bytes())),
-        );
+        let own = request.headers.iter();
+        pairs.extend(own.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let headers = Headers::new(&pairs);
         let client = ClientAddress::from_source_address(request.client.as_bytes());
-        let around = self.around(request.now);
-        let mut next = self.filter.arrive(Headers::new(&pairs), client, around);
+        let mut step = self.filter.on_headers(headers, client, request.now);
         let mut verdict = loop {
-            next = match next {
-                Next::AwaitingBody(held) => held.complete(&request.body, self.sent.get(), around),
-                Next::Asking(asking) => asked(*asking),
-                Next::Decided(verdict) => break verdict,
+            step = match step {
+                Step::AwaitBody(awaiting) => {
+                    let id = self.sent.get();
+                    self.filter
+                        .on_body(awaiting, &request.body, id, request.now)
+                }
+                Step::AwaitStore(awaiting, call) => called(*awaiting, call),
+                Step::Decided(verdict) => break verdict,
             };
         };
-        if verdict.failed_signature.is_some() {
-            let headers = Headers::new(&pairs);
-            verdict.facts.hint = self
-                .filter
-                .diagnose(&verdict, headers, &request.body, around);
+        if self.filter.may_explain(&verdict, request.now) {
+            let body = &request.body;
+            self.filter
+                .explain(&mut verdict, headers, body, request.now);
         }
         verdict
     }
@@ -159,31 +157,27 @@ impl World {
             matches!(verdict.outcome, Outcome::Rejected(_)),
             "{verdict:?}"
         );
-        verdict.facts.hint.unwrap_or_default().into_owned()
+        verdict.hint().unwrap_or_default().to_owned()
     }
 
     pub(crate) fn verdict(&self, request: &Request) -> &'static str {
         self.send(request).outcome.name()
     }
 
-    pub(crate) fn settle(&self, verdict: &Verdict, answer: Answer) {
+    pub(crate) fn settle(&self, verdict: &Verdict, outcome: UpstreamOutcome) {
         let Outcome::Accepted(Accepted {
             claim: Some(claim), ..
         }) = &verdict.outcome
         else {
             panic!("not accepted: {verdict:?}");
         };
-        let around = Surroundings {
-            store: &self.store,
-            now: NOW,
-        };
-        let webhook = verdict.facts.webhook.expect("a webhook");
-        self.filter
-            .settle(webhook, claim, answer, around)
-            .expect("settled");
-        if let Some((redis, settlement)) = self.filter.settlement(webhook, claim, answer, NOW) {
-            redis.unsettled.push(settlement);
-        }
+        let webhook = verdict.record.webhook.as_ref().expect("a webhook");
+        let call = self
+            .filter
+            .store()
+            .settle(webhook.index, claim, outcome, NOW);
+        assert!(call.is_none(), "nothing waits for that");
+        assert_eq!(self.filter.store().take_report().errors, 0);
     }
 }
 
@@ -287,10 +281,10 @@ fn a_signed_message_is_accepted_once() {
     let verdict = world.send(&request);
     assert_eq!(verdict.outcome.name(), "accepted");
     assert_eq!(
-        verdict.facts.account.as_ref().map(AccountSid::as_str),
+        verdict.record.account.as_ref().map(AccountSid::as_str),
         Some(SID)
     );
-    world.settle(&verdict, Answer::Taken);
+    world.settle(&verdict, UpstreamOutcome::Processed);
     for seconds in [0, 1, 300, 86_399] {
         assert_eq!(
             world.verdict(&request.clone().at(after(seconds))),
@@ -353,7 +347,7 @@ fn respellings_of_an_accepted_request_are_repeats() {
     let world = World::new(r#"{"rate_limits": [], "form": "lenient"}"#);
     let original = form("A=1+2&B=x&From=%2B1&ToCity=");
     let verdict = world.send(&original);
-    world.settle(&verdict, Answer::Taken);
+    world.settle(&verdict, UpstreamOutcome::Processed);
     for respelled in [
         "B=x&A=1+2&From=%2B1&ToCity=",
         "A=1%202&B=x&From=%2B1&ToCity=",
@@ -392,7 +386,7 @@ fn a_timestamp_hidden_in_its_neighbour_opens_nothing() {
     let world = World::new(r#"{"rate_limits": []}"#);
     let original = form("Body=hi&Timestamp=1800000000&Zone=x");
     let verdict = world.send(&original);
-    world.settle(&verdict, Answer::Taken);
+    world.settle(&verdict, UpstreamOutcome::Processed);
     let hidden = original.body("Body=hiTimestamp1800000000&Zone=x");
     for seconds in [1, 400, 80_000] {
         assert_eq!(
@@ -407,10 +401,10 @@ fn a_released_request_passes_again() {
     let world = World::new("{}");
     let request = form("a=1");
     for answer in [
-        Answer::Failed,
-        Answer::Failed,
-        Answer::SenderLeft,
-        Answer::Taken,
+        UpstreamOutcome::Failed,
+        UpstreamOutcome::Failed,
+        UpstreamOutcome::ClientGone,
+        UpstreamOutcome::Processed,
     ] {
         let verdict = world.send(&request);
         assert_eq!(verdict.outcome.name(), "accepted");
@@ -558,7 +552,11 @@ fn an_exact_path_comes_before_a_prefix_and_a_longer_prefix_before_a_shorter() {
     );
     for (path, webhook) in [("/a/x", 0), ("/a/b/x", 1), ("/a/b/c", 2)] {
         assert_eq!(
-            world.send(&form("").to(path)).facts.webhook,
+            world
+                .send(&form("").to(path))
+                .record
+                .webhook
+                .map(|webhook| webhook.index),
             Some(webhook),
             "{path}"
         );
@@ -599,7 +597,7 @@ fn a_key_of_one_account_does_not_speak_for_another() {
     );
     let neither = world.send(&request("b", "x=1"));
     assert_eq!(
-        neither.facts.account.as_ref().map(AccountSid::as_str),
+        neither.record.account.as_ref().map(AccountSid::as_str),
         Some("ACb")
     );
 }
@@ -608,7 +606,7 @@ fn a_key_of_one_account_does_not_speak_for_another() {
 fn an_acknowledged_repeat_is_not_passed_on() {
     let world = World::new(ACKNOWLEDGING);
     let first = world.send(&form("a=1"));
-    world.settle(&first, Answer::Taken);
+    world.settle(&first, UpstreamOutcome::Processed);
     for seconds in [0, 1, 80_000] {
         let rejection = rejection(&world, &form("a=1").at(after(seconds)));
         assert!(rejection.acknowledge && rejection.reason == Reason::Duplicate);
@@ -632,9 +630,9 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
     let world = World::new(ACKNOWLEDGING);
     let request = form("a=1");
     for (answer, then) in [
-        (Answer::Failed, "accepted"),
-        (Answer::SenderLeft, "accepted"),
-        (Answer::Taken, "duplicate"),
+        (UpstreamOutcome::Failed, "accepted"),
+        (UpstreamOutcome::ClientGone, "accepted"),
+        (UpstreamOutcome::Processed, "duplicate"),
     ] {
         let first = world.send(&request);
         assert_eq!(first.outcome.name(), "accepted");
@@ -657,7 +655,7 @@ fn what_its_senders_left_too_often_is_not_acknowledged_either() {
     let world = World::new(ACKNOWLEDGING);
     for _ in 0..4 {
         let verdict = world.send(&form("a=1"));
-        world.settle(&verdict, Answer::SenderLeft);
+        world.settle(&verdict, UpstreamOutcome::ClientGone);
     }
     let rejection = rejection(&world, &form("a=1"));
     assert_eq!(rejection.reason, Reason::Duplicate);
@@ -668,11 +666,11 @@ fn what_its_senders_left_too_often_is_not_acknowledged_either() {
 fn where_repeats_are_rejected_nothing_is_written_for_the_answer_and_no_retry_is_asked_for() {
     let world = World::new(r#"{"rate_limits": []}"#);
     let first = world.send(&form("a=1"));
-    let before = world.store.writes();
+    let before = world.memory.writes();
     let rejection = rejection(&world, &form("a=1"));
     assert!(!rejection.acknowledge && rejection.retry_after.is_none());
-    world.settle(&first, Answer::Taken);
-    assert_eq!(world.store.writes(), before);
+    world.settle(&first, UpstreamOutcome::Processed);
+    assert_eq!(world.memory.writes(), before);
 }
 
 /// Finding 3: five repeats of one captured request locked its account out.
@@ -749,7 +747,7 @@ fn acknowledged_repeats_and_early_retries_are_counted_by_no_rule() {
         for _ in 0..5 {
             assert_eq!(world.verdict(&form("x=1")), "duplicate", "{key}");
         }
-        world.settle(&first, Answer::Taken);
+        world.settle(&first, UpstreamOutcome::Processed);
         for _ in 0..5 {
             assert_eq!(world.verdict(&form("x=1")), "duplicate", "{key}");
         }
@@ -820,10 +818,10 @@ fn a_handshake_claims_no_nonce_unless_that_is_asked_for() {
             panic!("{verdict:?}");
         };
         assert!(accepted.claim.is_none(), "there is nothing to settle");
-        assert_eq!(verdict.facts.nonce, Some(accepted.nonce));
+        assert_eq!(verdict.record.nonce, Some(accepted.nonce));
     }
     let claims = |name: &String| name.contains("nonces");
-    assert!(!world.store.key_names().iter().any(claims));
+    assert!(!world.memory.key_names().iter().any(claims));
     // What is no handshake is claimed as ever.
     assert_eq!(world.verdict(&form("a=1")), "accepted");
     assert_eq!(world.verdict(&form("a=1")), "duplicate");
@@ -883,7 +881,7 @@ fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
             let world = World::new(&format!(r#"{{"rate_limits": [], "replay": {replay}}}"#));
             let verdict = world.send(&form(body));
             assert_eq!(verdict.outcome.name(), "accepted", "{body}");
-            world.settle(&verdict, Answer::Taken);
+            world.settle(&verdict, UpstreamOutcome::Processed);
             for seconds in [1, 2, 101, 200, 329, 330, 331] {
                 let verdict = world.verdict(&form(body).at(after(seconds)));
                 let rejected = ["duplicate", "stale_timestamp"].contains(&verdict);
@@ -892,7 +890,7 @@ fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
         }
         let world = World::new(&format!(r#"{{"rate_limits": [], "replay": {replay}}}"#));
         let verdict = world.send(&form("Timestamp=1800000030"));
-        world.settle(&verdict, Answer::Taken);
+        world.settle(&verdict, UpstreamOutcome::Processed);
         let last = form("Timestamp=1800000030").at(after(330));
         assert_eq!(world.verdict(&last), "duplicate", "{replay}");
     }
@@ -907,7 +905,7 @@ fn the_hint_on_a_duplicate_says_how_old_the_first_is_and_what_to_set() {
         let hint = |world: &World, seconds: u64| {
             let verdict = world.send(&form("a=1").at(after(seconds)));
             assert_eq!(verdict.outcome.name(), "duplicate");
-            verdict.facts.hint.expect("a hint").into_owned()
+            verdict.hint().expect("a hint").to_owned()
         };
         let world = World::new(&format!(r#"{{"mode": "enforce" {limits}}}"#));
         assert_eq!(world.verdict(&form("a=1")), "accepted");
@@ -930,7 +928,7 @@ fn the_hint_on_a_duplicate_says_how_old_the_first_is_and_what_to_set() {
         let first = world.send(&form("a=1"));
         let undecided = hint(&world, 3);
         assert!(undecided.contains("still on its way"), "{undecided}");
-        world.settle(&first, Answer::Taken);
+        world.settle(&first, UpstreamOutcome::Processed);
         assert!(hint(&world, 12).contains("accepted 12 s ago"));
     }
 }
@@ -938,7 +936,7 @@ fn the_hint_on_a_duplicate_says_how_old_the_first_is_and_what_to_set() {
 #[test]
 fn with_replay_off_repeats_pass_and_still_have_a_nonce() {
     let world = World::new(r#"{"replay": "off"}"#);
-    let mut nonces = (0..2).map(|_| world.send(&form("a=1")).facts.nonce);
+    let mut nonces = (0..2).map(|_| world.send(&form("a=1")).record.nonce);
     let first = nonces.next().flatten();
     assert!(first.is_some() && first == nonces.next().flatten());
 }
@@ -946,12 +944,13 @@ fn with_replay_off_repeats_pass_and_still_have_a_nonce() {
 #[test]
 fn forged_requests_take_no_room_and_burn_no_nonce() {
     let world = World::new(r#"{"rate_limits": [], "replay": {"capacity": 2}}"#);
+    let before = world.memory.keys();
     for number in 0..100 {
         let body = format!("a={number}");
         let forged = form(&body).signed("wrong", URL, &body);
         assert_eq!(world.verdict(&forged), "invalid_signature");
     }
-    assert_eq!(world.store.keys(), 0);
+    assert_eq!(world.memory.keys(), before);
     assert_eq!(world.verdict(&form("a=1")), "accepted");
     assert_eq!(world.verdict(&form("a=2")), "accepted");
     assert_eq!(world.verdict(&form("a=3")), "store_full");
@@ -1095,7 +1094,7 @@ fn webhooks_with_windows_of_their_own_do_not_forget_each_others_requests() {
     );
     for number in 0..4 {
         let verdict = world.send(&form(&format!("x={number}")));
-        world.settle(&verdict, Answer::Taken);
+        world.settle(&verdict, UpstreamOutcome::Processed);
     }
     assert_eq!(world.verdict(&form("x=4")), "store_full");
     for number in 0..4 {
@@ -1120,39 +1119,26 @@ fn with_the_mode_off_everything_passes_unchecked() {
 fn a_store_that_fails_lets_nothing_through() {
     struct Broken;
     impl CasMap for Broken {
-        fn get(&self, _: &str) -> Result<Option<crate::cas_map::Entry>, CasError> {
+        fn get(&self, _: &str) -> Result<Option<Entry>, CasError> {
             Err(CasError::Unavailable)
         }
         fn compare_and_swap(
             &self,
             _: &str,
-            _: Option<crate::cas_map::Version>,
+            _: Option<Version>,
             _: &[u8],
         ) -> Result<bool, CasError> {
             Err(CasError::Unavailable)
         }
     }
     for json in ["{}", r#"{"rate_limits": []}"#] {
-        let world = World::new(json);
-        let signature = signature("token", URL, "a=1");
-        let pairs: [(&[u8], &[u8]); 4] = [
-            (b":method", b"POST"),
-            (b":path", b"/hook"),
-            (b"x-twilio-signature", signature.as_bytes()),
-            (b"content-type", FORM.as_bytes()),
-        ];
-        let around = Surroundings {
-            store: &Broken,
-            now: NOW,
-        };
-        let client = ClientAddress::from_source_address(b"192.0.2.1:1");
-        let next = match world.filter.arrive(Headers::new(&pairs), client, around) {
-            Next::AwaitingBody(held) => held.complete(b"a=1", 1, around),
-            next => next,
-        };
-        let Next::Decided(verdict) = next else {
-            panic!("shared data answers at once")
-        };
-        assert_eq!(verdict.outcome.name(), "store_unavailable", "{json}");
+        let memory = Rc::new(MemoryMap::new());
+        let shared: Rc<dyn CasMap> = Rc::clone(&memory) as _;
+        let filter = Filter::with_store(settings(json), shared, |tables, _| {
+            let store = LocalStore::new(tables, Rc::new(Broken), HashKey([7; 16]));
+            Ok::<Box<dyn Store>, CasError>(Box::new(store))
+        });
+        let world = World::with_filter(&memory, filter.expect("a store"));
+        assert_eq!(world.verdict(&form("a=1")), "store_unavailable", "{json}");
     }
 }

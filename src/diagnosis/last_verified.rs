@@ -1,0 +1,132 @@
+//! Which keys have verified a request lately, in any worker: those are right.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::cas_map::{CasMap, Update, update};
+use crate::signature::keyring::{Key, Keyring};
+use crate::time::{Millis, Timestamp};
+
+/// For how long a key that has verified a request is taken for the right one.
+const LATELY: Millis = Millis::seconds(3600);
+
+/// How often a worker tells the others that a key has verified something.
+const BETWEEN_NOTES: Millis = Millis::seconds(600);
+
+/// When each key has verified a request for the last time, in whichever worker.
+pub struct LastVerified {
+    keys: Vec<Cell<Times>>,
+    memory: Rc<dyn CasMap>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    last: Option<Timestamp>,
+    /// When the other workers were told.
+    noted: Option<Timestamp>,
+}
+
+impl LastVerified {
+    /// None of so many keys has verified anything.
+    pub fn new(keys: usize, memory: Rc<dyn CasMap>) -> LastVerified {
+        LastVerified {
+            keys: vec![Cell::default(); keys],
+            memory,
+        }
+    }
+
+    /// The key at this place of the keyring has verified a request.
+    pub fn note(&self, index: usize, key: &Key, now: Timestamp) {
+        let Some(own) = self.keys.get(index) else {
+            return;
+        };
+        let Times { noted, .. } = own.get();
+        let is_noted = noted.is_some_and(|at| at <= now && now.since(at) < BETWEEN_NOTES);
+        let noted = if is_noted { noted } else { Some(now) };
+        own.set(Times {
+            last: Some(now),
+            noted,
+        });
+        if !is_noted {
+            // Where that fails, the others know less, and nothing else happens.
+            let _ = update(&*self.memory, &name(key), |_| {
+                Update::Replace(now.0.to_le_bytes().into(), ())
+            });
+        }
+    }
+
+    /// Asks what other workers have noted.
+    pub(super) fn learn(&self, keyring: &Keyring) {
+        for (index, own) in self.keys.iter().enumerate() {
+            let key = keyring.get(index);
+            let entry = key.and_then(|key| self.memory.get(&name(key)).ok().flatten());
+            let noted = entry.and_then(|entry| entry.value.try_into().ok());
+            let noted = noted.map(|bytes| Timestamp(u64::from_le_bytes(bytes)));
+            let times = own.get();
+            own.set(Times {
+                last: times.last.max(noted),
+                ..times
+            });
+        }
+    }
+
+    pub(super) fn of(&self, index: usize) -> Option<Timestamp> {
+        self.keys.get(index).and_then(|times| times.get().last)
+    }
+
+    /// How long ago, if that is not too long.
+    pub(super) fn lately(&self, index: usize, now: Timestamp) -> Option<Millis> {
+        let ago = now.since(self.of(index)?);
+        (ago <= LATELY).then_some(ago)
+    }
+}
+
+/// What other workers know a key by.
+fn name(key: &Key) -> String {
+    format!("twf1:verified:{}", key.label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cas_map::memory::MemoryMap;
+    use crate::secret::Secret;
+    use crate::signature::key::SigningKey;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn what_one_worker_has_verified_every_other_knows_and_tells_seldom() {
+        let key = |label: &str| Key {
+            signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
+            account: None,
+            label: label.into(),
+            shared_id: None,
+        };
+        let keyring = Keyring::new(vec![key("A"), key("B")]);
+        let store = Rc::new(MemoryMap::new());
+        let worker = || LastVerified::new(2, Rc::clone(&store) as Rc<dyn CasMap>);
+        let (here, there) = (worker(), worker());
+        let at = |seconds| Timestamp(1_000_000).after(Millis::seconds(seconds));
+        let note = |seconds| {
+            let key = keyring.get(1).expect("the second");
+            here.note(1, key, at(seconds));
+        };
+        (0..600).for_each(note);
+        assert_eq!(store.writes(), 1);
+        there.learn(&keyring);
+        assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
+        assert_eq!(there.lately(0, at(599)), None);
+        here.learn(&keyring);
+        assert_eq!(
+            here.lately(1, at(599)),
+            Some(Millis(0)),
+            "it knows better itself"
+        );
+        note(600);
+        assert_eq!(store.writes(), 2);
+        // Put back, the clock says nothing of when the others were told.
+        note(10);
+        assert_eq!(store.writes(), 3);
+    }
+}

@@ -1,0 +1,107 @@
+//! `bodySHA256`, the parameter of a URL that binds a body which is not a form to the signature.
+//! <https://www.twilio.com/docs/usage/security#validating-requests>
+
+use crate::signature::urlencoded::{decode, hex_digit, split_at_first_equals};
+
+/// The parameter that carries the hash of a body that is not a form.
+pub const BODY_HASH_PARAMETER: &[u8] = b"bodySHA256";
+
+/// The hash in a query that holds exactly one.
+pub(super) fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
+    let mut hashes = body_hashes(query);
+    match (hashes.next(), hashes.next()) {
+        (Some(hash), None) => parse_hash(&decode(hash)),
+        _ => None,
+    }
+}
+
+/// Whether the last parameter of a query is `bodySHA256`, where Twilio puts it. Anywhere
+/// else it is text that somebody has written into another parameter.
+pub(crate) fn ends_in_hash(query: &[u8]) -> bool {
+    let last = query.rsplit(|byte| *byte == b'&').next();
+    last.is_some_and(is_body_hash)
+}
+
+/// The value of every `bodySHA256` of a query, however its name is spelled, as received.
+pub(super) fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pieces = query.split(|byte| *byte == b'&');
+    let hashes = pieces.filter(|piece| is_body_hash(piece));
+    hashes.map(|piece| split_at_first_equals(piece).1)
+}
+
+/// Whether a piece of a query is `bodySHA256=…`, however its name is spelled.
+pub(crate) fn is_body_hash(piece: &[u8]) -> bool {
+    // Each character takes three bytes at the most: nothing longer is worth to be decoded.
+    const MAX_LEN: usize = 3 * BODY_HASH_PARAMETER.len();
+    let (name, _) = split_at_first_equals(piece);
+    (BODY_HASH_PARAMETER.len()..=MAX_LEN).contains(&name.len())
+        && (name == BODY_HASH_PARAMETER
+            || name.contains(&b'%') && decode(name) == BODY_HASH_PARAMETER)
+}
+
+/// 64 hex digits. Either case: the digits stand in the signed URL, so they are
+/// the signer's own spelling, and both cases spell the same hash.
+pub(crate) fn parse_hash(text: &[u8]) -> Option<[u8; 32]> {
+    if text.len() != 64 {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, digits) in hash.iter_mut().zip(text.chunks_exact(2)) {
+        let [high, low] = digits else { return None };
+        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn the_hash_is_known_by_its_name_however_that_is_escaped() {
+        let escaped = |name: &str| {
+            name.bytes()
+                .map(|b| format!("%{b:02x}"))
+                .collect::<String>()
+        };
+        for name in [
+            "bodySHA256",
+            "%62odySHA256",
+            "bodySHA25%36",
+            &escaped("bodySHA256"),
+        ] {
+            assert!(is_body_hash(name.as_bytes()), "{name}");
+            assert!(is_body_hash(format!("{name}=1").as_bytes()), "{name}");
+        }
+        for name in [
+            "bodySHA25",
+            "bodySHA2567",
+            "bodySHA25%37",
+            "bodySHA25+6",
+            "body%2553HA256",
+            &escaped("bodySHA25"),
+            &escaped("bodySHA2567"),
+            "",
+        ] {
+            assert!(!is_body_hash(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_parameter_is_the_hash() {
+        for query in ["bodySHA256=1", "a=1&bodySHA256=1", "a=1&body%53HA256=1"] {
+            assert!(ends_in_hash(query.as_bytes()), "{query}");
+        }
+        for query in [
+            "",
+            "bodySHA256=1&z=",
+            "bodySHA256=1&",
+            "a=bodySHA256=1",
+            "bodysha256=1",
+        ] {
+            assert!(!ends_in_hash(query.as_bytes()), "{query}");
+        }
+    }
+}

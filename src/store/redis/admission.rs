@@ -1,0 +1,234 @@
+//! A request's limits and claim: checked in the local table, then asked for in Redis.
+
+use crate::store::local::nonces::{Claim, PriorDelivery};
+use crate::store::port::{Decision, LimitCheck, Query, UpstreamOutcome};
+use crate::store::redis::keyspace::counter;
+use crate::store::redis::script_call::ScriptCall;
+use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::shared::Shared;
+use crate::time::{Millis, Timestamp};
+
+/// A request whose limits and claim Redis is asked for.
+pub struct Admission {
+    webhook: usize,
+    limits: Vec<LimitCheck>,
+    claim: Option<PendingClaim>,
+}
+
+/// A claim that Redis is asked for.
+#[derive(Clone, Copy)]
+struct PendingClaim {
+    claim: Claim,
+    /// Whether it stands in the local table; if not, what that would decide.
+    local: Result<(), LocalProblem>,
+}
+
+/// Why a claim does not stand in the local table. Redis may have room for it.
+#[derive(Clone, Copy)]
+enum LocalProblem {
+    Full,
+    Unavailable,
+}
+
+impl From<LocalProblem> for Decision {
+    fn from(problem: LocalProblem) -> Decision {
+        match problem {
+            LocalProblem::Full => Decision::Full,
+            LocalProblem::Unavailable => Decision::Unavailable,
+        }
+    }
+}
+
+impl Admission {
+    /// Claims a request's nonce in the local table, which is to stand when Redis is asked.
+    ///
+    /// # Errors
+    /// The decision, where Redis need not be asked.
+    pub fn begin(shared: &Shared, query: Query, now: Timestamp) -> Result<Admission, Decision> {
+        let Query {
+            webhook,
+            limits,
+            claim: request,
+        } = query;
+        let prepared = request.and_then(|request| shared.local.prepare(webhook, request, now));
+        let claim = match prepared {
+            None if limits.is_empty() => return Err(Decision::Admitted(None)),
+            None => None,
+            Some(claim) => Some(PendingClaim {
+                claim,
+                local: match shared.local.insert(webhook, claim, now) {
+                    Ok(Decision::Duplicate(prior)) => return Err(Decision::Duplicate(prior)),
+                    Ok(Decision::Admitted(_)) => Ok(()),
+                    Ok(Decision::Full) => Err(LocalProblem::Full),
+                    Ok(Decision::Limited { .. } | Decision::Unavailable) | Err(_) => {
+                        Err(LocalProblem::Unavailable)
+                    }
+                },
+            }),
+        };
+        Ok(Admission {
+            webhook,
+            limits,
+            claim,
+        })
+    }
+
+    /// Returns the script that asks for it.
+    pub fn script(&self, shared: &Shared, now: Timestamp) -> ScriptCall {
+        let limiter = |check: &LimitCheck| shared.local.limiter(self.webhook, *check);
+        let limits = self.limits.iter();
+        let limits: Vec<_> = limits
+            .filter_map(|check| Some((*check, limiter(check)?)))
+            .collect();
+        let claim = self.claim.as_ref().map(|pending| &pending.claim);
+        let claim = claim.zip(shared.rules(self.webhook));
+        shared.keyspace.decide(&limits, claim, now)
+    }
+
+    /// Returns what Redis would say of the first limit that is known to be used up.
+    pub fn known_limit(&self, shared: &Shared, now: Timestamp) -> Option<ScriptReply> {
+        self.limits.iter().enumerate().find_map(|(which, check)| {
+            let limiter = shared.local.limiter(self.webhook, *check)?;
+            let wait = shared.over_limit.wait(counter(limiter, *check), now)?;
+            Some(ScriptReply::Limited { which, wait })
+        })
+    }
+
+    /// Decides by what Redis has replied.
+    pub fn finish(
+        &self,
+        shared: &Shared,
+        reply: Result<ScriptReply, Failure>,
+        now: Timestamp,
+    ) -> Decision {
+        match (reply, &self.claim) {
+            (Ok(ScriptReply::Limited { which, wait }), _)
+                if let Some(check) = self.limits.get(which) =>
+            {
+                let check = *check;
+                if let Some(limiter) = shared.local.limiter(self.webhook, check) {
+                    let counter = counter(limiter, check);
+                    shared.over_limit.insert(counter, wait, now);
+                }
+                self.release_locally(shared, now);
+                Decision::Limited { check, wait }
+            }
+            (Ok(ScriptReply::Passed), None) => Decision::Admitted(None),
+            (
+                Ok(ScriptReply::Claimed {
+                    evicted,
+                    evicted_age,
+                }),
+                Some(pending),
+            ) => {
+                shared.local.note(|report| {
+                    if evicted > 0 {
+                        report.evicted = report.evicted.saturating_add(evicted);
+                        report.evicted_age = evicted_age;
+                    }
+                });
+                Decision::Admitted(Some(pending.claim))
+            }
+            (Ok(ScriptReply::Pending), Some(_)) => {
+                // It may fail yet there, and the retry come here.
+                self.release_locally(shared, now);
+                Decision::Duplicate(PriorDelivery::InFlight)
+            }
+            (Ok(ScriptReply::Kept { left }), Some(pending)) => {
+                self.record_remote(shared, pending, true, left, now);
+                let age = shared.local.nonces(self.webhook).map(|own| own.age(left));
+                Decision::Duplicate(PriorDelivery::Accepted(age.unwrap_or_default()))
+            }
+            (Ok(ScriptReply::NeverAnswered { left }), Some(pending)) => {
+                self.record_remote(shared, pending, false, left, now);
+                Decision::Duplicate(PriorDelivery::NeverAnswered)
+            }
+            (Ok(ScriptReply::Full), Some(_)) => {
+                self.release_locally(shared, now);
+                Decision::Full
+            }
+            // No reply, or none that fits the question.
+            _ => self.decide_without_redis(shared, reply.err(), now),
+        }
+    }
+
+    /// Ends the query whose client has left: the claim is released here and in Redis, which
+    /// may have it, or may get it yet.
+    pub fn abandon(&self, shared: &Shared, now: Timestamp) {
+        self.release_locally(shared, now);
+        self.release_remotely(shared, now);
+    }
+
+    fn decide_without_redis(
+        &self,
+        shared: &Shared,
+        failure: Option<Failure>,
+        now: Timestamp,
+    ) -> Decision {
+        let decision = if shared.falls_back() {
+            self.decide_locally(shared, now)
+        } else {
+            Decision::Unavailable
+        };
+        if !matches!(decision, Decision::Admitted(_)) {
+            self.release_locally(shared, now);
+            if failure.is_none_or(Failure::may_have_run) {
+                self.release_remotely(shared, now);
+            }
+        }
+        decision
+    }
+
+    fn decide_locally(&self, shared: &Shared, now: Timestamp) -> Decision {
+        shared.local.note(|report| report.fallbacks += 1);
+        let local = self.claim.map_or(Ok(()), |pending| pending.local);
+        if let Err(problem) = local {
+            return problem.into();
+        }
+        match shared.local.count(self.webhook, &self.limits, now) {
+            Ok(None) => Decision::Admitted(self.claim.map(|pending| pending.claim)),
+            Ok(Some(limited)) => limited,
+            Err(_) => Decision::Unavailable,
+        }
+    }
+
+    /// Returns the claim, if it stands in the local table.
+    fn local_claim(&self) -> Option<&Claim> {
+        let pending = self.claim.as_ref()?;
+        pending.local.is_ok().then_some(&pending.claim)
+    }
+
+    /// Releases the claim in the local table. Where that fails, it expires by itself.
+    fn release_locally(&self, shared: &Shared, now: Timestamp) {
+        if let Some(claim) = self.local_claim() {
+            let _ = shared
+                .local
+                .settle_claim(self.webhook, claim, UpstreamOutcome::Failed, now);
+        }
+    }
+
+    fn release_remotely(&self, shared: &Shared, now: Timestamp) {
+        if let Some(pending) = &self.claim
+            && let Some(settlement) =
+                shared.settlement(self.webhook, &pending.claim, UpstreamOutcome::Failed, now)
+        {
+            shared.queue.push(settlement);
+        }
+    }
+
+    /// Stores here what Redis knows, so that the next repeat need not be asked for.
+    fn record_remote(
+        &self,
+        shared: &Shared,
+        pending: &PendingClaim,
+        is_processed: bool,
+        left: Millis,
+        now: Timestamp,
+    ) {
+        if pending.local.is_ok() {
+            shared
+                .local
+                .record_remote(self.webhook, &pending.claim, is_processed, left, now);
+        }
+    }
+}

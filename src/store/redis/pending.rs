@@ -1,0 +1,135 @@
+//! A script that was sent to Redis, and what goes on with its reply.
+
+use std::rc::Rc;
+
+use crate::store::port::{
+    CallError, Decision, HttpCall, HttpResponse, PendingCall, Progress, StoreCall,
+};
+use crate::store::redis::admission::Admission;
+use crate::store::redis::script_call::{ScriptCall, ScriptRef};
+use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::settlement_queue::Settlement;
+use crate::store::redis::shared::Shared;
+use crate::time::{Millis, Timestamp};
+
+/// What a script was sent for.
+pub enum Purpose {
+    /// A request's limits and claim.
+    Admission(Admission),
+    /// The release of one claim, which a response waits for.
+    Release(Settlement),
+    /// The settlements that were queued.
+    Flush,
+}
+
+/// A script that was sent.
+struct Pending {
+    shared: Rc<Shared>,
+    script: ScriptCall,
+    by: ScriptRef,
+    sent: Timestamp,
+    purpose: Purpose,
+}
+
+/// Returns the call that runs a script by its hash.
+pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Timestamp) -> StoreCall {
+    let timeout = shared.settings.timeout;
+    let pending = Pending {
+        shared,
+        script,
+        by: ScriptRef::Sha,
+        sent: now,
+        purpose,
+    };
+    pending.call(timeout)
+}
+
+impl Pending {
+    fn call(self, timeout: Millis) -> StoreCall {
+        let settings = &self.shared.settings;
+        let mut headers = vec![
+            (":method", "POST".to_owned()),
+            (":path", "/".to_owned()),
+            (":authority", settings.authority.clone()),
+            ("content-type", settings.api.content_type().to_owned()),
+        ];
+        if let Some(authorization) = &settings.authorization {
+            headers.push(("authorization", authorization.expose().to_owned()));
+        }
+        let mut count = String::new();
+        let command = self
+            .script
+            .command(&self.shared.scripts, self.by, &mut count);
+        let http = HttpCall {
+            cluster: settings.cluster.clone(),
+            headers,
+            body: settings.api.write(&command),
+            timeout,
+        };
+        StoreCall {
+            http,
+            pending: Box::new(self),
+        }
+    }
+
+    fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {
+        let response = answer.map_err(|error| match error {
+            CallError::NotSent => Failure::NotSent,
+            CallError::NoResponse => Failure::NoAnswer,
+        })?;
+        match &response.body {
+            Some(body) => self.shared.settings.api.read(response.status, body),
+            None if response.status == 200 => Err(Failure::Malformed),
+            None => Err(Failure::Status(response.status)),
+        }
+    }
+}
+
+impl PendingCall for Pending {
+    fn resume(
+        self: Box<Self>,
+        answer: Result<HttpResponse, CallError>,
+        now: Timestamp,
+    ) -> Progress {
+        let reply = self.reply(answer);
+        if reply == Err(Failure::UnknownScript) && self.by == ScriptRef::Sha {
+            // What is left of the time: nobody waits longer for that.
+            let took = now.since(self.sent);
+            let left = self.shared.settings.timeout.0.saturating_sub(took.0).max(1);
+            let retried = Pending {
+                by: ScriptRef::Source,
+                ..*self
+            };
+            return Progress::Call(retried.call(Millis(left)));
+        }
+        let Pending {
+            shared, purpose, ..
+        } = *self;
+        match reply {
+            Ok(_) => shared.record_success(),
+            Err(failure) => shared.record_failure(failure, now),
+        }
+        match purpose {
+            Purpose::Admission(admission) => {
+                return Progress::Done(admission.finish(&shared, reply, now));
+            }
+            Purpose::Release(settlement) if reply != Ok(ScriptReply::Settled) => {
+                shared.queue.push(settlement);
+            }
+            Purpose::Release(_) => {}
+            Purpose::Flush if reply == Ok(ScriptReply::Settled) => shared.queue.arrived(),
+            Purpose::Flush => shared.queue.failed(),
+        }
+        Progress::Done(Decision::Admitted(None))
+    }
+
+    fn abandon(self: Box<Self>, now: Timestamp) {
+        match self.purpose {
+            Purpose::Admission(admission) => admission.abandon(&self.shared, now),
+            // It may be on its way. If it fails, nobody hears of that any more; to release
+            // twice is to release once.
+            Purpose::Release(settlement) => self.shared.queue.push(settlement),
+            Purpose::Flush => self.shared.queue.failed(),
+        }
+    }
+}

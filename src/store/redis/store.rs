@@ -1,0 +1,126 @@
+//! The store: what the requests of one worker share when nonces and limits live in Redis.
+
+use std::rc::Rc;
+
+use crate::signature::key::sha256;
+use crate::store::local::nonces::Claim;
+use crate::store::local::store::LocalStore;
+use crate::store::port::{HashKey, Progress, Query, Report, Store, StoreCall, UpstreamOutcome};
+use crate::store::redis::admission::Admission;
+use crate::store::redis::pending::{Purpose, call};
+use crate::store::redis::script_reply::Failure;
+use crate::store::redis::settings::RedisSettings;
+use crate::store::redis::shared::Shared;
+use crate::time::Timestamp;
+
+/// Redis, with the local tables in front, as one worker knows it.
+pub struct RedisStore {
+    shared: Rc<Shared>,
+    hash_key: HashKey,
+}
+
+impl RedisStore {
+    /// Returns the store, Redis not asked yet. `derive` makes a secret of the signing keys.
+    pub fn new(
+        settings: RedisSettings,
+        local: LocalStore,
+        derive: impl FnOnce(&[u8]) -> [u8; 32],
+    ) -> RedisStore {
+        let shared = Shared::new(settings, local);
+        RedisStore {
+            hash_key: hash_key(&shared, derive),
+            shared: Rc::new(shared),
+        }
+    }
+
+    /// Returns what a worker knows of Redis.
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> Rc<Shared> {
+        Rc::clone(&self.shared)
+    }
+}
+
+/// Returns the key for hashing: the same at all Envoys that share this Redis, and made from
+/// what is needed to get into Redis; where that is nothing, from the keys that sign. (Who
+/// exchanges one begins the counters anew, once.)
+fn hash_key(shared: &Shared, derive: impl FnOnce(&[u8]) -> [u8; 32]) -> HashKey {
+    let label = b"twilio-webhook-filter: whom limits count\0";
+    let prefix = shared.keyspace.prefix().as_bytes();
+    let hash = match &shared.settings.authorization {
+        Some(secret) => sha256(&[label, prefix, secret.expose().as_bytes()]),
+        None => sha256(&[label, prefix, &derive(label)]),
+    };
+    let [first, _] = *hash.as_chunks().0 else {
+        return HashKey([0; 16]);
+    };
+    HashKey(first)
+}
+
+impl Store for RedisStore {
+    fn hash_key(&self) -> HashKey {
+        self.hash_key
+    }
+
+    fn admit(&self, query: Query, now: Timestamp) -> Progress {
+        let shared = &self.shared;
+        let admission = match Admission::begin(shared, query, now) {
+            Ok(admission) => admission,
+            Err(decision) => return Progress::Done(decision),
+        };
+        if let Some(limited) = admission.known_limit(shared, now) {
+            return Progress::Done(admission.finish(shared, Ok(limited), now));
+        }
+        if !shared.circuit.try_acquire(now) {
+            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
+        }
+        let script = admission.script(shared, now);
+        let purpose = Purpose::Admission(admission);
+        Progress::Call(call(Rc::clone(shared), script, purpose, now))
+    }
+
+    /// Where the upstream failed, a retry is to pass at every Envoy, so that the response
+    /// waits until Redis has heard of it.
+    fn settle(
+        &self,
+        webhook: usize,
+        claim: &Claim,
+        outcome: UpstreamOutcome,
+        now: Timestamp,
+    ) -> Option<StoreCall> {
+        let shared = &self.shared;
+        // The local table in front has no calls.
+        let _ = shared.local.settle(webhook, claim, outcome, now);
+        let settlement = shared.settlement(webhook, claim, outcome, now)?;
+        if outcome == UpstreamOutcome::Failed && shared.circuit.try_acquire(now) {
+            let script = shared.keyspace.settle(&[settlement], now);
+            let purpose = Purpose::Release(settlement);
+            return Some(call(Rc::clone(shared), script, purpose, now));
+        }
+        shared.queue.push(settlement);
+        None
+    }
+
+    fn flush(&self, now: Timestamp) -> Option<StoreCall> {
+        let shared = &self.shared;
+        if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
+            return None;
+        }
+        let settlements = shared.queue.send(now);
+        if settlements.is_empty() {
+            shared.queue.arrived();
+            return None;
+        }
+        let script = shared.keyspace.settle(&settlements, now);
+        Some(call(Rc::clone(shared), script, Purpose::Flush, now))
+    }
+
+    fn needs_flush(&self) -> bool {
+        true
+    }
+
+    fn take_report(&self) -> Report {
+        let mut report = self.shared.local.take_report();
+        report.settlements_lost += self.shared.queue.take_lost();
+        report
+    }
+}

@@ -1,0 +1,150 @@
+//! Counters in Envoy's stats.
+//!
+//! Envoy gives a metric of a wasm filter labels only by a pattern in its name
+//! (`stats_tags` in the bootstrap; see `envoy/envoy.yaml`), so every combination of
+//! webhook and verdict has a metric of its own, defined with the configuration:
+//! a fixed set, whatever is requested.
+
+use std::time::Duration;
+
+use crate::pipeline::filter::Filter;
+use crate::pipeline::verdict::{ACCEPTED, EXEMPT, Outcome, RequestRecord, UNCHECKED};
+use crate::reason::Reason;
+use crate::store::port::Report;
+use crate::stream::host::{Host, HostError, Metric, MetricKind};
+
+/// All metrics of one configuration.
+pub(super) struct Metrics {
+    /// By webhook (the last is "none"), then by verdict as in [`verdicts`].
+    requests: Vec<Vec<Metric>>,
+    /// By place in the keyring.
+    keys: Vec<Metric>,
+    nonces_released: Metric,
+    nonces_evicted: Metric,
+    nonces_refused_for_space: Metric,
+    nonces_in_use: Metric,
+    nonces_last_evicted_age: Metric,
+    store_conflicts: Metric,
+    store_errors: Metric,
+    store_callouts: Metric,
+    store_callout_failures: Metric,
+    store_callout_microseconds: Metric,
+    store_circuits_open: Metric,
+    store_fallbacks: Metric,
+    store_settlements_lost: Metric,
+}
+
+/// Where a request belongs to no webhook.
+const NO_WEBHOOK: &str = "none";
+
+/// Every verdict: the reasons in their order, then the others.
+fn verdicts() -> impl Iterator<Item = &'static str> {
+    let reasons = Reason::ALL.iter().map(|reason| reason.name());
+    reasons.chain([ACCEPTED, EXEMPT, UNCHECKED])
+}
+
+impl Metrics {
+    /// Defines all metrics.
+    pub(super) fn define(host: &impl Host, filter: &Filter) -> Result<Metrics, HostError> {
+        let define = |kind, name: &str| host.define_metric(kind, &format!("twilio_webhook.{name}"));
+        let counter = |name: &str| define(MetricKind::Counter, name);
+        let webhooks = filter.webhooks().iter();
+        let labels = webhooks.map(|webhook| webhook.settings.label.as_str());
+        let of_webhook = |webhook: &str| {
+            let name = |verdict| format!("requests.verdict.{verdict}.webhook.{webhook}");
+            verdicts().map(|verdict| counter(&name(verdict))).collect()
+        };
+        let requests: Result<_, _> = labels.chain([NO_WEBHOOK]).map(of_webhook).collect();
+        let keyring = &filter.settings().keyring;
+        let keys = (0..keyring.len()).filter_map(|index| keyring.get(index));
+        let keys: Result<_, _> = keys
+            .map(|key| counter(&format!("signatures.key.{}", plain(&key.label))))
+            .collect();
+        Ok(Metrics {
+            requests: requests?,
+            keys: keys?,
+            nonces_released: counter("nonces_released")?,
+            nonces_evicted: counter("nonces_evicted")?,
+            nonces_refused_for_space: counter("nonces_refused_for_space")?,
+            nonces_in_use: define(MetricKind::Gauge, "nonces_in_use")?,
+            nonces_last_evicted_age: define(MetricKind::Gauge, "nonces_last_evicted_age_seconds")?,
+            store_conflicts: counter("store_cas_retries")?,
+            store_errors: counter("store_errors")?,
+            store_callouts: counter("store_callouts")?,
+            store_callout_failures: counter("store_callout_failures")?,
+            store_callout_microseconds: define(
+                MetricKind::Histogram,
+                "store_callout_microseconds",
+            )?,
+            store_circuits_open: define(MetricKind::Gauge, "store_circuits_open")?,
+            store_fallbacks: counter("store_fallbacks")?,
+            store_settlements_lost: counter("store_settlements_lost")?,
+        })
+    }
+
+    /// Counts a verdict.
+    pub(super) fn count(&self, host: &impl Host, outcome: &Outcome, record: &RequestRecord) {
+        let none = self.requests.len().saturating_sub(1);
+        let verdict = verdicts().position(|name| name == outcome.name());
+        let webhook = record
+            .webhook
+            .as_ref()
+            .map_or(none, |webhook| webhook.index);
+        let of_webhook = self.requests.get(webhook);
+        if let Some(metric) = of_webhook.and_then(|metrics| metrics.get(verdict?)) {
+            host.increment(*metric, 1);
+        }
+        if let Some(metric) = record.key.and_then(|key| self.keys.get(key)) {
+            host.increment(*metric, 1);
+        }
+        if let Outcome::Rejected(rejection) = outcome {
+            match rejection.reason {
+                Reason::StoreFull => host.increment(self.nonces_refused_for_space, 1),
+                Reason::StoreUnavailable => host.increment(self.store_errors, 1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts what has happened in the store.
+    pub(super) fn count_report(&self, host: &impl Host, report: &Report) {
+        let count = |metric: Metric, by: i64| {
+            if by != 0 {
+                host.increment(metric, by);
+            }
+        };
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        count(self.nonces_in_use, report.nonces);
+        count(self.nonces_released, signed(report.released));
+        count(self.nonces_evicted, signed(report.evicted));
+        if report.evicted > 0 {
+            host.record(self.nonces_last_evicted_age, report.evicted_age.0 / 1000);
+        }
+        count(self.store_conflicts, signed(report.conflicts));
+        count(self.store_errors, signed(report.errors));
+        count(self.store_callout_failures, signed(report.call_failures));
+        count(self.store_circuits_open, report.open_circuits);
+        count(self.store_fallbacks, signed(report.fallbacks));
+        count(self.store_settlements_lost, signed(report.settlements_lost));
+    }
+
+    /// Counts a call.
+    pub(super) fn count_call(&self, host: &impl Host) {
+        host.increment(self.store_callouts, 1);
+    }
+
+    /// Records how long a call took, answered or not.
+    pub(super) fn record_call(&self, host: &impl Host, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        host.record(self.store_callout_microseconds, micros);
+    }
+}
+
+/// A label in `[a-z0-9_-]`.
+fn plain(label: &str) -> String {
+    let plain = |char: char| match char.to_ascii_lowercase() {
+        char @ ('a'..='z' | '0'..='9' | '_' | '-') => char,
+        _ => '_',
+    };
+    label.chars().map(plain).collect()
+}
