@@ -1,11 +1,10 @@
-//! What the contract says of a request, by the plain functions of [`crate::reference`]. The libraries cannot tell
+//! What the contract says of a request, by the plain functions of [`support::contract`]. The libraries cannot tell
 //! whether the filter is right where it differs from them on purpose; this can.
-
-use std::collections::BTreeSet;
 
 use crate::places::{ACCOUNT, Place, SHARED_KEY};
 use crate::requests::{Case, own_query};
-use support::reference::{Parts, Reader, decode, pairs, parameters, signature};
+use support::contract::{Must, has_moved_boundaries, pairs, same_parameters, signed};
+use support::reference::{Parts, signature};
 use support::signing::sha256_hex;
 use support::strictness::{Rule, broken};
 
@@ -63,12 +62,9 @@ pub(crate) fn accepts(case: &Case, places: &[Place], spelling: Spelling) -> bool
         Behind::Form(form) => form,
         _ => b"",
     };
-    let mut accounts = pairs(form)
-        .chain(pairs(query))
-        .filter(|(name, _)| decode(Reader::Contract, name) == b"AccountSid");
-    let of_another =
-        |value: &[u8]| decode(Reader::Contract, value) != ACCOUNT.as_bytes() && !by_shared_key;
-    is_signed && !accounts.any(|(_, value)| of_another(value))
+    let mut all = pairs(form).into_iter().chain(pairs(query));
+    let of_another = all.any(|(name, value)| name == b"AccountSid" && value != ACCOUNT.as_bytes());
+    is_signed && (by_shared_key || !of_another)
 }
 
 /// What covers the body; `None` for one that no signature covers, and for a form that is spelled otherwise.
@@ -90,7 +86,7 @@ fn covered(case: &Case, spelling: Spelling) -> Option<Behind<'_>> {
         .any(|rest| content_type == format!("{FORM}{rest}"))
     {
         // Of `&` and `=` alone nothing is signed.
-        let is_signed = !parameters(Reader::Contract, Some(&case.body)).is_empty();
+        let is_signed = !signed(&pairs(&case.body)).is_empty();
         return (is_signed && spelling.takes(&case.body)).then_some(Behind::Form(&case.body));
     }
     let is_right = hashes == [sha256_hex(&case.body)] && !content_type.contains(FORM);
@@ -101,10 +97,9 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every `bodySHA256` of a query, in lower case.
 fn hashes(query: Option<&str>) -> impl Iterator<Item = String> {
-    let text = |escaped| String::from_utf8_lossy(&decode(Reader::Contract, escaped)).into_owned();
-    pairs(query.unwrap_or_default().as_bytes())
-        .filter(|(name, _)| decode(Reader::Contract, name) == b"bodySHA256")
-        .map(move |(_, value)| text(value).to_ascii_lowercase())
+    let all = pairs(query.unwrap_or_default().as_bytes()).into_iter();
+    all.filter(|(name, _)| name == b"bodySHA256")
+        .map(|(_, value)| String::from_utf8_lossy(&value).to_ascii_lowercase())
 }
 
 /// Whether its last parameter is a `bodySHA256`.
@@ -122,7 +117,7 @@ pub(crate) struct Candidate<'a> {
 }
 
 /// All that may have been signed for this request.
-pub(crate) fn signed<'a>(case: &'a Case, place: &Place) -> Vec<Candidate<'a>> {
+pub(crate) fn candidates_of<'a>(case: &'a Case, place: &Place) -> Vec<Candidate<'a>> {
     // Strict forms are lenient ones, too.
     match covered(case, Spelling::Lenient) {
         Some(behind) => candidates(case, place, behind),
@@ -158,7 +153,7 @@ fn candidates<'a>(case: &'a Case, place: &Place, behind: Behind<'a>) -> Vec<Cand
         all.push(Candidate {
             url,
             form,
-            parameters: parameters(Reader::Contract, form),
+            parameters: signed(&pairs(form.unwrap_or_default())),
         });
     }
     let query = case.query.as_deref().unwrap_or_default().as_bytes();
@@ -171,7 +166,7 @@ fn candidates<'a>(case: &'a Case, place: &Place, behind: Behind<'a>) -> Vec<Cand
             all.push(Candidate {
                 url,
                 form: Some(query),
-                parameters: parameters(Reader::Contract, Some(query)),
+                parameters: signed(&pairs(query)),
             });
         }
     }
@@ -212,56 +207,13 @@ fn in_all_forms(urls: &[Parts], received: &Parts, with_slash: bool) -> Vec<Parts
 /// Whether the query holds just the parameters that the configured URL spells out, if it does, besides a hash.
 pub(crate) fn has_the_configured_query(case: &Case, place: &Place) -> bool {
     let own = place.own_query.as_deref();
-    own.is_none() || decoded(own) == decoded(case.query.as_deref())
+    let received = case.query.as_deref().unwrap_or_default();
+    own.is_none_or(|own| same_parameters(own.as_bytes(), received.as_bytes()))
 }
-
-/// Names, and how their values begin. In the signed string such a text is a parameter's, or somebody has moved a
-/// boundary.
-const IDENTIFIERS: [(&str, &str); 6] = [
-    ("AccountSid", "AC"),
-    ("MessageSid", "SM"),
-    ("MessageSid", "MM"),
-    ("SmsSid", "SM"),
-    ("SmsSid", "MM"),
-    ("CallSid", "CA"),
-];
 
 /// Whether more identifiers are in the signed string than there are parameters with them.
 pub(crate) fn are_moved(url: &str, form: Option<&[u8]>) -> bool {
-    let signed = [url.as_bytes(), &parameters(Reader::Contract, form)].concat();
-    let text = |escaped| decode(Reader::Contract, escaped);
-    let distinct: BTreeSet<(Vec<u8>, Vec<u8>)> = pairs(form.unwrap_or_default())
-        .map(|(name, value)| (text(name), text(value)))
-        .collect();
-    IDENTIFIERS.iter().any(|(name, start)| {
-        let begins = [name.as_bytes(), start.as_bytes()].concat();
-        let is_identifier = |text: &[u8]| {
-            let digits = text.strip_prefix(start.as_bytes());
-            digits
-                .and_then(|digits| digits.get(..32))
-                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        };
-        let in_the_string = (0..signed.len())
-            .filter(|at| signed[*at..].starts_with(&begins))
-            .filter(|at| is_identifier(&signed[at + name.len()..]))
-            .count();
-        let has_it = |(own, value): &&(Vec<u8>, Vec<u8>)| {
-            let longer_by = own.strip_suffix(name.as_bytes());
-            longer_by.is_some_and(|letters| letters.iter().all(u8::is_ascii_alphabetic))
-                && is_identifier(value)
-                && value.len() == 34
-        };
-        in_the_string > distinct.iter().filter(has_it).count()
-    })
-}
-
-/// Decoded and without a hash, in any order, equal ones as often as they occur.
-fn decoded(query: Option<&str>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let text = |escaped| decode(Reader::Contract, escaped);
-    let mut pairs: Vec<_> = pairs(query.unwrap_or_default().as_bytes())
-        .map(|(name, value)| (text(name), text(value)))
-        .filter(|(name, _)| name != b"bodySHA256")
-        .collect();
-    pairs.sort();
-    pairs
+    let pairs = pairs(form.unwrap_or_default());
+    let signed = [url.as_bytes(), &signed(&pairs)].concat();
+    has_moved_boundaries(&signed, &pairs) != Must::Pass
 }

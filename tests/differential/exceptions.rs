@@ -384,7 +384,7 @@ impl Disagreement<'_> {
     /// Whether the filter accepts it for a URL that is in such a way another than the one received.
     fn signed_otherwise(&self, in_this_way: impl Fn(&Parts, &Parts) -> bool) -> bool {
         let url = self.parts();
-        let candidates = contract::signed(self.case, self.place());
+        let candidates = contract::candidates_of(self.case, self.place());
         let mut signed = candidates
             .iter()
             .filter(|signed| self.is_signed(&signed.url.url(), &signed.parameters));

@@ -16,7 +16,7 @@ use support::{assert_passed, assert_rejected, signing};
 fn a_repeat_with_other_unsigned_headers_is_a_duplicate() {
     shared().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let now = messages::now().as_secs().to_string();
         for (name, value) in [
             (
@@ -38,11 +38,8 @@ fn a_repeat_with_other_unsigned_headers_is_a_duplicate() {
                 "0000000000000000000000000000000000000000000000000000000000000000",
             ),
         ] {
-            assert_rejected(
-                &t.send(&request.clone().with(name, value)).await,
-                409,
-                "duplicate",
-            );
+            t.rejects(&request.clone().with(name, value), 409, "duplicate")
+                .await;
         }
         // Framing and protocol are not signed either.
         assert_rejected(
@@ -71,26 +68,17 @@ fn a_repeat_with_its_parameters_in_another_order_is_a_duplicate() {
     shared().run(async |t| {
         let mut parameters = whatsapp();
         let request = form(WEBHOOK, &parameters);
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         parameters.reverse();
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&parameters))).await,
-            409,
-            "duplicate",
-        );
+        t.rejects(&request.clone().body(encode(&parameters)), 409, "duplicate")
+            .await;
         parameters.sort();
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&parameters))).await,
-            409,
-            "duplicate",
-        );
+        t.rejects(&request.clone().body(encode(&parameters)), 409, "duplicate")
+            .await;
         // Of a name's values only the distinct ones are signed.
         let twice = format!("{0}&{0}", encode(&parameters));
-        assert_rejected(
-            &t.send(&request.clone().body(twice)).await,
-            409,
-            "duplicate",
-        );
+        t.rejects(&request.clone().body(twice), 409, "duplicate")
+            .await;
         t.received_one();
     });
 }
@@ -101,7 +89,7 @@ fn a_repeat_with_its_percent_encoding_respelled_is_a_duplicate() {
         let parameters = whatsapp();
         let request = form(WEBHOOK, &parameters);
         let body = encode(&parameters);
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let everything = |text: &str| {
             text.bytes()
                 .map(|byte| format!("%{byte:02x}"))
@@ -152,12 +140,12 @@ fn a_repeat_with_its_signature_respelled_is_rejected() {
         let signature =
             String::from_utf8(request.get("x-twilio-signature").expect("signed").to_vec())
                 .expect("ASCII");
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         // Blanks around a header's value are not part of it.
         let blanks = request
             .clone()
             .with("x-twilio-signature", format!("  {signature} \t"));
-        assert_rejected(&t.send(&blanks).await, 409, "duplicate");
+        t.rejects(&blanks, 409, "duplicate").await;
         // The last character before the padding has two bits that mean nothing: three other spellings decode,
         // carelessly, to the same 20 bytes.
         const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -201,7 +189,7 @@ fn a_repeat_whose_timestamp_hides_in_its_neighbour_is_a_duplicate() {
             ("To", "+1"),
         ]);
         let request = form("/voice/status", &parameters);
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let mut hidden = parameters.clone();
         hidden.remove(2);
         hidden[1].1 = format!("completedTimestamp{now}");
@@ -210,16 +198,13 @@ fn a_repeat_whose_timestamp_hides_in_its_neighbour_is_a_duplicate() {
             signing::string_to_sign("", &hidden),
             signing::string_to_sign("", &parameters)
         );
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&hidden))).await,
-            409,
-            "duplicate",
-        );
+        t.rejects(&request.clone().body(encode(&hidden)), 409, "duplicate")
+            .await;
         // And the way back: the first one without a timestamp, the repeat with a fresh one.
         let text = format!("{}Timestamp{now}", sid("x"));
         let plain = pairs([("Body", &text), ("To", "+1")]);
         let request = form("/voice/status", &plain);
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let split = pairs([
             ("Body", text.split("Timestamp").next().unwrap_or_default()),
             ("Timestamp", &now),
@@ -229,11 +214,8 @@ fn a_repeat_whose_timestamp_hides_in_its_neighbour_is_a_duplicate() {
             signing::string_to_sign("", &split),
             signing::string_to_sign("", &plain)
         );
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&split))).await,
-            409,
-            "duplicate",
-        );
+        t.rejects(&request.clone().body(encode(&split)), 409, "duplicate")
+            .await;
         assert_eq!(t.received_count(), 2);
     });
 }
@@ -243,7 +225,7 @@ fn a_repeat_with_the_boundary_of_a_parameter_moved_does_not_pass() {
     shared().run(async |t| {
         let parameters = whatsapp();
         let request = form(WEBHOOK, &parameters);
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let sid = value(&parameters, "MessageSid").to_owned();
         let mut moved = parameters.clone();
         moved.retain(|(name, _)| name != "MessageSid");
@@ -253,11 +235,8 @@ fn a_repeat_with_the_boundary_of_a_parameter_moved_does_not_pass() {
             signing::string_to_sign("", &parameters)
         );
         // An identifier no longer stands where its parameter is.
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&moved))).await,
-            400,
-            "malformed_body",
-        );
+        t.rejects(&request.clone().body(encode(&moved)), 400, "malformed_body")
+            .await;
         // Text has nothing of the kind; it is the same request all the same.
         let text = value(&parameters, "Body").to_owned();
         let (first, rest) = text.split_at(text.find(' ').expect("words"));
@@ -268,11 +247,8 @@ fn a_repeat_with_the_boundary_of_a_parameter_moved_does_not_pass() {
             signing::string_to_sign("", &moved),
             signing::string_to_sign("", &parameters)
         );
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&moved))).await,
-            409,
-            "duplicate",
-        );
+        t.rejects(&request.clone().body(encode(&moved)), 409, "duplicate")
+            .await;
         t.received_one();
     });
 }
@@ -283,19 +259,17 @@ fn status_callbacks_that_differ_in_their_status_only_are_no_duplicates() {
         let message = sid("SM");
         t.upstream(Behaviour::Answer(200));
         for status in ["sent", "delivered", "read"] {
-            assert_passed(
-                &t.send(&form(
-                    "/voice/status",
-                    &messages::status_callback(&message, status),
-                ))
-                .await,
-            );
+            t.passes(&form(
+                "/voice/status",
+                &messages::status_callback(&message, status),
+            ))
+            .await;
         }
         let repeat = form(
             "/voice/status",
             &messages::status_callback(&message, "sent"),
         );
-        assert_rejected(&t.send(&repeat).await, 409, "duplicate");
+        t.rejects(&repeat, 409, "duplicate").await;
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -322,7 +296,7 @@ fn spoofed(mut request: Request) -> Request {
 #[test]
 fn spoofed_verdict_headers_are_replaced_on_accepted_requests() {
     shared().run(async |t| {
-        assert_passed(&t.send(&spoofed(message())).await);
+        t.passes(&spoofed(message())).await;
         assert_passed(
             &t.http2()
                 .await
@@ -350,7 +324,7 @@ fn spoofed_verdict_headers_are_removed_on_exempt_paths() {
         t.upstream(Behaviour::Answer(200));
         for path in ["/healthz", "/public/", "/public/menu?x=1"] {
             for method in ["GET", "POST"] {
-                assert_passed(&t.send(&spoofed(unsigned(method, path))).await);
+                t.passes(&spoofed(unsigned(method, path))).await;
                 let http2 = Framing {
                     trailers: Some(("x-twilio-webhook-verified", "true")),
                     ..Framing::default()
@@ -524,10 +498,10 @@ fn an_absolute_request_target_or_another_host_changes_nothing() {
                 .header("forwarded", "host=evil.example;proto=https"),
             absolute("http://evil.example", evil.clone()),
         ] {
-            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
+            t.rejects(&request, 403, "invalid_signature").await;
         }
         t.assert_nothing_received().await;
-        assert_passed(&t.send(&message().with("host", "evil.example")).await);
+        t.passes(&message().with("host", "evil.example")).await;
     });
 }
 
@@ -540,13 +514,13 @@ fn the_original_path_header_is_not_believed() {
             target: WEBHOOK.into(),
             ..request
         };
-        assert_rejected(&t.send(&request).await, 403, "invalid_signature");
+        t.rejects(&request, 403, "invalid_signature").await;
         let unknown = form(WEBHOOK, &whatsapp()).header("x-envoy-original-path", WEBHOOK);
         let unknown = Request {
             target: b"/messages".to_vec(),
             ..unknown
         };
-        assert_rejected(&t.send(&unknown).await, 404, "unknown_webhook");
+        t.rejects(&unknown, 404, "unknown_webhook").await;
         t.assert_nothing_received().await;
     });
 }
@@ -559,7 +533,7 @@ fn a_signature_for_one_webhook_is_none_for_another() {
                 target: target.into(),
                 ..message()
             };
-            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
+            t.rejects(&request, 403, "invalid_signature").await;
         }
         t.assert_nothing_received().await;
     });
@@ -572,29 +546,27 @@ fn a_forged_request_does_not_burn_the_nonce_of_the_genuine_one() {
         let request = form(WEBHOOK, &parameters);
         // The same signature on another body, the same body with another signature; rejected early and late.
         let other = set(parameters.clone(), "Body", "x");
-        assert_rejected(
-            &t.send(&request.clone().body(encode(&other))).await,
+        t.rejects(
+            &request.clone().body(encode(&other)),
             403,
             "invalid_signature",
-        );
-        assert_rejected(
-            &t.send(&forged(&parameters)).await,
-            403,
-            "invalid_signature",
-        );
-        assert_rejected(
-            &t.send(&request.clone().with("content-type", "text/plain"))
-                .await,
+        )
+        .await;
+        t.rejects(&forged(&parameters), 403, "invalid_signature")
+            .await;
+        t.rejects(
+            &request.clone().with("content-type", "text/plain"),
             403,
             "unsigned_body",
-        );
+        )
+        .await;
         let stale = request.clone().header("x-twilio-request-timestamp", "1");
-        assert_rejected(&t.send(&stale).await, 400, "stale_timestamp");
+        t.rejects(&stale, 400, "stale_timestamp").await;
         let big = request.clone().body("x".repeat(70_000));
-        assert_rejected(&t.send(&big).await, 413, "body_too_large");
+        t.rejects(&big, 413, "body_too_large").await;
         t.assert_nothing_received().await;
-        assert_passed(&t.send(&request).await);
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        t.passes(&request).await;
+        t.rejects(&request, 409, "duplicate").await;
         t.received_one();
     });
 }
@@ -669,7 +641,7 @@ fn an_account_without_its_key_cannot_sign() {
     shared().run(async |t| {
         for key in ["", ACCOUNT, "TWILIO_AUTH_TOKEN", "null", "undefined", "0"] {
             let request = form_for(key, &format!("{ORIGIN}{WEBHOOK}"), WEBHOOK, &whatsapp());
-            assert_rejected(&t.send(&request).await, 403, "invalid_signature");
+            t.rejects(&request, 403, "invalid_signature").await;
         }
         t.assert_nothing_received().await;
     });

@@ -8,7 +8,6 @@ use support::http2::{Framing, Http2};
 use support::messages::{self, WEBHOOK, forged, form, message, unsigned, whatsapp};
 use support::tap::Behaviour;
 use support::wire::Request;
-use support::{assert_passed, assert_rejected};
 
 /// Bytes that are the same with each run: a failure can be looked at again.
 struct Noise(u64);
@@ -169,11 +168,11 @@ fn after_all_kinds_of_abuse_no_vm_has_failed_and_a_good_request_passes() {
         );
         for _ in 0..20 {
             // New connections, so that every worker is asked.
-            assert_passed(&t.send_from(new_address(), &message()).await);
+            t.passes_from(new_address(), &message()).await;
         }
         let again = form(WEBHOOK, &whatsapp());
-        assert_passed(&t.send(&again).await);
-        assert_rejected(&t.send(&again).await, 409, "duplicate");
+        t.passes(&again).await;
+        t.rejects(&again, 409, "duplicate").await;
         // The harness looks for signs of a VM that has died after each test; here is what it looks at.
         let stats = t.envoy.admin("/stats?filter=wasm");
         assert!(

@@ -30,10 +30,10 @@ fn finding_2_a_hash_that_is_not_the_last_parameter_covers_no_body() {
         let hash = signing::sha256_hex(body.as_bytes());
         let moved = format!("/studio/x?shop=1&bodySHA256={hash}&z=");
         let moved = hashed(&moved, "application/json", body);
-        assert_rejected(&t.send(&moved).await, 403, "unsigned_body");
+        t.rejects(&moved, 403, "unsigned_body").await;
         t.assert_nothing_received().await;
         let genuine = format!("/studio/x?shop=1&bodySHA256={hash}");
-        assert_passed(&t.send(&hashed(&genuine, "application/json", body)).await);
+        t.passes(&hashed(&genuine, "application/json", body)).await;
     });
 }
 
@@ -43,7 +43,7 @@ fn finding_2b_a_message_inside_of_a_text_is_malformed_in_either_reading() {
         let inner = sid("SM");
         let text = format!("2 tacosFromwhatsapp:+15550001MessageSid{inner}ToWaId");
         let request = form(WEBHOOK, &set(whatsapp(), "Body", &text));
-        assert_rejected(&t.send(&request).await, 400, "malformed_body");
+        t.rejects(&request, 400, "malformed_body").await;
         // A customer may ask what a MessageSid is.
         let asked = set(
             whatsapp(),
@@ -51,7 +51,7 @@ fn finding_2b_a_message_inside_of_a_text_is_malformed_in_either_reading() {
             "what is my MessageSidSM12 and AccountSidAC?",
         );
         t.assert_nothing_received().await;
-        assert_passed(&t.send(&form(WEBHOOK, &asked)).await);
+        t.passes(&form(WEBHOOK, &asked)).await;
     });
 }
 
@@ -95,7 +95,7 @@ fn finding_8_a_body_with_a_get_is_unsigned() {
         let request = form_for(TOKEN, &url, "/voice/status?amount=1", &pairs([]));
         let mut request = request.body("000=");
         request.method = "GET".to_owned();
-        assert_rejected(&t.send(&request).await, 403, "unsigned_body");
+        t.rejects(&request, 403, "unsigned_body").await;
         t.assert_nothing_received().await;
     });
 }
@@ -143,7 +143,7 @@ fn finding_12_no_spelling_of_the_filters_own_headers_passes() {
             let all = spellings.iter();
             all.fold(request, |request, name| request.header(name, "true"))
         };
-        assert_passed(&t.send(&add(message())).await);
+        t.passes(&add(message())).await;
         t.send(&add(unsigned("GET", "/healthz"))).await;
         let received = t.received();
         assert_eq!(received.len(), 2);
@@ -217,14 +217,12 @@ fn finding_14_a_flood_of_forged_requests_does_not_hide_the_line_of_an_accepted_o
 fn finding_14_a_long_target_is_rejected_before_anything_is_made_of_it() {
     shared().run(async |t| {
         let long = format!("{WEBHOOK}?{}", "q".repeat(16_384 - WEBHOOK.len()));
-        assert_rejected(&t.send(&bare("POST", &long)).await, 414, "target_too_long");
-        assert_rejected(
-            &t.send(&bare("GET", &long)).await,
-            405,
-            "method_not_allowed",
-        );
+        t.rejects(&bare("POST", &long), 414, "target_too_long")
+            .await;
+        t.rejects(&bare("GET", &long), 405, "method_not_allowed")
+            .await;
         let fits = bare("POST", &long[..16_384]);
-        assert_passed(&t.send(&fits).await);
+        t.passes(&fits).await;
     });
 }
 
@@ -274,11 +272,9 @@ fn a_form_is_taken_with_the_configured_query_and_no_other() {
             let message = whatsapp();
             let more = format!("{url}&amount=1");
             let moved = form_for(TOKEN, &more, "/pay?shop=1&amount=1", &message);
-            assert_rejected(&t.send(&moved).await, 403, "invalid_signature");
-            assert_passed(
-                &t.send(&form_for(TOKEN, &url, "/pay?shop=1", &message))
-                    .await,
-            );
+            t.rejects(&moved, 403, "invalid_signature").await;
+            t.passes(&form_for(TOKEN, &url, "/pay?shop=1", &message))
+                .await;
         });
 }
 
@@ -308,7 +304,7 @@ fn a_lenient_webhook_takes_what_a_strict_one_does_not() {
             let many = many
                 .clone()
                 .body([&many.body[..], &b"&".repeat(25)].concat());
-            assert_rejected(&t.send(&many).await, 400, "malformed_body");
+            t.rejects(&many, 400, "malformed_body").await;
         });
 }
 

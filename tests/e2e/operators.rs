@@ -1,15 +1,15 @@
 use serde_json::{Value, json};
 
+use support::assert_rejected;
 use support::envoy::{Setup, plugin, plugin_with, shared};
 use support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
-use support::{assert_passed, assert_rejected};
 
 #[test]
 fn each_rejection_is_one_line_of_json_at_warn() {
     let plugin = plugin_with(json!({"rate_limits": []}));
     Setup::with(&plugin).start().run(async |t| {
         let good = message();
-        assert_passed(&t.send(&good).await);
+        t.passes(&good).await;
         let nonce = t
             .received_one()
             .header("x-twilio-webhook-nonce")
@@ -98,20 +98,17 @@ fn the_words_that_operators_search_the_old_log_for_are_still_there() {
 #[test]
 fn an_accepted_request_is_logged_only_where_that_is_asked_for() {
     Setup::with(&plugin()).start().run(async |t| {
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
         // Something that is logged after it, so that its absence means something.
-        assert_rejected(
-            &t.send(&forged(&whatsapp())).await,
-            403,
-            "invalid_signature",
-        );
+        t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+            .await;
         t.log_lines(1, |line| line["verdict"] == "invalid_signature")
             .await;
         assert!(!t.log().contains("accepted"), "{}", t.log());
     });
     let plugin = plugin_with(json!({"log": {"accepted": true}}));
     Setup::with(&plugin).start().run(async |t| {
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
         let lines = t.log_lines(1, |line| line["verdict"] == "accepted").await;
         assert_eq!(lines.len(), 1);
         let line = &lines[0];
@@ -191,24 +188,18 @@ fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 fn metrics_have_labels_for_verdict_and_webhook() {
     Setup::with(&plugin()).start().run(async |t| {
         let good = message();
-        assert_passed(&t.send(&good).await);
-        assert_passed(&t.send(&message()).await);
-        assert_rejected(&t.send(&good).await, 409, "duplicate");
+        t.passes(&good).await;
+        t.passes(&message()).await;
+        t.rejects(&good, 409, "duplicate").await;
         for _ in 0..3 {
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
         }
         let missing = form("/voice/status", &whatsapp()).without("x-twilio-signature");
-        assert_rejected(&t.send(&missing).await, 403, "missing_signature");
+        t.rejects(&missing, 403, "missing_signature").await;
         assert_eq!(t.send(&unsigned("GET", "/healthz")).await.status, 200);
-        assert_rejected(
-            &t.send(&unsigned("GET", "/nowhere")).await,
-            404,
-            "unknown_webhook",
-        );
+        t.rejects(&unsigned("GET", "/nowhere"), 404, "unknown_webhook")
+            .await;
         let metrics = t.metrics();
         let ours: Vec<_> = metrics
             .lines()

@@ -32,16 +32,16 @@ fn exactly_the_limit_passes_and_another_address_is_not_affected() {
         .start()
         .run(async |t| {
             for _ in 0..5 {
-                assert_passed(&t.send(&message()).await);
+                t.passes(&message()).await;
             }
             for _ in 0..5 {
-                assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+                t.rejects(&message(), 429, "rate_limited").await;
             }
             let other = new_address();
             for _ in 0..5 {
-                assert_passed(&t.send_from(other, &message()).await);
+                t.passes_from(other, &message()).await;
             }
-            assert_rejected(&t.send_from(other, &message()).await, 429, "rate_limited");
+            t.rejects_from(other, &message(), 429, "rate_limited").await;
             assert_eq!(t.received_count(), 10);
         });
 }
@@ -51,21 +51,15 @@ fn a_limit_on_all_requests_counts_rejected_ones_too() {
     limits(&json!([rule("client_ip", "all", 4, "600s")]))
         .start()
         .run(async |t| {
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
-            assert_rejected(
-                &t.send(&unsigned("POST", WEBHOOK)).await,
-                403,
-                "missing_signature",
-            );
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
+            t.rejects(&unsigned("POST", WEBHOOK), 403, "missing_signature")
+                .await;
             let request = message();
-            assert_passed(&t.send(&request).await);
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
-            assert_rejected(&t.send(&message()).await, 429, "rate_limited");
-            assert_rejected(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
+            t.passes(&request).await;
+            t.rejects(&request, 409, "duplicate").await;
+            t.rejects(&message(), 429, "rate_limited").await;
+            t.rejects(&forged(&whatsapp()), 429, "rate_limited").await;
             t.received_one();
         });
 }
@@ -75,10 +69,10 @@ fn a_limited_request_is_no_duplicate_when_it_comes_back() {
     limits(&json!([rule("client_ip", "all", 1, "600s")]))
         .start()
         .run(async |t| {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
             let request = message();
-            assert_rejected(&t.send(&request).await, 429, "rate_limited");
-            assert_passed(&t.send_from(new_address(), &request).await);
+            t.rejects(&request, 429, "rate_limited").await;
+            t.passes_from(new_address(), &request).await;
         });
 }
 
@@ -86,8 +80,8 @@ fn a_limited_request_is_no_duplicate_when_it_comes_back() {
 /// was sent and answered, and its `Retry-After`.
 async fn use_up(t: &Test<'_>, address: IpAddr) -> (Instant, Instant, Instant, u64) {
     let first = Instant::now();
-    assert_passed(&t.send_from(address, &message()).await);
-    assert_passed(&t.send_from(address, &message()).await);
+    t.passes_from(address, &message()).await;
+    t.passes_from(address, &message()).await;
     let sent = Instant::now();
     let answer = t.send_from(address, &message()).await;
     (first, sent, Instant::now(), retry_after(&answer))
@@ -107,7 +101,7 @@ fn who_waits_as_long_as_retry_after_says_passes() {
                         .saturating_duration_since(Instant::now()),
                 )
                 .await;
-                assert_passed(&t.send_from(address, &message()).await);
+                t.passes_from(address, &message()).await;
             }
             assert_eq!(t.received_count(), 9);
         });
@@ -146,7 +140,7 @@ fn who_waits_one_second_less_than_retry_after_says_does_not_pass() {
                             .saturating_duration_since(Instant::now()),
                     )
                     .await;
-                    assert_passed(&t.send_from(address, &message()).await);
+                    t.passes_from(address, &message()).await;
                     return;
                 }
             }
@@ -193,13 +187,10 @@ fn a_limit_for_each_account_counts_all_its_addresses() {
         .start()
         .run(async |t| {
             for _ in 0..3 {
-                assert_passed(&t.send_from(new_address(), &message()).await);
+                t.passes_from(new_address(), &message()).await;
             }
-            assert_rejected(
-                &t.send_from(new_address(), &message()).await,
-                429,
-                "rate_limited",
-            );
+            t.rejects_from(new_address(), &message(), 429, "rate_limited")
+                .await;
             let own = set(whatsapp(), "AccountSid", OTHER_ACCOUNT);
             let other = form_for(
                 OTHER_TOKENS[0],
@@ -207,7 +198,7 @@ fn a_limit_for_each_account_counts_all_its_addresses() {
                 WEBHOOK,
                 &own,
             );
-            assert_passed(&t.send(&other).await);
+            t.passes(&other).await;
             assert_eq!(t.received_count(), 4);
         });
 }
@@ -220,23 +211,17 @@ fn a_limit_on_authenticated_requests_cannot_be_used_up_by_forged_ones_or_repeats
     ]);
     limits(&rules).start().run(async |t| {
         for _ in 0..20 {
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
         }
         for _ in 0..3 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         }
         // A forged one learns nothing about the limit.
-        assert_rejected(
-            &t.send(&forged(&whatsapp())).await,
-            403,
-            "invalid_signature",
-        );
+        t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+            .await;
         let request = message();
-        assert_rejected(&t.send(&request).await, 429, "rate_limited");
+        t.rejects(&request, 429, "rate_limited").await;
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -248,14 +233,11 @@ fn a_limit_for_each_webhook_leaves_the_others_alone() {
         .run(async |t| {
             t.upstream(Behaviour::Answer(200));
             for _ in 0..2 {
-                assert_passed(&t.send_from(new_address(), &message()).await);
+                t.passes_from(new_address(), &message()).await;
             }
-            assert_rejected(
-                &t.send_from(new_address(), &message()).await,
-                429,
-                "rate_limited",
-            );
-            assert_passed(&t.send(&form("/voice/status", &whatsapp())).await);
+            t.rejects_from(new_address(), &message(), 429, "rate_limited")
+                .await;
+            t.passes(&form("/voice/status", &whatsapp())).await;
             assert_eq!(t.received_count(), 3);
         });
 }
@@ -266,13 +248,10 @@ fn a_limit_for_each_sender_leaves_the_others_alone() {
         .start()
         .run(async |t| {
             for _ in 0..2 {
-                assert_passed(&t.send(&message()).await);
+                t.passes(&message()).await;
             }
-            assert_rejected(
-                &t.send_from(new_address(), &message()).await,
-                429,
-                "rate_limited",
-            );
+            t.rejects_from(new_address(), &message(), 429, "rate_limited")
+                .await;
             let other = || {
                 form(
                     WEBHOOK,
@@ -280,9 +259,9 @@ fn a_limit_for_each_sender_leaves_the_others_alone() {
                 )
             };
             for _ in 0..2 {
-                assert_passed(&t.send(&other()).await);
+                t.passes(&other()).await;
             }
-            assert_rejected(&t.send(&other()).await, 429, "rate_limited");
+            t.rejects(&other(), 429, "rate_limited").await;
             assert_eq!(t.received_count(), 4);
         });
 }
@@ -293,30 +272,23 @@ fn a_limit_on_rejected_requests_counts_nothing_else() {
         .start()
         .run(async |t| {
             for _ in 0..10 {
-                assert_passed(&t.send(&message()).await);
+                t.passes(&message()).await;
             }
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
+            t.rejects(&unsigned("POST", WEBHOOK), 403, "missing_signature")
+                .await;
+            t.passes(&message()).await;
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
+            t.rejects(&forged(&whatsapp()), 429, "rate_limited").await;
+            t.rejects_from(
+                new_address(),
+                &forged(&whatsapp()),
                 403,
                 "invalid_signature",
-            );
-            assert_rejected(
-                &t.send(&unsigned("POST", WEBHOOK)).await,
-                403,
-                "missing_signature",
-            );
-            assert_passed(&t.send(&message()).await);
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
-            assert_rejected(&t.send(&forged(&whatsapp())).await, 429, "rate_limited");
-            assert_rejected(
-                &t.send_from(new_address(), &forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
+            )
+            .await;
             assert_eq!(t.received_count(), 11);
         });
 }
@@ -329,7 +301,7 @@ fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_paramete
             .start()
             .run(async |t| {
                 let captured = message();
-                assert_passed(&t.send(&captured).await);
+                t.passes(&captured).await;
                 let timed = |ago: i64| {
                     let now = i64::try_from(now().as_secs()).expect("a moment");
                     let mut parameters = whatsapp();
@@ -338,11 +310,11 @@ fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_paramete
                 };
                 let (stale, ahead) = (timed(4000), timed(-4000));
                 for _ in 0..6 {
-                    assert_rejected(&t.send(&captured).await, 409, "duplicate");
-                    assert_rejected(&t.send(&stale).await, 400, "stale_timestamp");
-                    assert_rejected(&t.send(&ahead).await, 400, "future_timestamp");
+                    t.rejects(&captured, 409, "duplicate").await;
+                    t.rejects(&stale, 400, "stale_timestamp").await;
+                    t.rejects(&ahead, 400, "future_timestamp").await;
                 }
-                assert_passed(&t.send(&message()).await);
+                t.passes(&message()).await;
                 assert_eq!(t.received_count(), 2, "{key}");
             });
     }
@@ -354,7 +326,7 @@ fn replays_use_up_the_limit_of_the_address_that_they_come_from() {
         .start()
         .run(async |t| {
             let captured = message();
-            assert_passed(&t.send(&captured).await);
+            t.passes(&captured).await;
             let attacker = new_address();
             for _ in 0..3 {
                 let answer = t.send_from(attacker, &captured).await;
@@ -362,7 +334,7 @@ fn replays_use_up_the_limit_of_the_address_that_they_come_from() {
             }
             let answer = t.send_from(attacker, &captured).await;
             assert_rejected(&answer, 429, "rate_limited");
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         });
 }
 
@@ -409,7 +381,7 @@ fn of_several_rules_each_holds() {
     ]);
     limits(&rules).start().run(async |t| {
         for _ in 0..4 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         }
         // The account's limit, by another address too; then the address's.
         let answer = t.send_from(new_address(), &message()).await;
@@ -450,18 +422,15 @@ fn a_webhook_may_have_limits_of_its_own() {
     Setup::with(&plugin).start().run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for _ in 0..10 {
-            assert_passed(&t.send(&form("/voice/status", &whatsapp())).await);
+            t.passes(&form("/voice/status", &whatsapp())).await;
         }
-        assert_passed(&t.send(&form("/studio/a", &whatsapp())).await);
-        assert_rejected(
-            &t.send(&form("/studio/b", &whatsapp())).await,
-            429,
-            "rate_limited",
-        );
+        t.passes(&form("/studio/a", &whatsapp())).await;
+        t.rejects(&form("/studio/b", &whatsapp()), 429, "rate_limited")
+            .await;
         for _ in 0..3 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         }
-        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+        t.rejects(&message(), 429, "rate_limited").await;
         assert_eq!(t.received_count(), 14);
     });
 }
@@ -480,10 +449,10 @@ fn a_forwarded_for_header_of_a_client_is_not_believed() {
                     .header("forwarded", format!("for={address}"))
             };
             for number in 0..3 {
-                assert_passed(&t.send(&spoofed(number)).await);
+                t.passes(&spoofed(number)).await;
             }
             for number in 3..10 {
-                assert_rejected(&t.send(&spoofed(number)).await, 429, "rate_limited");
+                t.rejects(&spoofed(number), 429, "rate_limited").await;
             }
             assert_eq!(t.received_count(), 3);
         });
@@ -498,23 +467,20 @@ fn behind_a_trusted_proxy_the_forwarded_address_counts() {
         let through = |address: &str| message().header("x-forwarded-for", address);
         for address in ["198.51.100.1", "198.51.100.2"] {
             for _ in 0..2 {
-                assert_passed(&t.send(&through(address)).await);
+                t.passes(&through(address)).await;
             }
-            assert_rejected(&t.send(&through(address)).await, 429, "rate_limited");
+            t.rejects(&through(address), 429, "rate_limited").await;
             // What the client itself has put before it is not the proxy's word.
             let spoofed = format!("203.0.113.9, {address}");
-            assert_rejected(&t.send(&through(&spoofed)).await, 429, "rate_limited");
+            t.rejects(&through(&spoofed), 429, "rate_limited").await;
         }
         // IPv6 by its /64: a customer has all of it.
         for address in ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"] {
-            assert_passed(&t.send(&through(address)).await);
+            t.passes(&through(address)).await;
         }
-        assert_rejected(
-            &t.send(&through("2001:db8:1:2:a::b")).await,
-            429,
-            "rate_limited",
-        );
-        assert_passed(&t.send(&through("2001:db8:1:3::1")).await);
+        t.rejects(&through("2001:db8:1:2:a::b"), 429, "rate_limited")
+            .await;
+        t.passes(&through("2001:db8:1:3::1")).await;
         assert_eq!(t.received_count(), 7);
     });
 }

@@ -39,11 +39,8 @@ fn a_path_that_is_no_webhook_is_answered_404() {
             }
         }
         // A good signature is no ticket to another path.
-        assert_rejected(
-            &t.send(&form("/messages", &whatsapp())).await,
-            404,
-            "unknown_webhook",
-        );
+        t.rejects(&form("/messages", &whatsapp()), 404, "unknown_webhook")
+            .await;
         t.assert_nothing_received().await;
     });
 }
@@ -69,13 +66,10 @@ fn a_method_that_the_webhook_does_not_have_is_answered_405_with_allow() {
 fn a_429_says_what_the_limit_is_and_when_to_come_back() {
     let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 2, "600s")]}));
     Setup::with(&plugin).start().run(async |t| {
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
         // Whatever it is, it counts.
-        assert_rejected(
-            &t.send(&unsigned("POST", WEBHOOK)).await,
-            403,
-            "missing_signature",
-        );
+        t.rejects(&unsigned("POST", WEBHOOK), 403, "missing_signature")
+            .await;
         let answer = t.send(&message()).await;
         assert_rejected(&answer, 429, "rate_limited");
         let number = |name: &str| -> u64 {
@@ -111,7 +105,7 @@ fn a_request_without_a_signature_is_answered_403() {
                 .without("x-twilio-signature")
                 .header("twilio-signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8="),
         ] {
-            assert_rejected(&t.send(&request).await, 403, "missing_signature");
+            t.rejects(&request, 403, "missing_signature").await;
         }
         t.assert_nothing_received().await;
     });
@@ -161,7 +155,7 @@ fn a_signature_that_is_not_canonical_base64_of_20_bytes_is_answered_403() {
         }
         t.assert_nothing_received().await;
         // Nothing of that has burned the nonce of the request.
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
     });
 }
 
@@ -183,7 +177,7 @@ fn a_signature_twice_is_answered_403_even_if_both_are_the_same() {
                 .clone()
                 .with("x-twilio-signature", first)
                 .header("X-TWILIO-Signature", second);
-            assert_rejected(&t.send(&request).await, 403, "malformed_signature");
+            t.rejects(&request, 403, "malformed_signature").await;
         }
         t.assert_nothing_received().await;
     });
@@ -196,38 +190,29 @@ fn an_unsigned_timestamp_header_can_reject_at_the_boundary_and_not_before() {
         let millis = messages::now().as_millis() as u64;
         // Time only moves on: what is older than 300 s stays so, and what is 30 s ahead can only come nearer.
         // The other sides of the two boundaries leave room for a slow machine.
-        assert_rejected(
-            &t.send(&with_header_time(millis - 300_001)).await,
-            400,
-            "stale_timestamp",
-        );
-        assert_rejected(
-            &t.send(&with_header_time(seconds - 301)).await,
-            400,
-            "stale_timestamp",
-        );
-        assert_passed(&t.send(&with_header_time(seconds - 270)).await);
-        assert_passed(
-            &t.send(&with_header_time(messages::now().as_millis() + 30_000))
-                .await,
-        );
-        assert_passed(
-            &t.send(&with_header_time(messages::now().as_secs() + 30))
-                .await,
-        );
-        assert_rejected(
-            &t.send(&with_header_time(messages::now().as_secs() + 90))
-                .await,
+        t.rejects(&with_header_time(millis - 300_001), 400, "stale_timestamp")
+            .await;
+        t.rejects(&with_header_time(seconds - 301), 400, "stale_timestamp")
+            .await;
+        t.passes(&with_header_time(seconds - 270)).await;
+        t.passes(&with_header_time(messages::now().as_millis() + 30_000))
+            .await;
+        t.passes(&with_header_time(messages::now().as_secs() + 30))
+            .await;
+        t.rejects(
+            &with_header_time(messages::now().as_secs() + 90),
             400,
             "future_timestamp",
-        );
-        assert_rejected(
-            &t.send(&with_header_time(messages::now().as_millis() + 90_000))
-                .await,
+        )
+        .await;
+        t.rejects(
+            &with_header_time(messages::now().as_millis() + 90_000),
             400,
             "future_timestamp",
-        );
-        assert_rejected(&t.send(&with_header_time(0)).await, 400, "stale_timestamp");
+        )
+        .await;
+        t.rejects(&with_header_time(0), 400, "stale_timestamp")
+            .await;
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -267,7 +252,7 @@ fn a_timestamp_header_never_makes_a_request_acceptable() {
         assert_rejected(&answer, 403, "invalid_signature");
         // Nor does it stand in for the signed one.
         let old = with_signed_time(now - 400).header("x-twilio-request-timestamp", now.to_string());
-        assert_rejected(&t.send(&old).await, 400, "stale_timestamp");
+        t.rejects(&old, 400, "stale_timestamp").await;
         let none =
             form("/strict", &whatsapp()).header("x-twilio-request-timestamp", now.to_string());
         let answer = t.send(&none).await;
@@ -284,24 +269,15 @@ fn a_signed_timestamp_is_held_to_the_same_boundaries() {
     shared().run(async |t| {
         t.upstream(support::tap::Behaviour::Answer(200));
         let now = messages::now().as_secs();
-        assert_rejected(
-            &t.send(&with_signed_time(now - 301)).await,
-            400,
-            "stale_timestamp",
-        );
-        assert_rejected(
-            &t.send(&with_signed_time(now + 90)).await,
-            400,
-            "future_timestamp",
-        );
-        assert_rejected(
-            &t.send(&with_signed_time("soon")).await,
-            400,
-            "malformed_timestamp",
-        );
+        t.rejects(&with_signed_time(now - 301), 400, "stale_timestamp")
+            .await;
+        t.rejects(&with_signed_time(now + 90), 400, "future_timestamp")
+            .await;
+        t.rejects(&with_signed_time("soon"), 400, "malformed_timestamp")
+            .await;
         t.assert_nothing_received().await;
-        assert_passed(&t.send(&with_signed_time(now - 270)).await);
-        assert_passed(&t.send(&with_signed_time(now + 30)).await);
+        t.passes(&with_signed_time(now - 270)).await;
+        t.passes(&with_signed_time(now + 30)).await;
         // In the query of a GET it is signed as well.
         let get = |time: u64| {
             bare(
@@ -309,8 +285,8 @@ fn a_signed_timestamp_is_held_to_the_same_boundaries() {
                 &format!("/voice/status?CallSid={}&Timestamp={time}", sid("CA")),
             )
         };
-        assert_rejected(&t.send(&get(now - 301)).await, 400, "stale_timestamp");
-        assert_passed(&t.send(&get(now - 270)).await);
+        t.rejects(&get(now - 301), 400, "stale_timestamp").await;
+        t.passes(&get(now - 270)).await;
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -363,17 +339,12 @@ fn a_timestamp_may_be_in_seconds_milliseconds_rfc_3339_or_rfc_2822() {
 fn a_webhook_that_requires_a_timestamp_answers_400_without_one() {
     shared().run(async |t| {
         t.upstream(support::tap::Behaviour::Answer(200));
-        assert_rejected(
-            &t.send(&form("/strict", &whatsapp())).await,
-            400,
-            "missing_timestamp",
-        );
+        t.rejects(&form("/strict", &whatsapp()), 400, "missing_timestamp")
+            .await;
         t.assert_nothing_received().await;
         let now = messages::now().as_secs().to_string();
-        assert_passed(
-            &t.send(&form("/strict", &set(whatsapp(), "Timestamp", &now)))
-                .await,
-        );
+        t.passes(&form("/strict", &set(whatsapp(), "Timestamp", &now)))
+            .await;
         t.received_one();
     });
 }
@@ -382,7 +353,7 @@ fn a_webhook_that_requires_a_timestamp_answers_400_without_one() {
 fn a_body_over_the_limit_is_answered_413() {
     shared().run(async |t| {
         let request = form(WEBHOOK, &set(whatsapp(), "Body", &"x".repeat(70_000)));
-        assert_rejected(&t.send(&request).await, 413, "body_too_large");
+        t.rejects(&request, 413, "body_too_large").await;
         t.assert_nothing_received().await;
     });
 }
@@ -416,7 +387,7 @@ fn a_signed_request_of_another_account_is_answered_403() {
             let answer = t.send(&form_for(token, &url, WEBHOOK, &whatsapp())).await;
             assert_rejected(&answer, 403, "account_mismatch");
             let own = set(whatsapp(), "AccountSid", OTHER_ACCOUNT);
-            assert_passed(&t.send(&form_for(token, &url, WEBHOOK, &own)).await);
+            t.passes(&form_for(token, &url, WEBHOOK, &own)).await;
         }
         for received in t.received() {
             assert_eq!(
@@ -478,11 +449,8 @@ fn a_change_to_any_parameter_is_answered_403() {
             assert!(!name.is_empty());
         }
         let more = format!("{}&Extra=1", messages::encode(&parameters));
-        assert_rejected(
-            &t.send(&request.clone().body(more)).await,
-            403,
-            "invalid_signature",
-        );
+        t.rejects(&request.clone().body(more), 403, "invalid_signature")
+            .await;
         t.assert_nothing_received().await;
     });
 }
@@ -491,8 +459,8 @@ fn a_change_to_any_parameter_is_answered_403() {
 fn a_duplicate_is_answered_409() {
     shared().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        t.passes(&request).await;
+        t.rejects(&request, 409, "duplicate").await;
         t.received_one();
     });
 }

@@ -42,8 +42,8 @@ fn replay(replay: &Value) -> Setup {
 /// The retry passes and is the one that counts: a third attempt is a duplicate.
 async fn assert_released(t: &Test<'_>, request: &Request, attempts: usize) {
     t.upstream(Behaviour::Answer(200));
-    assert_passed(&t.send(request).await);
-    assert_rejected(&t.send(request).await, 409, "duplicate");
+    t.passes(request).await;
+    t.rejects(request, 409, "duplicate").await;
     assert_eq!(t.received_count(), attempts);
 }
 
@@ -78,7 +78,7 @@ fn after_any_other_answer_of_the_upstream_the_retry_is_a_duplicate() {
             let answer = t.send(&request).await;
             assert_eq!((answer.status, answer.reason().as_str()), (status, ""));
             t.upstream(Behaviour::Answer(200));
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            t.rejects(&request, 409, "duplicate").await;
             answered += 1;
             assert_eq!(t.received_count(), answered, "a {status}");
         }
@@ -143,7 +143,7 @@ fn after_an_upstream_that_rejects_connections_the_retry_passes() {
             answer = t.send(&request).await;
         }
         assert_passed(&answer);
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        t.rejects(&request, 409, "duplicate").await;
         t.received_one();
     });
 }
@@ -160,7 +160,7 @@ fn after_a_client_that_left_before_the_answer_its_retry_passes() {
             attempts += 1;
             t.wait_for_received(attempts).await;
             // As long as it is under way, it is a duplicate.
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            t.rejects(&request, 409, "duplicate").await;
             if abruptly {
                 connection.reset();
             } else {
@@ -176,7 +176,7 @@ fn after_a_client_that_left_before_the_answer_its_retry_passes() {
             }
             attempts += 1;
             assert_passed(&answer);
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            t.rejects(&request, 409, "duplicate").await;
             assert_eq!(t.received_count(), attempts);
         }
     });
@@ -190,9 +190,9 @@ fn while_the_upstream_thinks_a_repeat_is_a_duplicate() {
         let mut connection = t.http1().await;
         connection.write(&request.bytes()).await;
         t.wait_for_received(1).await;
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        t.rejects(&request, 409, "duplicate").await;
         assert_passed(&connection.response().await);
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
+        t.rejects(&request, 409, "duplicate").await;
         t.received_one();
     });
 }
@@ -203,18 +203,18 @@ fn a_release_frees_the_request_that_failed_and_no_other() {
         t.upstream(Behaviour::Answer(200));
         let accepted: Vec<_> = (0..5).map(|_| message()).collect();
         for request in &accepted {
-            assert_passed(&t.send(request).await);
+            t.passes(request).await;
         }
         t.upstream(Behaviour::Answer(500));
         let failed = message();
         assert_eq!(t.send(&failed).await.status, 500);
         t.upstream(Behaviour::Answer(200));
         for request in &accepted {
-            assert_rejected(&t.send(request).await, 409, "duplicate");
+            t.rejects(request, 409, "duplicate").await;
         }
         // A duplicate's own end releases nothing either.
         for request in &accepted {
-            assert_rejected(&t.send(request).await, 409, "duplicate");
+            t.rejects(request, 409, "duplicate").await;
         }
         assert_released(t, &failed, 7).await;
     });
@@ -251,7 +251,7 @@ fn a_failure_releases_requests_of_every_shape() {
             );
         }
         assert_eq!(t.received_count(), 6);
-        assert_rejected(&t.send(&get).await, 409, "duplicate");
+        t.rejects(&get, 409, "duplicate").await;
     });
 }
 
@@ -261,7 +261,7 @@ fn a_duplicate_can_be_acknowledged_instead_of_rejected() {
         .start()
         .run(async |t| {
             let request = message();
-            assert_passed(&t.send(&request).await);
+            t.passes(&request).await;
             for _ in 0..3 {
                 let answer = t.send(&request).await;
                 assert_eq!(answer.status, 200);
@@ -276,16 +276,14 @@ fn a_duplicate_can_be_acknowledged_instead_of_rejected() {
             }
             t.received_one();
             // Nothing else is acknowledged.
-            assert_rejected(
-                &t.send(&messages::forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
-            assert_rejected(
-                &t.send(&request.without("x-twilio-signature")).await,
+            t.rejects(&messages::forged(&whatsapp()), 403, "invalid_signature")
+                .await;
+            t.rejects(
+                &request.without("x-twilio-signature"),
                 403,
                 "missing_signature",
-            );
+            )
+            .await;
         });
 }
 
@@ -321,7 +319,7 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
     // Where repeats are rejected, they are rejected.
     patient().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let rejected = t.send(&request).await;
         assert_rejected(&rejected, 409, "duplicate");
         assert_eq!(rejected.header("retry-after"), None);
@@ -405,7 +403,7 @@ fn a_handshake_is_opened_on_every_call_and_once_only_where_that_is_asked_for() {
     replay(&json!({"handshakes": true})).start().run(async |t| {
         t.upstream(Behaviour::Echo);
         assert_eq!(t.send(&handshake()).await.status, 101);
-        assert_rejected(&t.send(&handshake()).await, 409, "duplicate");
+        t.rejects(&handshake(), 409, "duplicate").await;
         t.received_one();
     });
 }
@@ -419,7 +417,7 @@ fn a_duplicates_line_says_how_old_the_first_is_and_what_to_set() {
             "/studio/flow",
             &pairs([("Choice", "1"), ("Call", &sid("CA"))]),
         );
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         tokio::time::sleep(Duration::from_millis(2100)).await;
         let answer = t.send(&request).await;
         assert_rejected(&answer, 409, "duplicate");
@@ -442,13 +440,13 @@ fn a_full_store_answers_503_and_forgets_nothing() {
         .run(async |t| {
             let accepted: Vec<_> = (0..4).map(|_| message()).collect();
             for request in &accepted {
-                assert_passed(&t.send(request).await);
+                t.passes(request).await;
             }
             for _ in 0..20 {
-                assert_rejected(&t.send(&message()).await, 503, "store_full");
+                t.rejects(&message(), 503, "store_full").await;
             }
             for request in &accepted {
-                assert_rejected(&t.send(request).await, 409, "duplicate");
+                t.rejects(request, 409, "duplicate").await;
             }
             assert_eq!(t.received_count(), 4);
         });
@@ -461,15 +459,15 @@ fn a_full_store_can_forget_the_oldest_instead() {
         .run(async |t| {
             let sent: Vec<_> = (0..6).map(|_| message()).collect();
             for request in &sent {
-                assert_passed(&t.send(request).await);
+                t.passes(request).await;
                 // Times are kept in whole units of some kind: what is older must be so by more than one of them.
                 tokio::time::sleep(Duration::from_millis(1100)).await;
             }
             for request in &sent[2..] {
-                assert_rejected(&t.send(request).await, 409, "duplicate");
+                t.rejects(request, 409, "duplicate").await;
             }
             // The price, which is why it is not the default.
-            assert_passed(&t.send(&sent[0]).await);
+            t.passes(&sent[0]).await;
             assert_eq!(t.received_count(), 7);
         });
 }
@@ -481,18 +479,18 @@ fn nonces_are_kept_beyond_the_window_while_there_is_room() {
         .run(async |t| {
             let sent: Vec<_> = (0..4).map(|_| message()).collect();
             for request in &sent {
-                assert_passed(&t.send(request).await);
+                t.passes(request).await;
                 tokio::time::sleep(Duration::from_millis(1100)).await;
             }
             tokio::time::sleep(Duration::from_millis(2200)).await;
             for request in &sent {
-                assert_rejected(&t.send(request).await, 409, "duplicate");
+                t.rejects(request, 409, "duplicate").await;
             }
             // A new one takes the place of the oldest.
             let new = message();
-            assert_passed(&t.send(&new).await);
+            t.passes(&new).await;
             for request in sent[1..].iter().chain([&new]) {
-                assert_rejected(&t.send(request).await, 409, "duplicate");
+                t.rejects(request, 409, "duplicate").await;
             }
             assert_eq!(t.received_count(), 5);
         });
@@ -505,7 +503,7 @@ fn a_nonce_is_forgotten_after_window_and_keep() {
         .run(async |t| {
             let request = message();
             let sent = Instant::now();
-            assert_passed(&t.send(&request).await);
+            t.passes(&request).await;
             for _ in 0..5 {
                 let answer = t.send(&request).await;
                 // On a machine that stood still for three seconds this says nothing.
@@ -514,7 +512,7 @@ fn a_nonce_is_forgotten_after_window_and_keep() {
                 }
             }
             tokio::time::sleep(Duration::from_secs(5)).await;
-            assert_passed(&t.send(&request).await);
+            t.passes(&request).await;
         });
 }
 
@@ -531,12 +529,12 @@ fn a_signed_timestamp_keeps_a_nonce_as_long_as_it_is_fresh() {
                 &pairs([("CallSid", &sid("CA")), ("Timestamp", &now)]),
             );
             let plain = message();
-            assert_passed(&t.send(&timed).await);
-            assert_passed(&t.send(&plain).await);
+            t.passes(&timed).await;
+            t.passes(&plain).await;
             tokio::time::sleep(Duration::from_secs(4)).await;
-            assert_rejected(&t.send(&timed).await, 409, "duplicate");
+            t.rejects(&timed, 409, "duplicate").await;
             // Or else the test would show nothing but a long memory.
-            assert_passed(&t.send(&plain).await);
+            t.passes(&plain).await;
             assert_eq!(t.received_count(), 3);
         });
 }
@@ -546,13 +544,10 @@ fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
     replay(&json!("off")).start().run(async |t| {
         let request = message();
         for _ in 0..3 {
-            assert_passed(&t.send(&request).await);
+            t.passes(&request).await;
         }
-        assert_rejected(
-            &t.send(&messages::forged(&whatsapp())).await,
-            403,
-            "invalid_signature",
-        );
+        t.rejects(&messages::forged(&whatsapp()), 403, "invalid_signature")
+            .await;
         assert_eq!(t.received_count(), 3);
     });
     let mut plugin = plugin_with(json!({"rate_limits": []}));
@@ -567,11 +562,11 @@ fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
             form("/voice/stream", &whatsapp()),
         );
         for _ in 0..2 {
-            assert_passed(&t.send(&off).await);
+            t.passes(&off).await;
         }
-        assert_passed(&t.send(&on).await);
-        assert_rejected(&t.send(&on).await, 409, "duplicate");
-        assert_passed(&t.send(&acknowledged).await);
+        t.passes(&on).await;
+        t.rejects(&on, 409, "duplicate").await;
+        t.passes(&acknowledged).await;
         assert_eq!(t.send(&acknowledged).await.status, 200);
         assert_eq!(t.received_count(), 4);
         assert_eq!(t.received()[0].target, "/voice/status");

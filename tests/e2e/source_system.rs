@@ -34,11 +34,8 @@ fn a_valid_message_is_answered_200_and_stored_by_the_ordering_upstream() {
 fn a_wrong_signature_is_answered_403_and_reaches_nobody() {
     shared().run(async |t| {
         let parameters = whatsapp();
-        assert_rejected(
-            &t.send(&forged(&parameters)).await,
-            403,
-            "invalid_signature",
-        );
+        t.rejects(&forged(&parameters), 403, "invalid_signature")
+            .await;
         t.assert_nothing_received().await;
         let sid = messages::value(&parameters, "MessageSid");
         assert!(!upstream::messages().to_string().contains(sid));
@@ -49,7 +46,7 @@ fn a_wrong_signature_is_answered_403_and_reaches_nobody() {
 fn a_missing_signature_is_answered_403_and_reaches_nobody() {
     shared().run(async |t| {
         let request = message().without("x-twilio-signature");
-        assert_rejected(&t.send(&request).await, 403, "missing_signature");
+        t.rejects(&request, 403, "missing_signature").await;
         t.assert_nothing_received().await;
     });
 }
@@ -58,9 +55,9 @@ fn a_missing_signature_is_answered_403_and_reaches_nobody() {
 fn the_same_request_twice_is_answered_200_and_then_409() {
     shared().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         for _ in 0..3 {
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            t.rejects(&request, 409, "duplicate").await;
         }
         t.received_one();
     });
@@ -99,17 +96,11 @@ fn without_a_token_every_webhook_is_answered_500() {
         .without_env("TWILIO_AUTH_TOKEN")
         .start()
         .run(async |t| {
-            assert_rejected(&t.send(&message()).await, 500, "not_configured");
-            assert_rejected(
-                &t.send(&form("/other", &whatsapp())).await,
-                500,
-                "not_configured",
-            );
-            assert_rejected(
-                &t.send(&unsigned("POST", WEBHOOK)).await,
-                500,
-                "not_configured",
-            );
+            t.rejects(&message(), 500, "not_configured").await;
+            t.rejects(&form("/other", &whatsapp()), 500, "not_configured")
+                .await;
+            t.rejects(&unsigned("POST", WEBHOOK), 500, "not_configured")
+                .await;
             t.assert_nothing_received().await;
             let log = t.envoy.full_log();
             let errors: Vec<_> = log
@@ -125,29 +116,20 @@ fn three_environment_variables_and_an_empty_configuration_are_enough() {
     let setup = Setup::with(&json!({})).env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"));
     setup.start().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
-        assert_rejected(
-            &t.send(&forged(&whatsapp())).await,
-            403,
-            "invalid_signature",
-        );
-        assert_rejected(
-            &t.send(&unsigned("POST", "/elsewhere")).await,
-            404,
-            "unknown_webhook",
-        );
+        t.passes(&request).await;
+        t.rejects(&request, 409, "duplicate").await;
+        t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+            .await;
+        t.rejects(&unsigned("POST", "/elsewhere"), 404, "unknown_webhook")
+            .await;
         let stale = message().header(
             "x-twilio-request-timestamp",
             (messages::now().as_secs() - 301).to_string(),
         );
-        assert_rejected(&t.send(&stale).await, 400, "stale_timestamp");
+        t.rejects(&stale, 400, "stale_timestamp").await;
         let foreign = messages::set(whatsapp(), "AccountSid", &sid("AC"));
-        assert_rejected(
-            &t.send(&form(WEBHOOK, &foreign)).await,
-            403,
-            "account_mismatch",
-        );
+        t.rejects(&form(WEBHOOK, &foreign), 403, "account_mismatch")
+            .await;
         let received = t.received_one();
         assert_eq!(received.header("x-twilio-webhook-account"), Some(ACCOUNT));
     });
@@ -162,10 +144,10 @@ fn the_environment_sets_clock_skew_and_nonce_window() {
     setup.start().run(async |t| {
         let at = |seconds: u64| message().header("x-twilio-request-timestamp", seconds.to_string());
         let now = messages::now().as_secs();
-        assert_passed(&t.send(&at(now + 600)).await);
-        assert_passed(&t.send(&at(now - 800)).await);
-        assert_rejected(&t.send(&at(now - 901)).await, 400, "stale_timestamp");
-        assert_rejected(&t.send(&at(now + 700)).await, 400, "future_timestamp");
+        t.passes(&at(now + 600)).await;
+        t.passes(&at(now - 800)).await;
+        t.rejects(&at(now - 901), 400, "stale_timestamp").await;
+        t.rejects(&at(now + 700), 400, "future_timestamp").await;
         assert_eq!(t.received_count(), 2);
     });
 }
@@ -178,12 +160,9 @@ fn force_twilio_verify_wins_over_the_mode_in_the_configuration() {
             .env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"))
             .env("FORCE_TWILIO_VERIFY", "true");
         setup.start().run(async |t| {
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
-            assert_passed(&t.send(&message()).await);
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
+            t.passes(&message()).await;
             t.received_one();
         });
     }
@@ -194,13 +173,10 @@ fn the_shipped_configuration_works_as_it_is() {
     let setup = Setup::shipped().env("WEBHOOK_URL", &format!("{ORIGIN}{WEBHOOK}"));
     setup.start().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
-        assert_rejected(&t.send(&request).await, 409, "duplicate");
-        assert_rejected(
-            &t.send(&forged(&whatsapp())).await,
-            403,
-            "invalid_signature",
-        );
+        t.passes(&request).await;
+        t.rejects(&request, 409, "duplicate").await;
+        t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+            .await;
         assert_eq!(t.received_count(), 1);
         assert_eq!(t.send(&unsigned("GET", "/healthz")).await.status, 200);
         assert!(
@@ -216,7 +192,7 @@ fn each_rejection_is_logged_with_reason_address_and_request_id() {
     let setup = Setup::with(&support::envoy::plugin());
     setup.start().run(async |t| {
         let request = message();
-        assert_passed(&t.send(&request).await);
+        t.passes(&request).await;
         let answer = t.send(&request).await;
         assert_rejected(&answer, 409, "duplicate");
         let other = t.send(&forged(&whatsapp())).await;

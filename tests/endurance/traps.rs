@@ -9,7 +9,7 @@ use crate::load::{Service, stat};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
 use support::http1::{Http1, PATIENCE};
 use support::messages::{message, unsigned};
-use support::process::repository;
+use support::process::{in_time, repository};
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, rule};
@@ -18,14 +18,7 @@ const MODULE: &str = "target/trap/wasm32-wasip1/release/twilio_webhook_filter.wa
 
 /// `run` of the shared harness ends a test in which a VM has died; here it has to.
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let in_time = runtime.block_on(async { tokio::time::timeout(PATIENCE * 3, test).await });
-    runtime.shutdown_background();
-    assert!(in_time.is_ok(), "the test takes too long");
+    in_time(PATIENCE * 3, Box::pin(test));
 }
 
 /// One worker: the VM that dies is the one that all requests are in.

@@ -9,7 +9,7 @@ use support::http1;
 use support::live::{Live, has_version};
 use support::messages::message;
 use support::tap::Behaviour;
-use support::{assert_passed, assert_rejected, rule};
+use support::{assert_rejected, rule};
 
 fn start(plugin: &Value) -> Live {
     Live::start(plugin, |plugin| Setup::with(plugin).workers(WORKERS))
@@ -26,7 +26,7 @@ fn an_update_keeps_nonces_and_the_counters_of_rules_that_stay_as_they_are() {
         t.upstream(Behaviour::Answer(200));
         let accepted: Vec<_> = (0..4).map(|_| message()).collect();
         for request in &accepted {
-            assert_passed(&t.send(request).await);
+            t.passes(request).await;
         }
         // Something else changes.
         let mut other = limits(5);
@@ -36,15 +36,15 @@ fn an_update_keeps_nonces_and_the_counters_of_rules_that_stay_as_they_are() {
             let answer = t.send_from(new_address(), request).await;
             assert_rejected(&answer, 409, "duplicate");
         }
-        assert_passed(&t.send(&message()).await);
-        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+        t.passes(&message()).await;
+        t.rejects(&message(), 429, "rate_limited").await;
 
         // The rule changes: it counts from nothing.
         live.update(&limits(6)).await;
         for _ in 0..6 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         }
-        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+        t.rejects(&message(), 429, "rate_limited").await;
         for request in &accepted {
             let answer = t.send_from(new_address(), request).await;
             assert_rejected(&answer, 409, "duplicate");
@@ -52,7 +52,7 @@ fn an_update_keeps_nonces_and_the_counters_of_rules_that_stay_as_they_are() {
 
         // And back: what the rule had counted, it still has.
         live.update(&limits(5)).await;
-        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+        t.rejects(&message(), 429, "rate_limited").await;
     });
 }
 
@@ -71,7 +71,7 @@ fn a_larger_or_smaller_capacity_forgets_nothing() {
             for next in capacities.into_iter().skip(1) {
                 for _ in 0..5 {
                     let request = message();
-                    assert_passed(&t.send(&request).await);
+                    t.passes(&request).await;
                     accepted.push(request);
                 }
                 live.update(&capacity(next)).await;
@@ -91,11 +91,11 @@ fn a_table_that_was_full_has_room_as_soon_as_its_capacity_is_changed() {
     live.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for _ in 0..3 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         }
         assert_rejected(&t.send(&message()).await, 503, "store_full");
         live.update(&capacity(10)).await;
-        assert_passed(&t.send(&message()).await);
+        t.passes(&message()).await;
     });
 }
 

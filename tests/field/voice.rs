@@ -16,7 +16,6 @@ use support::process::repository;
 use support::signing;
 use support::tap::Behaviour;
 use support::wire::Request;
-use support::{assert_passed, assert_rejected};
 
 /// The configuration that the documentation gives this name.
 fn example(name: &str) -> String {
@@ -88,7 +87,7 @@ async fn assert_opens(t: &Test<'_>, request: &Request) {
 
 async fn assert_all_pass(t: &Test<'_>, requests: &[Request]) {
     for request in requests {
-        assert_passed(&t.send(request).await);
+        t.passes(request).await;
     }
 }
 
@@ -99,15 +98,13 @@ fn everything_that_twilio_sends_for_two_calls_passes_with_the_configuration_for_
         t.upstream(Behaviour::Answer(200));
         for _ in 0..2 {
             let call = sid("CA");
-            assert_passed(
-                &t.send(&form("/voice/answer", &of_call(&call, "ringing")))
-                    .await,
-            );
+            t.passes(&form("/voice/answer", &of_call(&call, "ringing")))
+                .await;
             // The menu times out three times, and begins again with <Redirect> to its own URL.
             let round = form("/voice/menu", &of_call(&call, "in-progress"));
             assert_all_pass(t, &[round.clone(), round.clone(), round]).await;
             let chosen = set(of_call(&call, "in-progress"), "Digits", "2");
-            assert_passed(&t.send(&form("/voice/order", &chosen)).await);
+            t.passes(&form("/voice/order", &chosen)).await;
             // The music of a conference ends, and is asked for again.
             let music = pairs([
                 ("ConferenceSid", "CF00000000000000000000000000000001"),
@@ -130,7 +127,7 @@ fn everything_that_twilio_sends_for_two_calls_passes_with_the_configuration_for_
             let states = ["initiated", "ringing", "in-progress", "completed"];
             for (number, status) in states.iter().enumerate() {
                 let callback = progress(&call, status, &number.to_string());
-                assert_passed(&t.send(&form("/voice/status", &callback)).await);
+                t.passes(&form("/voice/status", &callback)).await;
             }
         }
     });
@@ -148,24 +145,21 @@ fn what_would_act_twice_is_rejected_with_the_configuration_for_calls() {
             ("/voice/status", progress(&call, "completed", "3")),
         ] {
             let request = form(path, &parameters);
-            assert_passed(&t.send(&request).await);
-            assert_rejected(&t.send(&request).await, 409, "duplicate");
+            t.passes(&request).await;
+            t.rejects(&request, 409, "duplicate").await;
         }
         let target = format!("/voice/relay?call={call}");
         let relay = handshake(&target, &wss(&target), &vec![]);
         assert_opens(t, &relay).await;
-        assert_rejected(&t.send(&relay).await, 409, "duplicate");
+        t.rejects(&relay, 409, "duplicate").await;
         // What claims nothing is checked all the same.
         let other = handshake("/voice/stream", &wss("/voice/streams"), &vec![]);
-        assert_rejected(&t.send(&other).await, 403, "invalid_signature");
+        t.rejects(&other, 403, "invalid_signature").await;
         let late = OffsetDateTime::now_utc() - time::Duration::seconds(400);
         let late = late.format(&Rfc2822).expect("a date");
         let late = set(progress(&call, "completed", "4"), "Timestamp", &late);
-        assert_rejected(
-            &t.send(&form("/voice/status", &late)).await,
-            400,
-            "stale_timestamp",
-        );
+        t.rejects(&form("/voice/status", &late), 400, "stale_timestamp")
+            .await;
     });
 }
 
@@ -189,12 +183,12 @@ fn conversations_events_and_flows_pass_twice_where_they_are_two_events() {
             // Retried for hours if it did not get a 2xx: that it does, and the service is left in peace.
             let events = format!(r#"[{{"specversion":"1.0","id":"{}"}}]"#, sid("EZ"));
             let events = messages::json("/events", &events);
-            assert_passed(&t.send(&events).await);
+            t.passes(&events).await;
             let before = t.received_count();
-            assert_passed(&t.send(&events).await);
+            t.passes(&events).await;
             assert_eq!(t.received_count(), before, "not passed on");
             let order = format!(r#"{{"flow":"{}","choice":1}}"#, sid("FN"));
-            assert_passed(&t.send(&messages::json("/studio/order", &order)).await);
+            t.passes(&messages::json("/studio/order", &order)).await;
             let hours = messages::json("/studio/hours", r#"{"ask":"hours"}"#);
             assert_all_pass(t, &[hours.clone(), hours]).await;
             let hash = signing::sha256_hex(b"sent elsewhere");
@@ -202,11 +196,11 @@ fn conversations_events_and_flows_pass_twice_where_they_are_two_events() {
             let target = format!(
                 "/compliance/status?bodySHA256={hash}&bodySHA256={hash}&BundleSid={inquiry}&Status=approved"
             );
-            assert_passed(&t.send(&bare("GET", &target)).await);
+            t.passes(&bare("GET", &target)).await;
         }
         let constant = messages::json("/studio/order", r#"{"choice":1}"#);
-        assert_passed(&t.send(&constant).await);
-        assert_rejected(&t.send(&constant).await, 409, "duplicate");
+        t.passes(&constant).await;
+        t.rejects(&constant, 409, "duplicate").await;
     });
 }
 
@@ -244,7 +238,7 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_unauthenticated_clients_an
         let addresses = [1, 2, 3].map(|last| IpAddr::from(Ipv4Addr::new(127, 32, 0, last)));
         for (index, request) in callbacks("/messages/status", 250).iter().enumerate() {
             let address = addresses[index % addresses.len()];
-            assert_passed(&t.send_from(address, request).await);
+            t.passes_from(address, request).await;
         }
         // One customer is limited, another is not.
         let inbound = |from: &str| {
@@ -257,10 +251,8 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_unauthenticated_clients_an
                 .await;
             assert_eq!(answer.status, if index < 20 { 200 } else { 429 });
         }
-        assert_passed(
-            &t.send_from(addresses[0], &inbound("whatsapp:+15005550002"))
-                .await,
-        );
+        t.passes_from(addresses[0], &inbound("whatsapp:+15005550002"))
+            .await;
         // An unauthenticated client is limited by its rejected requests.
         let attacker = IpAddr::from(Ipv4Addr::new(127, 32, 0, 9));
         let url = format!("{ORIGIN}/messages/status");
@@ -276,8 +268,9 @@ fn the_rules_for_mass_messages_let_them_pass_and_stop_unauthenticated_clients_an
         for _ in 0..600 {
             assert_eq!(t.send_from(attacker, &forged()).await.status, 403);
         }
-        assert_rejected(&t.send_from(attacker, &forged()).await, 429, "rate_limited");
+        t.rejects_from(attacker, &forged(), 429, "rate_limited")
+            .await;
         let genuine = form("/messages/status", &status_callback(&sid("SM"), "sent"));
-        assert_passed(&t.send_from(addresses[0], &genuine).await);
+        t.passes_from(addresses[0], &genuine).await;
     });
 }

@@ -14,7 +14,7 @@ use support::messages::{
 };
 use support::tap::Behaviour;
 use support::wire::Request;
-use support::{assert_passed, assert_rejected, signing};
+use support::{assert_rejected, signing};
 
 /// What might end a JSON text or a line, move a cursor, or look like a line of the filter's own.
 const PAYLOADS: [&[u8]; 16] = [
@@ -323,32 +323,30 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
     setup.start().run(async |t| {
         let url = format!("{ORIGIN}{WEBHOOK}");
         let good = message();
-        assert_passed(&t.send(&good).await);
-        assert_rejected(&t.send(&good).await, 409, "duplicate");
-        assert_rejected(
-            &t.send(&forged(&whatsapp())).await,
-            403,
-            "invalid_signature",
-        );
+        t.passes(&good).await;
+        t.rejects(&good, 409, "duplicate").await;
+        t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+            .await;
         let old_token = messages::form_for(old, &url, WEBHOOK, &whatsapp());
-        assert_rejected(&t.send(&old_token).await, 403, "invalid_signature");
+        t.rejects(&old_token, 403, "invalid_signature").await;
         // A callback by GET has everything in its query.
         let query = messages::encode(&whatsapp());
         assert_passed_or_404(
             &t.send(&bare("GET", &format!("/voice/status?{query}")))
                 .await,
         );
-        assert_rejected(
-            &t.send(&unsigned("GET", &format!("/nowhere?{query}"))).await,
+        t.rejects(
+            &unsigned("GET", &format!("/nowhere?{query}")),
             404,
             "unknown_webhook",
-        );
-        assert_rejected(
-            &t.send(&unsigned("GET", &format!("{WEBHOOK}?{query}")))
-                .await,
+        )
+        .await;
+        t.rejects(
+            &unsigned("GET", &format!("{WEBHOOK}?{query}")),
             405,
             "method_not_allowed",
-        );
+        )
+        .await;
         // Secrets in the wrong index.
         for header in [
             "user-agent",
@@ -367,11 +365,11 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
                 "x-twilio-webhooks-signature-settings",
                 "key=WK1,algorithm=HMAC_SHA256",
             );
-        assert_passed(&t.send(&shared).await);
+        t.passes(&shared).await;
         let json = format!("{{\"From\":\"{PHONE}\"}}");
         t.send(&messages::json("/studio/flow", &json)).await;
         let big = form(WEBHOOK, &set(whatsapp(), "Body", &PHONE.repeat(6000)));
-        assert_rejected(&t.send(&big).await, 413, "body_too_large");
+        t.rejects(&big, 413, "body_too_large").await;
         // An upstream that fails, one that resets, and a limit by the number that sends.
         for behaviour in [Behaviour::Answer(503), Behaviour::Reset] {
             t.upstream(behaviour);
@@ -379,11 +377,8 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
         }
         t.upstream(Behaviour::Answer(200));
         wait_for_limit(t).await;
-        assert_rejected(
-            &t.send(&set_signature_of(ACCOUNT)).await,
-            403,
-            "malformed_signature",
-        );
+        t.rejects(&set_signature_of(ACCOUNT), 403, "malformed_signature")
+            .await;
         access_log(t.envoy, 18);
         // The third log is flushed now and then.
         wait_for("the access log file", || {

@@ -7,7 +7,6 @@ use twilio_webhook_filter::Reason;
 
 use crate::updates::Updated;
 use crate::view::{Metrics, read, wait_for};
-use support::assert_passed;
 use support::envoy::{Setup, plugin_with};
 use support::messages::message;
 
@@ -165,7 +164,7 @@ fn each_metric_is_documented_and_each_documented_one_exists() {
     let updated = Updated::start(Setup::with(&plugin));
     let envoy = &updated.envoy;
     // Histograms are there after the first request.
-    envoy.run(async |t| assert_passed(&t.send(&message()).await));
+    envoy.run(async |t| t.passes(&message()).await);
     let metrics = wait_for("the histogram of the upstream", || {
         let metrics = Metrics::of(envoy);
         metrics

@@ -8,7 +8,7 @@ use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, form_for, message, unsigned, whatsapp,
 };
 use support::tap::Behaviour;
-use support::{assert_passed, assert_rejected, rule};
+use support::{assert_passed, rule};
 
 #[test]
 fn monitor_mode_tells_each_verdict_in_header_metric_log_and_access_log() {
@@ -70,7 +70,7 @@ fn off_mode_is_counted_and_logs_no_request() {
             forged(&whatsapp()),
             unsigned("GET", "/elsewhere"),
         ] {
-            assert_passed(&t.send(&request).await);
+            t.passes(&request).await;
         }
         let metrics = Metrics::of(t.envoy);
         assert_eq!(metrics.verdict("unchecked"), 3.0);
@@ -85,12 +85,9 @@ fn a_variable_enforces_whatever_mode_is_configured() {
         let plugin = plugin_with(json!({"mode": mode}));
         let setup = Setup::with(&plugin).env("FORCE_TWILIO_VERIFY", "true");
         setup.start().run(async |t| {
-            assert_rejected(
-                &t.send(&forged(&whatsapp())).await,
-                403,
-                "invalid_signature",
-            );
-            assert_passed(&t.send(&message()).await);
+            t.rejects(&forged(&whatsapp()), 403, "invalid_signature")
+                .await;
+            t.passes(&message()).await;
             assert_eq!(
                 t.received_one().header("x-twilio-webhook-verified"),
                 Some("true")
@@ -122,35 +119,27 @@ fn a_webhook_overrides_timestamp_replay_and_limits_and_the_others_keep_theirs() 
             form(path, &messages::set(whatsapp(), "Timestamp", &at))
         };
         // Field by field: /strict has its own `required` and `on_duplicate` and the global `max_age`.
-        assert_rejected(
-            &t.send(&form("/strict", &whatsapp())).await,
-            400,
-            "missing_timestamp",
-        );
+        t.rejects(&form("/strict", &whatsapp()), 400, "missing_timestamp")
+            .await;
         let strict = aged("/strict", 400);
-        assert_passed(&t.send(&strict).await);
-        assert_rejected(&t.send(&strict).await, 409, "duplicate");
-        assert_rejected(&t.send(&aged("/strict", 700)).await, 400, "stale_timestamp");
+        t.passes(&strict).await;
+        t.rejects(&strict, 409, "duplicate").await;
+        t.rejects(&aged("/strict", 700), 400, "stale_timestamp")
+            .await;
         // /open forgets everything, and limits only what it rejects.
         let open = form("/open", &whatsapp());
         for _ in 0..7 {
-            assert_passed(&t.send(&open).await);
+            t.passes(&open).await;
         }
         for _ in 0..2 {
-            assert_rejected(
-                &t.send(&unsigned("POST", "/open")).await,
-                403,
-                "missing_signature",
-            );
+            t.rejects(&unsigned("POST", "/open"), 403, "missing_signature")
+                .await;
         }
-        assert_rejected(
-            &t.send(&unsigned("POST", "/open")).await,
-            429,
-            "rate_limited",
-        );
+        t.rejects(&unsigned("POST", "/open"), 429, "rate_limited")
+            .await;
         // The first has what holds for all: repeats are acknowledged and not passed on, five requests pass.
         let good = message();
-        assert_passed(&t.send(&good).await);
+        t.passes(&good).await;
         let before = t.received_count();
         let repeat = t.send(&good).await;
         assert_eq!(
@@ -159,9 +148,9 @@ fn a_webhook_overrides_timestamp_replay_and_limits_and_the_others_keep_theirs() 
         );
         assert_eq!(t.received_count(), before);
         for _ in 0..3 {
-            assert_passed(&t.send(&message()).await);
+            t.passes(&message()).await;
         }
-        assert_rejected(&t.send(&message()).await, 429, "rate_limited");
+        t.rejects(&message(), 429, "rate_limited").await;
         let metrics = Metrics::of(t.envoy);
         let of = |webhook, verdict| {
             metrics.sum(

@@ -16,7 +16,7 @@ use support::messages::{escape, forged, form, message, set, unsigned, whatsapp};
 use support::process::{Process, free_port, repository, tool};
 use support::tap::Behaviour;
 use support::wire::Request;
-use support::{assert_passed, rule, simple_get};
+use support::{rule, simple_get};
 
 fn promtool(arguments: &[&str]) {
     let binary =
@@ -170,7 +170,7 @@ fn a_real_prometheus_has_data_for_every_query_of_dashboard_and_alerts() {
     let envoy = &updated.envoy;
     // A histogram is there after its first value, and a rate is a difference: one request before the first scrape.
     let mut expected = BTreeMap::from([("accepted".to_owned(), 1)]);
-    envoy.run(async |t| assert_passed(&t.send_from(new_address(), &message()).await));
+    envoy.run(async |t| t.passes_from(new_address(), &message()).await);
     wait_for("the histogram of the upstream", || {
         let shown = Metrics::of(envoy).types;
         shown

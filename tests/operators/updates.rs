@@ -9,8 +9,8 @@ use crate::view::{Metrics, wait_for};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
 use support::messages::{message, unsigned};
 use support::process::free_port;
+use support::rule;
 use support::tap::Behaviour;
-use support::{assert_passed, assert_rejected, rule};
 
 /// An Envoy whose listener can be changed.
 pub(crate) struct Updated {
@@ -87,7 +87,7 @@ fn a_wrong_update_is_rejected_and_the_old_configuration_goes_on() {
     let updated = Updated::start(Setup::with(&plugin));
     let envoy = &updated.envoy;
     let (good, address) = (message(), new_address());
-    envoy.run(async |t| assert_passed(&t.send_from(address, &good).await));
+    envoy.run(async |t| t.passes_from(address, &good).await);
     let from = envoy.full_log().len();
     // Envoy calls a rejected configuration a crash of the VM, so this stands outside of `run`, which looks for those.
     let wrong = plugin_with(json!({"rate_limits": [], "log": {"accepted": "yes"}, "moed": "off"}));
@@ -104,9 +104,10 @@ fn a_wrong_update_is_rejected_and_the_old_configuration_goes_on() {
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         // The old nonces, the old limits with what was counted, and no other mode.
-        assert_rejected(&t.send_from(address, &good).await, 409, "duplicate");
-        assert_passed(&t.send_from(address, &message()).await);
-        assert_rejected(&t.send_from(address, &message()).await, 429, "rate_limited");
+        t.rejects_from(address, &good, 409, "duplicate").await;
+        t.passes_from(address, &message()).await;
+        t.rejects_from(address, &message(), 429, "rate_limited")
+            .await;
     });
 }
 
@@ -133,17 +134,14 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
     let to_changed = || unsigned("POST", "/changed");
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
-        assert_passed(&t.send_from(address, &good).await);
-        assert_passed(&t.send_from(address, &message()).await);
+        t.passes_from(address, &good).await;
+        t.passes_from(address, &message()).await;
         for _ in 0..2 {
-            assert_rejected(&t.send(&to_changed()).await, 403, "missing_signature");
+            t.rejects(&to_changed(), 403, "missing_signature").await;
         }
-        assert_rejected(&t.send(&to_changed()).await, 429, "rate_limited");
-        assert_rejected(
-            &t.send(&unsigned("GET", "/livez")).await,
-            404,
-            "unknown_webhook",
-        );
+        t.rejects(&to_changed(), 429, "rate_limited").await;
+        t.rejects(&unsigned("GET", "/livez"), 404, "unknown_webhook")
+            .await;
     });
     let counted = Metrics::of(envoy).verdict("accepted");
     let update = plugin(
@@ -156,15 +154,16 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
         // Workers take it one after another.
         wait_for_update(async || t.send(&unsigned("GET", "/livez")).await.status == 200).await;
         // The nonce is remembered, though the capacity is another one.
-        assert_rejected(&t.send_from(address, &good).await, 409, "duplicate");
+        t.rejects_from(address, &good, 409, "duplicate").await;
         // The limit that did not change goes on counting: this is the fourth of four.
-        assert_passed(&t.send_from(address, &message()).await);
-        assert_rejected(&t.send_from(address, &message()).await, 429, "rate_limited");
+        t.passes_from(address, &message()).await;
+        t.rejects_from(address, &message(), 429, "rate_limited")
+            .await;
         // The one that changed begins anew.
         for _ in 0..3 {
-            assert_rejected(&t.send(&to_changed()).await, 403, "missing_signature");
+            t.rejects(&to_changed(), 403, "missing_signature").await;
         }
-        assert_rejected(&t.send(&to_changed()).await, 429, "rate_limited");
+        t.rejects(&to_changed(), 429, "rate_limited").await;
     });
     assert_eq!(
         Metrics::of(envoy).verdict("accepted"),

@@ -3,7 +3,9 @@ use serde_json::{Value, json};
 use crate::replicas::{Replicas, assert_well, plugin, send, setup, store, store_with};
 use crate::servers::Redis;
 use crate::upstash::Upstash;
+use support::http1::PATIENCE;
 use support::messages::{forged, message, whatsapp};
+use support::process::in_time;
 use support::tap::Behaviour;
 use support::{assert_passed, assert_rejected};
 
@@ -84,8 +86,7 @@ fn with_upstash(token: &Value, test: impl AsyncFnOnce(&[support::envoy::Envoy], 
         envoy
     };
     let envoys = [start(), start()];
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(test(&envoys, &redis));
+    in_time(PATIENCE * 3, Box::pin(test(&envoys, &redis)));
     envoys.iter().for_each(assert_well);
 }
 
@@ -105,10 +106,7 @@ fn a_service_that_speaks_as_upstash_does_is_a_store_like_any_other() {
         assert_eq!(send(&envoys[0], &request).await.status, 500);
         let start = std::time::Instant::now();
         while send(&envoys[1], &request).await.status != 200 {
-            assert!(
-                start.elapsed() < support::http1::PATIENCE,
-                "it is not given up"
-            );
+            assert!(start.elapsed() < PATIENCE, "it is not given up");
         }
         redis.command(&["SCRIPT", "FLUSH"]);
         assert_passed(&send(&envoys[1], &message()).await);

@@ -9,6 +9,7 @@ use crate::servers::{self, Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
+use support::process::in_time;
 use support::simple_get;
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
@@ -141,18 +142,10 @@ impl Replicas {
     /// Runs a test, and looks afterwards whether every filter is the one that was started, and has told no secret.
     /// On failure the logs are shown.
     pub(crate) fn run(&self, test: impl AsyncFnOnce(&Self)) {
+        let test = || in_time(LIMIT, Box::pin(test(self)));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            let in_time = runtime.block_on(async { tokio::time::timeout(LIMIT, test(self)).await });
-            runtime.shutdown_background();
-            assert!(in_time.is_ok(), "the test takes longer than {LIMIT:?}");
-            for envoy in &self.envoys {
-                assert_well(envoy);
-            }
+            test();
+            self.envoys.iter().for_each(assert_well);
         }));
         if let Err(panic) = outcome {
             for (number, envoy) in self.envoys.iter().enumerate() {

@@ -389,7 +389,7 @@ pub fn messages(
 }
 
 /// Whether two queries hold the same parameters, each as often, but for the hash of a body.
-fn same_parameters(own: &[u8], received: &[u8]) -> bool {
+pub fn same_parameters(own: &[u8], received: &[u8]) -> bool {
     let sorted = |query| {
         let mut pairs = pairs(query);
         pairs.retain(|(name, _)| name != BODY_HASH);

@@ -1,5 +1,24 @@
 //! How upstreams read a path, the most lenient ones included.
 
+/// One webhook, one family of webhooks, and as much exempt around them as can be.
+pub const CONFIGURATION: &str = r#"{
+    "accounts": [{"auth_tokens": ["12345"]}],
+    "webhooks": [{"path": "/Api/hook", "url": "https://h.example/Api/hook"}, {"path": "/in/*"}],
+    "public_base_url": "https://h.example",
+    "exempt_paths": ["/*", "/Api/*", "/healthz", "/public/*"],
+    "rate_limits": []
+}"#;
+
+/// Pieces of paths that lead to a webhook by a detour.
+#[rustfmt::skip]
+pub const PIECES: [&str; 52] = [
+    "/", "//", "/api", "/Api/hook", "api", "hook", "/in/x", "in", "/public", "/public/", "/healthz",
+    "..", "/..", "/../", "/.", "/./", "\\", "%5c", "%5C", "%2f", "%2F", "%252f", "%25252f",
+    "%2e%2e", ".%2e", "%252e%252e", ";", ";a=b", "%3b", "%253B", "%00", "%2500", "%3f", "?", "%23",
+    "#", "%68ook", "%2568ook", "HOOK", "%41pi", "%", "%2", "+", "%20", "x", "%c0%ae", "%ff",
+    "%252525", "%3B", "%3F", "/api/hook", "Api",
+];
+
 /// One way of many to read a path.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
@@ -24,8 +43,17 @@ impl Reading {
         })
     }
 
+    /// Whether this upstream may take a path for one of the [`CONFIGURATION`]'s webhooks: the webhook itself, something behind it, or bytes that are no text.
+    pub fn leads_to_a_webhook(self, path: &[u8]) -> bool {
+        let segments = self.segments(path);
+        let read = [b"/", &segments.join(&b'/')[..]].concat();
+        read.starts_with(b"/api/hook")
+            || segments.first().is_some_and(|first| first == b"in")
+            || std::str::from_utf8(&read).is_err()
+    }
+
     /// The segments that this upstream sees, in lower case.
-    pub fn segments(self, path: &[u8]) -> Vec<Vec<u8>> {
+    fn segments(self, path: &[u8]) -> Vec<Vec<u8>> {
         let mut path = path.to_vec();
         for _ in 0..self.decodes {
             if self.resolves_early {

@@ -22,6 +22,10 @@ pub mod random;
 /// The tables of the documentation.
 pub mod tables;
 
+/// Instructions, counted.
+#[cfg(feature = "callgrind")]
+pub mod callgrind;
+
 /// Whatever starts processes or opens sockets.
 #[cfg(feature = "processes")]
 mod processes;

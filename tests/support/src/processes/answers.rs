@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::Location;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,21 +29,26 @@ pub fn simple_get(address: SocketAddr, path: &str) -> io::Result<Response> {
 /// Passed: the answer is the upstream's, not one of the filter.
 #[track_caller]
 pub fn assert_passed(response: &Response) {
-    assert_eq!(
-        (response.status, response.reason().as_str()),
-        (200, ""),
-        "{}",
-        response.text()
-    );
+    check_passed(response, Location::caller());
+}
+
+pub(super) fn check_passed(response: &Response, at: &Location<'_>) {
+    let status = (response.status, response.reason());
+    assert_eq!(status, (200, String::new()), "{at}: {}", response.text());
 }
 
 /// A rejection as the contract has it: status, reason, and exactly these three fields.
 #[track_caller]
 pub fn assert_rejected(response: &Response, status: u16, reason: &str) {
+    check_rejected(response, status, reason, Location::caller());
+}
+
+pub(super) fn check_rejected(response: &Response, status: u16, reason: &str, at: &Location<'_>) {
+    let rejected = (response.status, response.reason());
     assert_eq!(
-        (response.status, response.reason().as_str()),
-        (status, reason),
-        "{}",
+        rejected,
+        (status, reason.to_owned()),
+        "{at}: {}",
         response.text()
     );
     assert_eq!(response.header("content-type"), Some("application/json"));

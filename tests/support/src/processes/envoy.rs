@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use super::http1::{Http1, PATIENCE};
 use super::http2::Http2;
 use super::messages::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, TEXT, TOKEN};
-use super::process::{Process, repository, tool};
+use super::process::{Process, in_time, repository, tool};
 use super::tap::{Behaviour, Tap};
 use super::wire::{Received, Request, Response};
-use super::{simple_get, upstream};
+use super::{check_passed, check_rejected, simple_get, upstream};
 use crate::signing;
 
 /// No test takes longer than this, whatever happens.
@@ -319,6 +319,12 @@ impl Envoy {
     /// Runs a test with this Envoy to itself, and looks afterwards whether the filter is still alive and has
     /// told no secret. On failure the log is shown.
     pub fn run(&self, test: impl AsyncFnOnce(&Test<'_>)) {
+        let mut test = Some(test);
+        self.run_alone(&mut |t| in_time(LIMIT, Box::pin(test.take().expect("run once")(t))));
+    }
+
+    /// Compiled once and not for each test, as is [`in_time`].
+    fn run_alone(&self, test: &mut dyn FnMut(&Test<'_>)) {
         let _lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
         let since = self.log_length();
         let first = self.tap.count();
@@ -331,15 +337,7 @@ impl Envoy {
             log: since,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build();
-            let runtime = runtime.expect("a runtime");
-            let in_time =
-                runtime.block_on(async { tokio::time::timeout(LIMIT, test(&this)).await });
-            runtime.shutdown_background();
-            assert!(in_time.is_ok(), "the test takes longer than {LIMIT:?}");
+            test(&this);
             self.assert_alive(since);
             self.assert_discreet(since);
         }));
@@ -455,6 +453,43 @@ impl Test<'_> {
             .await
             .send(request)
             .await
+    }
+
+    /// Sends a request that must pass.
+    #[track_caller]
+    pub fn passes(&self, request: &Request) -> impl Future<Output = ()> {
+        self.passes_from(self.address, request)
+    }
+
+    /// Sends a request that must pass, from an address.
+    #[track_caller]
+    pub fn passes_from(&self, address: IpAddr, request: &Request) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move { check_passed(&self.send_from(address, request).await, at) }
+    }
+
+    /// Sends a request that must be rejected.
+    #[track_caller]
+    pub fn rejects(
+        &self,
+        request: &Request,
+        status: u16,
+        reason: &str,
+    ) -> impl Future<Output = ()> {
+        self.rejects_from(self.address, request, status, reason)
+    }
+
+    /// Sends a request that must be rejected, from an address.
+    #[track_caller]
+    pub fn rejects_from(
+        &self,
+        address: IpAddr,
+        request: &Request,
+        status: u16,
+        reason: &str,
+    ) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move { check_rejected(&self.send_from(address, request).await, status, reason, at) }
     }
 
     /// To another listener than `webhooks`.

@@ -3,10 +3,10 @@
 /// What an answer must be.
 mod answers;
 pub use answers::*;
+use answers::{check_passed, check_rejected};
 
 pub mod bodies;
 pub mod burst;
-pub mod callgrind;
 pub mod envoy;
 pub mod http1;
 pub mod http2;

@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 pub use crate::repository;
 
@@ -38,6 +40,18 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port on 127.0.0.1");
+}
+
+/// Runs a test, which may not take longer than this. (Boxed: the runtime is compiled once and not for each test.)
+pub fn in_time(limit: Duration, test: Pin<Box<dyn Future<Output = ()> + '_>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let is_in_time = runtime.block_on(async { tokio::time::timeout(limit, test).await.is_ok() });
+    runtime.shutdown_background();
+    assert!(is_in_time, "the test takes longer than {limit:?}");
 }
 
 /// A child process, killed on drop. A second process, a shell that waits for the end of its input, does

@@ -133,7 +133,7 @@ fn decision(outcome: &str) {
 #[test]
 #[cfg_attr(
     any(debug_assertions, not(target_arch = "x86_64")),
-    ignore = "counts are of a release build for x86-64: cargo test --profile symbols --test instructions"
+    ignore = "counts are of a release build for x86-64: cargo test --package counts --profile symbols"
 )]
 fn the_usual_message_stays_within_its_budget_of_instructions() {
     let counted = BUDGETS.map(|(case, _)| (case, instructions("only_this_is_counted", case)));

@@ -73,7 +73,7 @@ fn run(shape: &Shape, diagnosed: bool) -> String {
 #[test]
 #[cfg_attr(
     any(debug_assertions, not(target_arch = "x86_64")),
-    ignore = "counts are of a release build for x86-64: cargo test --profile symbols --test work"
+    ignore = "counts are of a release build for x86-64: cargo test --package counts --profile symbols"
 )]
 fn no_check_and_no_diagnosis_takes_more_than_its_bound() {
     let count = |name: &str, diagnosed: &str| {
