@@ -2,6 +2,13 @@
 
 use crate::signature::coverage::{Once, Repeated};
 
+/// The header that carries the signature.
+pub const SIGNATURE_HEADER: &str = "x-twilio-signature";
+/// The header that selects a shared key.
+pub const SETTINGS_HEADER: &str = "x-twilio-webhooks-signature-settings";
+/// Where an Envoy in front puts the path before it rewrites it.
+pub const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
+
 /// The headers of a request, with names in lower case, as Envoy provides them.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'a> {
