@@ -993,7 +993,7 @@ fn a_limit_by_client_counts_every_request_of_that_client() {
 }
 
 #[test]
-fn a_limit_by_account_cannot_be_used_up_by_strangers_or_repeats() {
+fn a_limit_by_account_cannot_be_used_up_by_unauthenticated_clients_or_repeats() {
     for count in ["all", "authenticated"] {
         let world = limited("account", count);
         for _ in 0..5 {

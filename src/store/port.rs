@@ -161,8 +161,8 @@ pub enum UpstreamOutcome {
 impl UpstreamOutcome {
     /// Returns what a response says.
     ///
-    /// A 5xx is a failure whoever gave it: the upstream, or Envoy for an upstream
-    /// that was reset, timed out or refused the connection. A 401 is one because
+    /// A 5xx is a failure, the upstream's own or Envoy's for an upstream that was
+    /// reset, timed out or refused the connection. A 401 is one because
     /// Twilio sends a request twice where the URL has HTTP authentication, first
     /// without it. 408, 425 and 429 say that the same request is welcome later: it came
     /// too slowly, too early, or among too many. Any other response counts as processed
