@@ -49,7 +49,7 @@ fn fates() -> BTreeMap<&'static str, Fate> {
             upstream(Behaviour::Silence),
         ),
         (
-            "the upstream rejects the connection",
+            "the upstream refuses the connection",
             Fate::ConnectionRefused,
         ),
         ("the sender leaves before the answer", Fate::SenderLeaves),
