@@ -1,4 +1,4 @@
-"""Several Envoys that remember together, natively: Redis, Webdis, the ordering upstream and the Envoys in front."""
+"""Several Envoys with one store, natively: Redis, Webdis, the ordering upstream and the Envoys in front."""
 
 import argparse
 import http.client

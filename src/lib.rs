@@ -35,7 +35,6 @@ pub use cas_map::memory::MemoryMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
 pub use config::settings::{Count, RuleKey, RuleSettings, Settings};
-pub use pipeline::checks::{SETTINGS_HEADER, SIGNATURE_HEADER};
 pub use pipeline::filter::Filter;
 pub use pipeline::limits::Rules;
 pub use pipeline::rejection::{Limited, Rejection};
@@ -44,7 +43,7 @@ pub use pipeline::verdict::{ACCEPTED, Accepted, Outcome, RequestRecord, Verdict}
 pub use pipeline::webhook::Webhook;
 pub use reason::Reason;
 pub use request::client_address::ClientAddress;
-pub use request::headers::Headers;
+pub use request::headers::{Headers, SETTINGS_HEADER, SIGNATURE_HEADER};
 pub use request::path::PathPattern;
 pub use request::timestamp::Freshness;
 pub use secret::Secret;

@@ -1,6 +1,6 @@
-//! Is it the body? JSON that was parsed and written anew on the way has other bytes; a body
-//! that came without its hash, or without itself.
+//! The body: JSON that was parsed and rewritten on the way, and bodies or hashes that are missing.
 
+use crate::diagnosis::parameters::MAX_PARAMETERS;
 use crate::diagnosis::spellings::replaced;
 use crate::diagnosis::work::{Search, Work};
 use crate::signature::body_hash::{is_body_hash, parse_hash};
@@ -8,15 +8,16 @@ use crate::signature::form::Form;
 use crate::signature::key::sha256;
 use crate::signature::urlencoded::{decode, split_at_first_equals};
 
-/// What a query says of the body.
+/// The hashes of the body in a query.
 struct Hashes<'a> {
     count: usize,
-    /// The value of the last one, as it is spelled.
+    /// The value of the last one as received.
     value: &'a [u8],
-    /// The query up to the end of the last one, and in front of it.
+    /// The query up to the end of the last one.
     up_to: &'a [u8],
+    /// The query in front of the last one.
     in_front: &'a [u8],
-    /// What follows it, with the `&`.
+    /// The query after the last one, with the `&`.
     behind: &'a [u8],
 }
 
@@ -48,7 +49,7 @@ impl<'a> Hashes<'a> {
 const TWICE: &str = "the query holds more than one bodySHA256: which of them is the body's cannot \
                      be told";
 
-/// The URL is signed, and the body is not the one whose hash it holds.
+/// Explains a body that is not the one whose hash the signed URL holds.
 pub(super) fn explain_mismatch(
     work: &mut Work,
     query: &[u8],
@@ -105,7 +106,7 @@ fn no_body(method: &[u8], twice: bool) -> String {
     )
 }
 
-/// A body that nothing signs: why not.
+/// Explains a body that the signature does not cover.
 pub(super) fn explain_unsigned(
     search: &mut Search<'_>,
     urls: &[Vec<u8>],
@@ -147,7 +148,7 @@ pub(super) fn explain_unsigned(
         .into();
     }
     if hashes.count > 0 && !hashes.behind.is_empty() {
-        // Each of them ends in the query that was received.
+        // Each URL ends in the received query.
         for url in urls {
             let Some(before) = url.strip_suffix(received) else {
                 continue;
@@ -170,10 +171,10 @@ pub(super) fn explain_unsigned(
     if hashes.count > 1 {
         return TWICE.into();
     }
-    // A form costs what it takes to parse and to sort it.
+    // Parsing and sorting a form.
     let pieces = body.iter().filter(|byte| **byte == b'&').count();
     let is_small = search.work.take(2 * body.len()) && search.work.take_copies(pieces, 0);
-    if is_small && pieces <= super::parameters::MAX_PARAMETERS {
+    if is_small && pieces <= MAX_PARAMETERS {
         let mut signed = Vec::new();
         Form::parse(body).write_signed(&mut signed);
         if urls.iter().any(|url| search.fits(&[url, &signed])) {
@@ -204,18 +205,18 @@ fn parsed(value: &[u8]) -> Option<[u8; 32]> {
     parse_hash(&decode(value.get(..value.len().min(3 * 64))?))
 }
 
-/// A way to write the same JSON.
+/// A function that rewrites the same JSON.
 type Writing = fn(&[u8]) -> Vec<u8>;
 
 const OTHER_SPACE: &str = "other white space than the JSON had when it was signed";
 
-/// The usual ways, the likeliest first, and what the body has that arrived if one of them fits.
+/// Ways to rewrite JSON, the likeliest first, and how the received body differs if one matches.
 const WRITINGS: [(Writing, &str); 12] = [
     (
-        |body| written_anew(body, "", ""),
+        |body| rewritten(body, "", ""),
         "white space that was not in the JSON when it was signed",
     ),
-    (|body| written_anew(body, " ", " "), OTHER_SPACE),
+    (|body| rewritten(body, " ", " "), OTHER_SPACE),
     (
         |body| [body, b"\n"].concat(),
         "no line end, which it had when it was signed",
@@ -224,7 +225,7 @@ const WRITINGS: [(Writing, &str); 12] = [
         |body| body.trim_ascii().to_vec(),
         "white space around it that was not signed",
     ),
-    (|body| written_anew(body, "", " "), OTHER_SPACE),
+    (|body| rewritten(body, "", " "), OTHER_SPACE),
     (
         |body| replaced(body, b"\r\n", b"\n"),
         "line ends that were changed from LF to CR LF",
@@ -234,7 +235,7 @@ const WRITINGS: [(Writing, &str); 12] = [
         "escapes that were not in the JSON when it was signed",
     ),
     (
-        |body| written_anew(&replaced(body, b"\\/", b"/"), "", ""),
+        |body| rewritten(&replaced(body, b"\\/", b"/"), "", ""),
         "escapes and white space that were not in the JSON when it was signed",
     ),
     (
@@ -242,22 +243,21 @@ const WRITINGS: [(Writing, &str); 12] = [
         "escapes that were not in the JSON when it was signed",
     ),
     (
-        |body| written_anew(&unescaped(body), "", ""),
+        |body| rewritten(&unescaped(body), "", ""),
         "escapes and white space that were not in the JSON when it was signed",
     ),
     (
-        |body| [&written_anew(body, "", ""), &b"\n"[..]].concat(),
+        |body| [&rewritten(body, "", ""), &b"\n"[..]].concat(),
         OTHER_SPACE,
     ),
     (
-        |body| written_anew(&escaped(body), "", ""),
+        |body| rewritten(&escaped(body), "", ""),
         "no escapes, which the JSON had when it was signed",
     ),
 ];
 
-/// JSON with other white space between its tokens, and the same tokens.
-#[inline(never)]
-fn written_anew(json: &[u8], after_comma: &str, after_colon: &str) -> Vec<u8> {
+/// Rewrites JSON with other white space between its tokens.
+fn rewritten(json: &[u8], after_comma: &str, after_colon: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let mut in_text = false;
     let mut escaped = false;
@@ -287,8 +287,7 @@ fn written_anew(json: &[u8], after_comma: &str, after_colon: &str) -> Vec<u8> {
     out
 }
 
-/// With `\u00e9` and its like as UTF-8.
-#[inline(never)]
+/// Rewrites JSON with UTF-8 for escapes such as `\u00e9`.
 fn unescaped(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let mut rest = json;
@@ -321,8 +320,7 @@ fn unescaped(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The other way round.
-#[inline(never)]
+/// Rewrites JSON with escapes such as `\u00e9` for characters beyond ASCII.
 fn escaped(json: &[u8]) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(json) else {
         return json.to_vec();

@@ -1,4 +1,4 @@
-//! What a diagnosis looks at: the request that failed, and what surrounds it.
+//! What a diagnosis looks at: the failed request and its context.
 
 use crate::diagnosis::last_verified::LastVerified;
 use crate::reason::Reason;
@@ -18,32 +18,32 @@ pub struct FailedSignature {
     pub claimed: ClaimedMac,
     /// The header that selects a shared key.
     pub settings: Option<Vec<u8>>,
-    /// Path and query as they were to be signed.
+    /// The path and query that should have been signed.
     pub target: Vec<u8>,
     /// Whether it is a WebSocket handshake.
     pub websocket: bool,
-    /// The parameters, for a form.
+    /// The parameters of a form body.
     pub form: Option<Form>,
 }
 
-/// What a diagnosis may look at besides the failed_signature.
+/// What a diagnosis may look at besides the failed signature.
 pub struct Context<'a> {
-    /// All keys.
+    /// All configured keys.
     pub keyring: &'a Keyring,
-    /// Which of them are known to be right.
+    /// When each key last verified a request.
     pub verified: &'a LastVerified,
     /// The webhook's URL.
     pub public: &'a PublicUrl,
-    /// All headers.
+    /// The request's headers.
     pub headers: Headers<'a>,
-    /// The body as it was received.
+    /// The body as received.
     pub body: &'a [u8],
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl FailedSignature {
-    /// Whether a rejection for this reason has a cause that can be looked for.
+    /// Returns whether a rejection for this reason can be explained.
     pub fn can_be_explained(reason: Reason) -> bool {
         matches!(
             reason,

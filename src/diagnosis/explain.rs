@@ -15,7 +15,7 @@ use crate::signature::url::Target;
 const TOO_LONG: &str = "URL and parameters are too long for a diagnosis";
 
 impl FailedSignature {
-    /// What would have made the signature fit, or what can be said if nothing would.
+    /// Returns what would have made the signature match, or what was tried if nothing would.
     pub fn explain(&self, context: &Context<'_>) -> Option<String> {
         context.verified.learn(context.keyring);
         let target = Target::new(&self.target, self.websocket);
@@ -86,11 +86,11 @@ impl FailedSignature {
             let used_up = search.work.is_used_up();
             let id = keys::unknown_id(self, context.keyring);
             let form = self.form.as_ref();
-            remains::tell(context, target, form, &keys, id.as_deref(), used_up)
+            remains::no_match(context, target, form, &keys, id.as_deref(), used_up)
         })
     }
 
-    /// Tries what is known to go wrong, the likeliest first, until something fits.
+    /// Tries the known mistakes, the likeliest first, until one matches.
     fn find(
         &self,
         search: &mut Search<'_>,
@@ -115,7 +115,7 @@ impl FailedSignature {
             true => None,
             false => urls.explain(search, (rank, guess), signed),
         };
-        // Before anything else, so that it is tried for long messages, too.
+        // First of all, so that it is tried for long messages, too.
         let likeliest = find(search, 1, Guess::None);
         if likeliest.is_some() {
             return likeliest;
@@ -132,7 +132,7 @@ impl FailedSignature {
         let sorted = queries.filter(|queries| queries.are_sorted());
         let unsorted = queries.filter(|queries| !queries.are_sorted());
 
-        // What the request itself speaks for, or what changes all of it in one way.
+        // What the request suggests, or what changes the whole of it in one way.
         find(search, 1, Guess::PathOrQuery)
             .or_else(|| queries?.explain_one(search))
             .or_else(|| find(search, 2, Guess::None))
@@ -143,7 +143,7 @@ impl FailedSignature {
             .or_else(|| explain_url_alone(search, form, first))
             .or_else(|| parameters?.explain_added(search, false))
             .or_else(|| find(search, 3, Guess::None))
-            // What is usual.
+            // What is common.
             .or_else(|| find(search, 2, Guess::PathOrQuery))
             .or_else(|| queries?.explain_added(search))
             .or_else(|| parameters?.explain_cut(search, true))
@@ -167,14 +167,14 @@ impl FailedSignature {
     }
 }
 
-/// A test client that signs no parameters.
+/// Explains a test client that signs no parameters.
 fn explain_url_alone(search: &mut Search<'_>, form: Option<&Form>, url: &[u8]) -> Option<String> {
     form?;
     let fits = search.fits(&[url]);
     fits.then(|| "it was signed over the URL alone, without the parameters".into())
 }
 
-/// A key that the request did not select.
+/// Explains a signature by a key that the request did not select.
 fn explain_unselected(search: &mut Search<'_>, urls: &[Vec<u8>], signed: &[u8]) -> Option<String> {
     let key = urls.iter().find_map(|url| search.key_for(&[url, signed]))?;
     Some(format!(
@@ -188,7 +188,7 @@ fn only_keys<'a>(keys: &[(usize, &'a Key)]) -> Vec<&'a Key> {
     keys.iter().map(|(_, key)| *key).collect()
 }
 
-/// The parameters of the query, or none where they are too many to look at.
+/// Returns the parameters of the query, or none if there are too many.
 fn parsed_query(work: &mut Work, target: Target<'_>) -> Form {
     let query = target.query.unwrap_or_default();
     let mut pieces = query.split(|byte| *byte == b'&');
@@ -196,9 +196,10 @@ fn parsed_query(work: &mut Work, target: Target<'_>) -> Form {
     Form::parse(if is_small { query } else { b"" })
 }
 
-/// Every URL that may have been signed, as it is signed: a list, so that only one place walks
-/// [`PublicUrl::candidates`] for all that is tried here. `None` where there is no work left.
-#[inline(never)]
+/// Returns every URL that may have been signed, as it is signed; `None` if no work is left. It is
+/// a list, so that [`PublicUrl::candidates`] is compiled into one place only.
+///
+/// [`PublicUrl::candidates`]: crate::signature::url::PublicUrl::candidates
 fn candidate_urls(
     work: &mut Work,
     context: &Context<'_>,

@@ -1,4 +1,4 @@
-//! Is it the key? Which keys a diagnosis tries, and what is known of them.
+//! The keys that a diagnosis tries, and what is wrong if none can match.
 
 use std::cmp::Reverse;
 
@@ -8,14 +8,14 @@ use crate::signature::form::Form;
 use crate::signature::keyring::{Key, Keyring, selected_id};
 use crate::signature::verify::ACCOUNT_PARAMETER;
 
-/// With how many keys each mistake is tried at the most.
+/// The maximum number of keys with which each mistake is tried.
 const MAX_KEYS: usize = 4;
 
-/// The keys that come into question, each with its place in the keyring.
+/// The keys to try, each with its index in the keyring.
 pub(super) struct Suspected<'a> {
-    /// Those that the request selects, the likeliest first, [`MAX_KEYS`] at the most.
+    /// The keys that the request selects, the likeliest first, at most [`MAX_KEYS`].
     pub(super) selected: Vec<(usize, &'a Key)>,
-    /// Others whose MACs are as long.
+    /// Other keys whose MACs are as long.
     pub(super) unselected: Vec<(usize, &'a Key)>,
 }
 
@@ -44,8 +44,8 @@ impl<'a> Suspected<'a> {
     }
 }
 
-/// Keys of the accounts that the parameters name, and of none; all, where there are no such.
-/// Those come first that have verified something lately.
+/// Returns the keys of the named accounts and of no account, or all if there are none. Keys that
+/// verified something lately come first.
 fn likely<'a>(
     mut keys: Vec<(usize, &'a Key)>,
     named: &[&[u8]],
@@ -58,19 +58,18 @@ fn likely<'a>(
     if !named.is_empty() && keys.iter().any(|(_, key)| belongs(key)) {
         keys.retain(|(_, key)| belongs(key));
     }
-    let last = |index: &usize| Reverse(verified.of(*index));
+    let last = |index: usize| Reverse(verified.of(index));
     let mut chosen = Vec::new();
-    // A handful is looked for, and the sorting of a list would be more code than this.
     while chosen.len() < MAX_KEYS
-        && let Some(first) = keys.iter().map(|(index, _)| (last(index), *index)).min()
-        && let Some(found) = keys.iter().position(|(index, _)| *index == first.1)
+        && let Some(likeliest) = keys.iter().map(|(index, _)| (last(*index), *index)).min()
+        && let Some(found) = keys.iter().position(|(index, _)| *index == likeliest.1)
     {
         chosen.push(keys.remove(found));
     }
     chosen
 }
 
-/// The accounts that form and query name.
+/// Returns the accounts that form and query name.
 pub(super) fn named_accounts<'f>(
     form: Option<&'f Form>,
     query: &'f Form,
@@ -80,7 +79,7 @@ pub(super) fn named_accounts<'f>(
         .chain(query.values(ACCOUNT_PARAMETER))
 }
 
-/// What can be said without trying anything: there is no key that could have signed it.
+/// Explains that no configured key can have made the signature, before any is tried.
 pub(super) fn explain_none(
     failed_signature: &FailedSignature,
     context: &Context<'_>,
@@ -123,7 +122,7 @@ pub(super) fn explain_none(
     })
 }
 
-/// For the last resort: which shared key was asked for, where that is none that is configured.
+/// Returns the id of the shared key that the request selects, if none with it is configured.
 pub(super) fn unknown_id(failed_signature: &FailedSignature, keyring: &Keyring) -> Option<String> {
     let id = failed_signature.settings.as_deref().and_then(selected_id)?;
     (!is_shared_id(keyring, id)).then(|| shown_id(id))
@@ -135,10 +134,10 @@ fn is_shared_id(keyring: &Keyring, id: &[u8]) -> bool {
     ids.any(|known| known.as_bytes() == id)
 }
 
-/// The longest id that is shown.
+/// The maximum length of an id that is shown.
 const MAX_ID: usize = 64;
 
-/// An id as a line may show it: it is whatever the sender says.
+/// Returns an id as the log may show it, since it is unsigned.
 fn shown_id(id: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     match std::str::from_utf8(id) {
@@ -148,7 +147,7 @@ fn shown_id(id: &[u8]) -> String {
     }
 }
 
-/// What is configured for the account that the request names.
+/// Explains that the request names an account that is not configured.
 pub(super) fn explain_account(
     failed_signature: &FailedSignature,
     query: &Form,

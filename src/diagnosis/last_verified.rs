@@ -1,4 +1,4 @@
-//! Which keys have verified a request lately, in any worker: those are right.
+//! When each key last verified a request, in any worker: a key that did so lately is right.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use crate::cas_map::{CasMap, Update, update};
 use crate::signature::keyring::{Key, Keyring};
 use crate::time::{Millis, Timestamp};
 
-/// For how long a key that has verified a request is taken for the right one.
+/// For how long a key that verified a request counts as right.
 const LATELY: Millis = Millis::seconds(3600);
 
-/// How often a worker tells the others that a key has verified something.
+/// The interval at which a worker tells the others that a key verifies requests.
 const BETWEEN_NOTES: Millis = Millis::seconds(600);
 
-/// When each key has verified a request for the last time, in whichever worker.
+/// When each key last verified a request, in any worker.
 pub struct LastVerified {
     keys: Vec<Cell<Times>>,
     memory: Rc<dyn CasMap>,
@@ -22,12 +22,13 @@ pub struct LastVerified {
 #[derive(Clone, Copy, Default)]
 struct Times {
     last: Option<Timestamp>,
-    /// When the other workers were told.
+    /// When this worker last told the others.
     noted: Option<Timestamp>,
 }
 
 impl LastVerified {
-    /// None of so many keys has verified anything.
+    /// Returns the state in which none of `keys` keys has verified anything. Workers tell each
+    /// other in `memory`.
     pub fn new(keys: usize, memory: Rc<dyn CasMap>) -> LastVerified {
         LastVerified {
             keys: vec![Cell::default(); keys],
@@ -35,7 +36,7 @@ impl LastVerified {
         }
     }
 
-    /// The key at this place of the keyring has verified a request.
+    /// Records that the key at this index of the keyring verified a request.
     pub fn note(&self, index: usize, key: &Key, now: Timestamp) {
         let Some(own) = self.keys.get(index) else {
             return;
@@ -48,14 +49,14 @@ impl LastVerified {
             noted,
         });
         if !is_noted {
-            // Where that fails, the others know less, and nothing else happens.
+            // If this fails, hints of other workers are less precise.
             let _ = update(&*self.memory, &name(key), |_| {
                 Update::Replace(now.0.to_le_bytes().into(), ())
             });
         }
     }
 
-    /// Asks what other workers have noted.
+    /// Reads what other workers have told.
     pub(super) fn learn(&self, keyring: &Keyring) {
         for (index, own) in self.keys.iter().enumerate() {
             let key = keyring.get(index);
@@ -70,18 +71,19 @@ impl LastVerified {
         }
     }
 
+    /// Returns when a key last verified a request.
     pub(super) fn of(&self, index: usize) -> Option<Timestamp> {
         self.keys.get(index).and_then(|times| times.get().last)
     }
 
-    /// How long ago, if that is not too long.
+    /// Returns how long ago a key verified a request, if that was lately.
     pub(super) fn lately(&self, index: usize, now: Timestamp) -> Option<Millis> {
         let ago = now.since(self.of(index)?);
         (ago <= LATELY).then_some(ago)
     }
 }
 
-/// What other workers know a key by.
+/// Returns the name of a key in shared data.
 fn name(key: &Key) -> String {
     format!("twf1:verified:{}", key.label)
 }
@@ -96,7 +98,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn what_one_worker_has_verified_every_other_knows_and_tells_seldom() {
+    fn a_verified_key_is_known_to_every_worker_and_told_at_intervals() {
         let key = |label: &str| Key {
             signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
             account: None,
@@ -125,7 +127,7 @@ mod tests {
         );
         note(600);
         assert_eq!(store.writes(), 2);
-        // Put back, the clock says nothing of when the others were told.
+        // A clock that was set back does not count as an interval.
         note(10);
         assert_eq!(store.writes(), 3);
     }

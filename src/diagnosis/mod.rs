@@ -1,29 +1,29 @@
-//! Why a signature does not fit: what would have made it match, in plain words.
+//! Why a signature does not match, and what would have made it match, in plain words.
 //!
-//! A wrong signature is one wrong byte somewhere in a URL that nobody in the mesh
-//! sees and in a body that several hands have touched. So the mistakes that are
-//! known to be made are tried one after another, the likely ones first, and the first
-//! under which the signature fits is told. That happens off the path of accepted requests,
-//! a bounded number of times a second, and ends when a bounded amount of work is done,
-//! whatever the request looks like.
+//! One wrong byte is enough, in a URL that nobody in the mesh sees or in a body that several
+//! proxies have touched. So the known mistakes are tried in the order of their likelihood, and the
+//! hint names the first under which the signature matches. This happens off the path of accepted
+//! requests, a bounded number of times a second, with a bounded amount of work for any request.
 //!
-//! A hint never changes a verdict. It names what is configured and what was matched;
-//! a URL part in it has been signed with a configured key, so whoever holds the key
-//! has chosen it. It holds no parameter's value, no query, and no secret.
+//! A hint never changes a verdict. It names what is configured and what was matched: a part of a
+//! URL appears in it only if a configured key has signed that. It contains no parameter's value, no
+//! query, and no secret.
+//!
+//! Nothing here is hot, and it is a large part of the module: `#[inline(never)]` stands where it
+//! makes the module smaller by 300 bytes or more.
 //!
 //! - `context`: what a diagnosis looks at
 //! - `explain`: the order in which the mistakes are tried
-//! - `work`: how much is done, and the messages that are tried
-//! - `keys`: which keys they are tried with
-//! - `last_verified`: which keys are known to be right
-//! - `urls`: another scheme, host, port or path
-//! - `queries`: another order or escaping of the query, more parameters
-//! - `parameters`: a form changed on the way; `names`: what is known of its parameters
+//! - `work`: how much work a diagnosis may do, and the messages that it tries
+//! - `keys`: the keys to try; `last_verified`: which of them are known to be right
+//! - `urls`: another scheme, host, port or path; `queries`: another query
+//! - `parameters`: a form changed on the way; `names`: what is known of Twilio's parameters
+//! - `body`: a JSON body rewritten, or without its hash
 //! - `spellings`, `charsets`: the same text in other bytes
-//! - `body`: a JSON body written anew, or without its hash
-//! - `remains`: what is said if nothing fits
-//! - `rate`: how often it is done
-//! - `stale_streak`: the clock
+//! - `remains`: the hint if nothing matches
+//! - `stale_streak`: a wrong clock
+//! - `rate`: how many diagnoses a worker makes
+//! - `sort`: sorting in little code
 
 mod body;
 mod charsets;
@@ -36,6 +36,7 @@ mod parameters;
 mod queries;
 mod rate;
 mod remains;
+mod sort;
 mod spellings;
 mod stale_streak;
 mod urls;

@@ -1,133 +1,47 @@
-//! What is known of Twilio's parameters: how they are spelled, which are often empty, which
-//! hold what people write, and which follow from others.
+//! Twilio's parameters: their names, which are often empty, which hold what people write, and
+//! which follow from others.
 
-/// Where messages and calls come from and go to: empty more often than not, and dropped by
-/// proxies that drop empty values. <https://www.twilio.com/docs/messaging/guides/webhook-request>
+/// Parameters of the origin and destination of messages and calls. They are usually empty, and
+/// dropped by proxies that drop empty values. <https://www.twilio.com/docs/messaging/guides/webhook-request>
+#[rustfmt::skip]
 pub(super) const OF_FROM_AND_TO: &[&str] = &[
-    "FromCity",
-    "FromCountry",
-    "FromState",
-    "FromZip",
-    "ToCity",
-    "ToCountry",
-    "ToState",
-    "ToZip",
+    "FromCity", "FromCountry", "FromState", "FromZip", "ToCity", "ToCountry", "ToState", "ToZip",
 ];
 
-/// The same of calls. <https://www.twilio.com/docs/voice/twiml#request-parameters>
+/// Parameters of the origin and destination that only calls have. <https://www.twilio.com/docs/voice/twiml#request-parameters>
+#[rustfmt::skip]
 pub(super) const OF_CALLED_AND_CALLER: &[&str] = &[
-    "CalledCity",
-    "CalledCountry",
-    "CalledState",
-    "CalledZip",
-    "CallerCity",
-    "CallerCountry",
-    "CallerState",
-    "CallerZip",
+    "CalledCity", "CalledCountry", "CalledState", "CalledZip", "CallerCity", "CallerCountry",
+    "CallerState", "CallerZip",
 ];
 
-/// Others that are sometimes empty.
+/// Other parameters that are sometimes empty.
+#[rustfmt::skip]
 pub(super) const SOMETIMES_EMPTY: &[&str] = &[
-    "Body",
-    "ButtonPayload",
-    "ButtonText",
-    "Digits",
-    "ErrorCode",
-    "ErrorMessage",
-    "FinishedOnKey",
-    "Label",
-    "OriginalRepliedMessageSid",
-    "ProfileName",
+    "Body", "ButtonPayload", "ButtonText", "Digits", "ErrorCode", "ErrorMessage", "FinishedOnKey",
+    "Label", "OriginalRepliedMessageSid", "ProfileName",
 ];
 
-/// Twilio's names, sorted by bytes.
+/// The names of Twilio's parameters, sorted bytewise.
+#[rustfmt::skip]
 const NAMES: &[&str] = &[
-    "AccountSid",
-    "AddOns",
-    "Address",
-    "AnsweredBy",
-    "ApiVersion",
-    "Body",
-    "ButtonPayload",
-    "ButtonText",
-    "CallDuration",
-    "CallSid",
-    "CallStatus",
-    "CallToken",
-    "Called",
-    "CalledCity",
-    "CalledCountry",
-    "CalledState",
-    "CalledZip",
-    "Caller",
-    "CallerCity",
-    "CallerCountry",
-    "CallerName",
-    "CallerState",
-    "CallerZip",
-    "ChannelInstallSid",
-    "ChannelMetadata",
-    "ChannelPrefix",
-    "ChannelStatusMessage",
-    "ChannelToAddress",
-    "Confidence",
-    "DateCreated",
-    "Digits",
-    "Direction",
-    "Duration",
-    "ErrorCode",
-    "ErrorMessage",
-    "EventType",
-    "FinishedOnKey",
-    "Forwarded",
-    "ForwardedFrom",
-    "From",
-    "FromCity",
-    "FromCountry",
-    "FromState",
-    "FromZip",
-    "Label",
-    "Latitude",
-    "Longitude",
-    "MediaContentType0",
-    "MediaUrl0",
-    "MessageSid",
-    "MessageStatus",
-    "MessageType",
-    "MessagingServiceSid",
-    "NumMedia",
-    "NumSegments",
-    "OptOutType",
-    "OriginalRepliedMessageSender",
-    "OriginalRepliedMessageSid",
-    "ParentCallSid",
-    "ProfileName",
-    "RawDlrDoneDate",
-    "RecordingDuration",
-    "RecordingSid",
-    "RecordingStatus",
-    "RecordingUrl",
-    "ReferralNumMedia",
-    "SequenceNumber",
-    "SmsMessageSid",
-    "SmsSid",
-    "SmsStatus",
-    "SpeechResult",
-    "StirVerstat",
-    "Timestamp",
-    "To",
-    "ToCity",
-    "ToCountry",
-    "ToState",
-    "ToZip",
-    "TranscriptionSid",
-    "TranscriptionStatus",
-    "TranscriptionText",
-    "WaId",
-    "msg",
+    "AccountSid", "AddOns", "Address", "AnsweredBy", "ApiVersion", "Body", "ButtonPayload",
+    "ButtonText", "CallDuration", "CallSid", "CallStatus", "CallToken", "Called", "CalledCity",
+    "CalledCountry", "CalledState", "CalledZip", "Caller", "CallerCity", "CallerCountry",
+    "CallerName", "CallerState", "CallerZip", "ChannelInstallSid", "ChannelMetadata",
+    "ChannelPrefix", "ChannelStatusMessage", "ChannelToAddress", "Confidence", "DateCreated",
+    "Digits", "Direction", "Duration", "ErrorCode", "ErrorMessage", "EventType", "FinishedOnKey",
+    "Forwarded", "ForwardedFrom", "From", "FromCity", "FromCountry", "FromState", "FromZip",
+    "Label", "Latitude", "Longitude", "MediaContentType0", "MediaUrl0", "MessageSid",
+    "MessageStatus", "MessageType", "MessagingServiceSid", "NumMedia", "NumSegments", "OptOutType",
+    "OriginalRepliedMessageSender", "OriginalRepliedMessageSid", "ParentCallSid", "ProfileName",
+    "RawDlrDoneDate", "RecordingDuration", "RecordingSid", "RecordingStatus", "RecordingUrl",
+    "ReferralNumMedia", "SequenceNumber", "SmsMessageSid", "SmsSid", "SmsStatus", "SpeechResult",
+    "StirVerstat", "Timestamp", "To", "ToCity", "ToCountry", "ToState", "ToZip", "TranscriptionSid",
+    "TranscriptionStatus", "TranscriptionText", "WaId", "msg",
 ];
 
-/// The name as Twilio spells it, where that is another spelling.
+/// Returns a name as Twilio spells it, if that differs only in case.
 pub(super) fn proper(name: &[u8]) -> Option<&'static [u8]> {
     if is_known(name) {
         return None;
@@ -136,18 +50,18 @@ pub(super) fn proper(name: &[u8]) -> Option<&'static [u8]> {
     known.find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether it is one of Twilio's.
+/// Returns whether a name is one of Twilio's.
 pub(super) fn is_known(name: &[u8]) -> bool {
     let found = NAMES.binary_search_by(|known| known.as_bytes().cmp(name));
     found.is_ok()
 }
 
-/// Whether people write what stands there.
+/// Returns whether people write the value of a parameter.
 pub(super) fn is_written_by_people(name: &[u8]) -> bool {
     [&b"Body"[..], b"SpeechResult"].contains(&name)
 }
 
-/// Whether the value is a text and not an identifier or a number.
+/// Returns whether a value is text, not an identifier or a number.
 pub(super) fn is_text(name: &[u8], value: &[u8]) -> bool {
     let is_identifier = name.ends_with(b"Sid") || value.len() == 34 && !value.contains(&b' ');
     !is_identifier
@@ -156,7 +70,7 @@ pub(super) fn is_text(name: &[u8], value: &[u8]) -> bool {
             .any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
 }
 
-/// Parameters whose values follow from others, if one of them should be missing.
+/// Returns parameters that may have been dropped, with the values that follow from others.
 pub(super) fn dropped<'v>(
     value_of: &dyn Fn(&str) -> Option<&'v [u8]>,
     account: Option<&'v str>,

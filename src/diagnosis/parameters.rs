@@ -1,64 +1,65 @@
-//! Is it the parameters? Changed by a proxy or a framework on the way, or signed by
-//! a test client that does not do it as Twilio does.
+//! The parameters of a form: changed by a proxy or framework on the way, or signed by a test
+//! client in another way than by Twilio.
 //!
-//! One sorted list is what everything starts from. What changes all parameters makes a list
-//! of its own; what changes one is hashed in its index, behind what comes before it.
+//! Everything starts from the sorted list. A change of all parameters makes a new list; a change of
+//! one is hashed in its place, after what precedes it.
 
 use std::borrow::Cow;
-use std::collections::BinaryHeap;
 
 use crate::diagnosis::charsets;
 use crate::diagnosis::names::{self, OF_CALLED_AND_CALLER, OF_FROM_AND_TO, SOMETIMES_EMPTY};
+use crate::diagnosis::sort::sorted;
 use crate::diagnosis::spellings::replaced;
 use crate::diagnosis::work::{Beginning, Search};
 use crate::signature::form::Form;
 use crate::signature::urlencoded::decode;
 
-/// More parameters than these are not looked at: Twilio's largest forms have some sixty.
+/// The maximum number of parameters of a form that is tried: Twilio's largest have about 60.
 pub(super) const MAX_PARAMETERS: usize = 100;
 
-/// Name and value, as they arrived.
+/// A name and value as received.
 type Sent<'a> = (&'a [u8], &'a [u8]);
 
-/// Name and value, changed or as they arrived.
+/// A name and value, changed or as received.
 type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// Something about one parameter, behind what is signed before it and before what is behind it.
+/// A predicate about one parameter, given what is signed before and after it.
 type OfOne<'f> = dyn FnMut(&mut Search<'_>, &Beginning, Sent<'_>, &[u8]) -> bool + 'f;
 
-/// The parameters that arrived.
+/// The parameters as received.
 pub(super) struct Parameters<'a> {
-    /// The URL.
+    /// The URL, hashed.
     before: Beginning,
     form: &'a Form,
-    /// Sorted, as they are signed.
+    /// The sorted parameters.
     pairs: Vec<Sent<'a>>,
-    /// The same, written one after the other.
+    /// The sorted parameters, joined.
     signed: &'a [u8],
-    /// What is seen in them.
+    /// The traits that any of them has.
     traits: u8,
 }
 
-/// What parameters may have, and a change may need.
+/// What parameters contain, by which a change applies or not.
 mod traits {
     pub(super) const BLANK: u8 = 1;
     pub(super) const PERCENT: u8 = 2;
     pub(super) const LINE_END: u8 = 4;
-    /// Bytes that are not ASCII.
+    /// Bytes beyond ASCII.
     pub(super) const HIGH: u8 = 8;
     pub(super) const EMPTY_VALUE: u8 = 16;
     pub(super) const UNKNOWN_NAME: u8 = 32;
-    /// Any white space.
+    /// White space of any kind.
     pub(super) const SPACE: u8 = 64;
     pub(super) const PLUS: u8 = 128;
 }
 
-/// What a look at one parameter takes, and what one that looks for its name.
+/// The work of inspecting a parameter.
 const OF_A_LOOK: usize = 7;
+/// The work of looking up its name.
 const OF_A_NAME: usize = 50;
 
 impl<'a> Parameters<'a> {
-    /// `None` for too many of them.
+    /// Prepares the parameters; `None` if there are too many.
     pub(super) fn new(
         search: &mut Search<'_>,
         url: &[u8],
@@ -98,7 +99,7 @@ impl<'a> Parameters<'a> {
         })
     }
 
-    /// What is known to happen on the way, and to happen to all of them.
+    /// Tries changes of all parameters.
     pub(super) fn explain_all(&self, search: &mut Search<'_>) -> Option<String> {
         let changes: [(Change, &str); 12] = [
             (
@@ -108,7 +109,7 @@ impl<'a> Parameters<'a> {
             ),
             (
                 Change {
-                    // One that is still there would be lost, too.
+                    // The change loses a plus as well.
                     excludes: traits::PLUS,
                     ..of_value(traits::BLANK, |value| {
                         with(value, b' ', |value| replaced(value, b" ", b"+"))
@@ -193,8 +194,7 @@ impl<'a> Parameters<'a> {
         None
     }
 
-    /// Each changed, or left out; `None` where that changes nothing.
-    #[inline(never)]
+    /// Applies a change to every parameter; `None` if it changes nothing.
     fn changed(&self, search: &mut Search<'_>, change: &Change) -> Option<Vec<Pair<'a>>> {
         let look = self.pairs.len() * change.look + self.signed.len() / 2;
         let applies = self.traits & change.needs != 0 && self.traits & change.excludes == 0;
@@ -215,15 +215,15 @@ impl<'a> Parameters<'a> {
                 new_value.map_or(Cow::Borrowed(*value), Cow::Owned),
             ));
         }
-        // Copied, sorted and written one after the other.
+        // The work of copying, sorting and joining.
         let work = 2 * self.signed.len();
         (any && search.work.take_copies(3 * out.len(), work)).then_some(out)
     }
 
-    /// Parameters with empty values that were dropped: all that are usual.
+    /// Tries to add all parameters that are usually empty.
     pub(super) fn explain_dropped_empty(&self, search: &mut Search<'_>) -> Option<String> {
         if self.has("WaId") {
-            // WhatsApp knows no places.
+            // WhatsApp has no cities.
             return None;
         }
         let indices = self.missing(OF_FROM_AND_TO);
@@ -245,13 +245,12 @@ impl<'a> Parameters<'a> {
             };
             let all = kept.chain(set.iter().map(empty)).collect();
             if search.ends(&self.before, &[&signed(all)]) {
-                return Some(told_dropped_empty(set.first().copied()));
+                return Some(dropped_empty(set.first().copied()));
             }
         }
         None
     }
 
-    #[inline(never)]
     fn value_of(&self, name: &str) -> Option<&'a [u8]> {
         let name = name.as_bytes();
         let index = self.pairs.partition_point(|(own, _)| *own < name);
@@ -263,13 +262,12 @@ impl<'a> Parameters<'a> {
         self.value_of(name).is_some()
     }
 
-    #[inline(never)]
     fn missing(&self, names: &[&'static str]) -> Vec<&'static str> {
         let names = names.iter().copied();
         names.filter(|name| !self.has(name)).collect()
     }
 
-    /// One parameter that was dropped: an empty one, or one whose value follows from others.
+    /// Tries to add one parameter that is empty, or whose value follows from others.
     pub(super) fn explain_dropped(
         &self,
         search: &mut Search<'_>,
@@ -287,11 +285,8 @@ impl<'a> Parameters<'a> {
             empty.extend(self.missing(OF_CALLED_AND_CALLER));
         }
         dropped.extend(empty.into_iter().map(|name| (name, &b""[..])));
-        let mut dropped = BinaryHeap::from(dropped)
-            .into_sorted_vec()
-            .into_iter()
-            .peekable();
-        // Each in its index, behind what is signed before it.
+        let mut dropped = sorted(dropped).into_iter().peekable();
+        // Each in its place.
         let mut before = self.before.clone();
         let mut behind = self.signed;
         for index in 0..=self.pairs.len() {
@@ -301,15 +296,15 @@ impl<'a> Parameters<'a> {
             {
                 if search.ends(&before, &[name.as_bytes(), value, behind]) {
                     return Some(match value {
-                        b"" => told_dropped_empty(Some(name)),
+                        b"" => dropped_empty(Some(name)),
                         _ => format!("a parameter was dropped on the way: {name}"),
                     });
                 }
             }
             let (own, rest) = behind.split_at_checked(pair.map_or(0, length))?;
-            search.go_on(&mut before, own);
+            search.append(&mut before, own);
             behind = rest;
-            // One that is there has not been dropped.
+            // Those that are present were not dropped.
             while dropped
                 .next_if(|(name, _)| pair.is_some_and(|(own, _)| name.as_bytes() == *own))
                 .is_some()
@@ -321,8 +316,7 @@ impl<'a> Parameters<'a> {
         None
     }
 
-    /// One parameter that was added: those whose names are not Twilio's, or those that are.
-    #[inline(never)]
+    /// Tries to remove one parameter with a known or unknown name.
     pub(super) fn explain_added(&self, search: &mut Search<'_>, known: bool) -> Option<String> {
         if !known && self.traits & traits::UNKNOWN_NAME == 0 {
             return None;
@@ -340,8 +334,7 @@ impl<'a> Parameters<'a> {
         ))
     }
 
-    /// White space that was cut off one value: the usual of what people write, or any.
-    #[inline(never)]
+    /// Tries to add white space around one value: what is usual in text that people write, or any.
     pub(super) fn explain_cut(&self, search: &mut Search<'_>, usual: bool) -> Option<String> {
         const CUT: [(&[u8], &[u8]); 6] = [
             (b"", b" "),
@@ -366,9 +359,7 @@ impl<'a> Parameters<'a> {
         Some("white space around a value was cut off on the way".into())
     }
 
-    /// The place of the first of them for which something holds. That is told what is signed
-    /// before it and behind it.
-    #[inline(never)]
+    /// Returns the index of the first parameter for which the predicate holds.
     fn one(&self, search: &mut Search<'_>, holds: &mut OfOne<'_>) -> Option<usize> {
         let mut before = self.before.clone();
         let mut behind = self.signed;
@@ -380,13 +371,13 @@ impl<'a> Parameters<'a> {
             if holds(search, &before, *pair, rest) {
                 return Some(index);
             }
-            search.go_on(&mut before, own);
+            search.append(&mut before, own);
             behind = rest;
         }
         None
     }
 
-    /// What test clients get wrong. Twilio does not.
+    /// Tries mistakes of test clients.
     pub(super) fn explain_test_client(
         &self,
         search: &mut Search<'_>,
@@ -434,7 +425,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn told_dropped_empty(first: Option<&str>) -> String {
+fn dropped_empty(first: Option<&str>) -> String {
     format!(
         "parameters with empty values were dropped on the way, {} among them",
         first.unwrap_or_default()
@@ -445,20 +436,20 @@ fn length(pair: &Sent<'_>) -> usize {
     pair.0.len() + pair.1.len()
 }
 
-/// What is done to every parameter: `None` is as it was.
+/// A change of every parameter, by functions that return `None` for no change.
 struct Change {
-    /// The traits of which one is needed for it to change anything.
+    /// The traits of which any is needed.
     needs: u8,
-    /// Those of which none may be there.
+    /// The traits that exclude it.
     excludes: u8,
-    /// What it takes to see whether it changes a parameter.
+    /// The work of seeing whether it changes a parameter.
     look: usize,
     name: fn(&[u8]) -> Option<Cow<'static, [u8]>>,
     value: fn(&[u8]) -> Option<Vec<u8>>,
     keeps: fn(&[u8]) -> bool,
 }
 
-/// The values are changed.
+/// Returns a change of values.
 fn of_value(needs: u8, value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
     Change {
         needs,
@@ -470,42 +461,34 @@ fn of_value(needs: u8, value: fn(&[u8]) -> Option<Vec<u8>>) -> Change {
     }
 }
 
-/// A change of values that hold this.
+/// Changes a value if it contains a byte.
 fn with(value: &[u8], byte: u8, change: impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
     value.contains(&byte).then(|| change(value))
 }
 
-/// As Twilio signs: sorted by name, then value; nothing twice.
-#[inline(never)]
+/// Joins parameters as Twilio signs them: distinct, sorted by name, then value.
 fn signed(pairs: Vec<Pair<'_>>) -> Vec<u8> {
-    // Most changes leave them sorted. Heaps sort here: more slowly than `sort` does, and in
-    // a tenth of its code.
-    let pairs = match pairs.is_sorted() {
+    // Most changes leave them sorted.
+    let mut pairs = match pairs.is_sorted() {
         true => pairs,
-        false => BinaryHeap::from(pairs).into_sorted_vec(),
+        false => sorted(pairs),
     };
+    pairs.dedup();
     let mut out = Vec::new();
-    let mut last = None;
-    for pair in &pairs {
-        if last.replace(pair) != Some(pair) {
-            out.extend_from_slice(&pair.0);
-            out.extend_from_slice(&pair.1);
-        }
+    for (name, value) in &pairs {
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
     }
     out
 }
 
-/// Sorted by something else; what is equal in it stays in its order.
+/// Returns the pairs in the order of a key; equal ones stay in their order.
 fn sorted_by<'a>(pairs: &[Sent<'a>], key: fn(&Sent<'a>) -> Vec<u8>) -> Vec<Sent<'a>> {
-    let keys = pairs.iter().map(key);
-    let sorted = keys.zip(0_usize..).collect::<BinaryHeap<_>>();
-    let indices = sorted.into_sorted_vec().into_iter();
-    indices
-        .filter_map(|(_, index)| pairs.get(index).copied())
-        .collect()
+    let keys = sorted(pairs.iter().map(key).zip(0_usize..).collect());
+    let pair = |(_, index): (_, usize)| pairs.get(index).copied();
+    keys.into_iter().filter_map(pair).collect()
 }
 
-#[inline(never)]
 fn joined(pairs: &[Sent<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in pairs {
@@ -515,8 +498,7 @@ fn joined(pairs: &[Sent<'_>]) -> Vec<u8> {
     out
 }
 
-/// A space where the plus of a telephone number stands: at the start (`+49…`), or behind
-/// the channel (`whatsapp:+49…`).
+/// Restores the plus of a telephone number (`+49…` or `whatsapp:+49…`) that became a space.
 fn with_plus_of_a_number(value: &[u8]) -> Option<Vec<u8>> {
     let channel = value.iter().take_while(|byte| byte.is_ascii_lowercase());
     let (channel, rest) = value.split_at_checked(channel.count())?;

@@ -1,22 +1,21 @@
-//! Is it the query? Its parameters in another order or escaping, or more of them than were signed.
+//! The query: its parameters in another order or escaping, or more of them than were signed.
 
-use std::collections::BinaryHeap;
-
+use crate::diagnosis::sort::sorted;
 use crate::diagnosis::spellings;
 use crate::diagnosis::work::{Beginning, Search};
 use crate::signature::body_hash::BODY_HASH_PARAMETER;
 use crate::signature::urlencoded::split_at_first_equals;
 
-/// The longest query whose parameters are moved and changed.
+/// The maximum length of a query that is tried in other ways.
 const MAX_LEN: usize = 2048;
 
-/// The most parameters of such a query.
+/// The maximum number of parameters of such a query.
 const MAX_PIECES: usize = 40;
 
-/// How many of the spellings are likely.
+/// The number of spellings that are likely.
 const LIKELY: usize = 5;
 
-/// Up to this many parameters every order of them is tried.
+/// The maximum number of parameters of which every order is tried.
 pub(super) const MAX_PERMUTED: usize = 5;
 
 const ESCAPING: &str = "the query that was signed is escaped in another way: put the url with \
@@ -26,19 +25,19 @@ const ORDER: &str = "the query that was signed is in another order: put the url 
 const BOTH: &str = "the query that was signed is in another order and escaped in another way: put \
                     the url with its query, as it is at Twilio, into webhooks[].url";
 
-/// A query and what it may have been.
+/// A query and its other spellings.
 pub(super) struct Queries<'a> {
-    /// What is signed in front of the query, up to its `?`.
+    /// What is signed up to the `?`.
     before: Beginning,
     pieces: Vec<&'a [u8]>,
-    /// What is signed behind the URL.
+    /// What is signed after the URL.
     signed: &'a [u8],
     spellings: Vec<Vec<u8>>,
     is_spelled_as_a_form: bool,
 }
 
 impl<'a> Queries<'a> {
-    /// `None` where the query is too long for it.
+    /// Prepares a query; `None` if it is too long.
     pub(super) fn new(
         search: &mut Search<'_>,
         before: &[u8],
@@ -47,7 +46,7 @@ impl<'a> Queries<'a> {
     ) -> Option<Queries<'a>> {
         let pieces = query.split(|byte| *byte == b'&');
         let is_short = query.len() <= MAX_LEN && pieces.clone().nth(MAX_PIECES).is_none();
-        // Some sixteen spellings, each made in two steps.
+        // About 16 spellings, each made in two steps.
         if !is_short || !search.work.take_copies(50, 160 * query.len()) {
             return None;
         }
@@ -62,12 +61,12 @@ impl<'a> Queries<'a> {
 
     #[inline(never)]
     fn fits(&self, search: &mut Search<'_>, query: &[u8]) -> bool {
-        // It was put together for this.
+        // The work of joining the query.
         let work = 10 * self.pieces.len() + query.len() / 3 + 30;
         search.work.take(work) && search.ends(&self.before, &[query, self.signed])
     }
 
-    /// One change that proxies make.
+    /// Tries single changes that proxies make.
     pub(super) fn explain_one(&self, search: &mut Search<'_>) -> Option<String> {
         let likely = self.spellings.get(..LIKELY).unwrap_or(&self.spellings);
         if let Some(hint) = self.explain_escaping(search, likely) {
@@ -81,7 +80,7 @@ impl<'a> Queries<'a> {
         None
     }
 
-    /// Another escaping, of those that are not so likely.
+    /// Tries the less likely spellings.
     pub(super) fn explain_rare_escaping(&self, search: &mut Search<'_>) -> Option<String> {
         self.explain_escaping(search, self.spellings.get(LIKELY..)?)
     }
@@ -92,7 +91,7 @@ impl<'a> Queries<'a> {
         fits.then(|| ESCAPING.into())
     }
 
-    /// Parameters that were added behind those that were signed: without a value, or one.
+    /// Tries the query without parameters that have no value, and without the last one.
     pub(super) fn explain_appended(&self, search: &mut Search<'_>) -> Option<String> {
         let is_filled = |piece: &&&[u8]| !split_at_first_equals(piece).1.is_empty();
         let filled: Vec<&[u8]> = self.pieces.iter().filter(is_filled).copied().collect();
@@ -102,8 +101,7 @@ impl<'a> Queries<'a> {
         self.explain_behind(search, 1)
     }
 
-    /// So many parameters were added behind those that were signed.
-    #[inline(never)]
+    /// Tries the query without the last `added` parameters.
     fn explain_behind(&self, search: &mut Search<'_>, added: usize) -> Option<String> {
         let count = self.pieces.len();
         let kept = self.pieces.get(..count.checked_sub(added)?)?;
@@ -115,7 +113,7 @@ impl<'a> Queries<'a> {
         })
     }
 
-    /// Parameters that were added elsewhere, or several.
+    /// Tries the query without one parameter, or without several at the end.
     pub(super) fn explain_added(&self, search: &mut Search<'_>) -> Option<String> {
         let count = self.pieces.len();
         for index in 0..count.saturating_sub(1) {
@@ -132,14 +130,13 @@ impl<'a> Queries<'a> {
         (2..count).find_map(|added| self.explain_behind(search, added))
     }
 
-    /// Whether the parameters arrive sorted, as hardly anybody writes more than two: then
-    /// something may have sorted them.
+    /// Returns whether the parameters are sorted, so that something may have sorted them.
     pub(super) fn are_sorted(&self) -> bool {
         self.pieces.len() > 1 && self.pieces.is_sorted()
     }
 
-    /// Every order of parameters that arrive sorted. Where they are not escaped as a form is,
-    /// whatever has sorted them may have escaped them, too.
+    /// Tries every order of sorted parameters. If they are not spelled as a form, what sorted them
+    /// may have changed the escaping, too.
     pub(super) fn explain_sorted(&self, search: &mut Search<'_>) -> Option<String> {
         let respelled = self.spellings.first();
         let respelled = respelled.filter(|_| !self.is_spelled_as_a_form);
@@ -150,23 +147,22 @@ impl<'a> Queries<'a> {
             .or_else(|| are_many.then(|| self.explain_both(search, 4))?)
     }
 
-    /// Every order, of so many parameters at the most.
-    #[inline(never)]
-    pub(super) fn explain_order(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
-        let found = self.pieces.len() <= most
+    /// Tries every order, of at most `max` parameters.
+    pub(super) fn explain_order(&self, search: &mut Search<'_>, max: usize) -> Option<String> {
+        let found = self.pieces.len() <= max
             && permute(&self.pieces, &mut Vec::new(), &mut |order| {
                 self.fits(search, &order.join(&b'&')) || search.work.is_used_up()
             });
         (found && !search.work.is_used_up()).then(|| ORDER.into())
     }
 
-    /// Order and escaping together: every order of few parameters, those that software makes
-    /// of many.
-    pub(super) fn explain_both(&self, search: &mut Search<'_>, most: usize) -> Option<String> {
-        self.explain_orders_of(search, &self.spellings, most)
+    /// Tries order and escaping together: every order of at most `max` parameters, and the orders
+    /// that software makes of more.
+    pub(super) fn explain_both(&self, search: &mut Search<'_>, max: usize) -> Option<String> {
+        self.explain_orders_of(search, &self.spellings, max)
     }
 
-    /// Order and escaping together, of two parameters, which are cheap to try.
+    /// Tries order and escaping together, of two parameters.
     pub(super) fn explain_pair(&self, search: &mut Search<'_>) -> Option<String> {
         (self.pieces.len() == 2).then(|| self.explain_both(search, 2))?
     }
@@ -175,11 +171,11 @@ impl<'a> Queries<'a> {
         &self,
         search: &mut Search<'_>,
         spellings: &[Vec<u8>],
-        most: usize,
+        max: usize,
     ) -> Option<String> {
         for spelling in spellings {
             let pieces: Vec<&[u8]> = spelling.split(|byte| *byte == b'&').collect();
-            let found = if pieces.len() <= most {
+            let found = if pieces.len() <= max {
                 permute(&pieces, &mut Vec::new(), &mut |order| {
                     self.fits(search, &order.join(&b'&')) || search.work.is_used_up()
                 })
@@ -198,12 +194,10 @@ impl<'a> Queries<'a> {
     }
 }
 
-/// Orders that software makes: sorted, backwards, and the hash of the body not at the end,
-/// where Twilio puts it.
-#[inline(never)]
+/// Returns the orders that software makes: sorted, reversed, and with the hash of the body at the
+/// end, where Twilio puts it.
 fn orders<'a>(pieces: &[&'a [u8]]) -> Vec<Vec<&'a [u8]>> {
-    // Heaps sort here: more slowly than `sort` does, and in a tenth of its code.
-    let sorted = BinaryHeap::from(pieces.to_vec()).into_sorted_vec();
+    let sorted = sorted(pieces.to_vec());
     let reversed = |pieces: &[&'a [u8]]| pieces.iter().rev().copied().collect::<Vec<_>>();
     let mut orders = vec![reversed(&sorted), reversed(pieces)];
     let is_hash = |piece: &&'a [u8]| split_at_first_equals(piece).0 == BODY_HASH_PARAMETER;
@@ -217,7 +211,7 @@ fn orders<'a>(pieces: &[&'a [u8]]) -> Vec<Vec<&'a [u8]>> {
     orders
 }
 
-/// Visits every order until `visit` has seen enough; whether it has.
+/// Visits every order until `visit` returns true, and returns whether it did.
 fn permute<'a>(
     left: &[&'a [u8]],
     chosen: &mut Vec<&'a [u8]>,

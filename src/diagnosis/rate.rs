@@ -1,13 +1,13 @@
-//! How often a worker makes a diagnosis at all.
+//! A bound on the number of diagnoses.
 
 use std::cell::Cell;
 
 use crate::time::Timestamp;
 
-/// How many diagnoses a worker makes in a second. The rest of a flood is rejected without.
+/// The maximum number of diagnoses of a worker in a second. The rest of a flood gets no hint.
 pub const MAX_A_SECOND: u32 = 2;
 
-/// How many diagnoses this second still has room for.
+/// The number of diagnoses made in the current second.
 #[derive(Default)]
 pub struct Budget {
     second: Cell<u64>,
@@ -15,7 +15,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Takes one, if there is one left.
+    /// Takes one diagnosis, and returns whether there was one left.
     pub fn take(&self, now: Timestamp) -> bool {
         let second = now.0 / 1000;
         if self.second.replace(second) != second {

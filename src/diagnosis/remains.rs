@@ -1,5 +1,5 @@
-//! The hint of last resort: nothing that was tried fits. It says what that was, and in the
-//! order of likelihood what is left. It blames no token unless something says so.
+//! The hint if nothing matches: what was tried, and the remaining causes in the order of their
+//! likelihood. It blames the token only if something suggests that.
 
 use crate::diagnosis::context::Context;
 use crate::diagnosis::keys::Suspected;
@@ -8,11 +8,12 @@ use crate::signature::keyring::Key;
 use crate::signature::url::Target;
 use crate::time::Millis;
 
-/// The longest URL that is shown, and the most names of keys.
+/// The maximum length of a URL that is shown.
 const MAX_SHOWN: usize = 200;
+/// The maximum number of keys that are named.
 const MAX_KEYS_SHOWN: usize = 3;
 
-pub(super) fn tell(
+pub(super) fn no_match(
     context: &Context<'_>,
     target: Target<'_>,
     form: Option<&Form>,
@@ -62,22 +63,17 @@ pub(super) fn tell(
     hint
 }
 
-/// The key that has verified a request last, if that is not long ago.
+/// Returns the key that verified a request most recently, if one did so lately.
 fn verified<'a>(context: &Context<'_>, keys: &[(usize, &'a Key)]) -> Option<(&'a Key, Millis)> {
     let now = context.now;
     let lately = |(index, key): &(usize, &'a Key)| {
         let ago = context.verified.lately(*index, now)?;
         Some((*key, ago))
     };
-    let mut verified = keys.iter().filter_map(lately);
-    let first = verified.next()?;
-    Some(verified.fold(first, |last, other| match other.1 < last.1 {
-        true => other,
-        false => last,
-    }))
+    keys.iter().filter_map(lately).min_by_key(|(_, ago)| *ago)
 }
 
-/// The URL as it is configured: what the request says of itself is not signed, and not shown.
+/// Returns the URL as configured; what the request says is unsigned, and not shown.
 fn url(context: &Context<'_>, target: Target<'_>) -> String {
     let url = context.public.url();
     let scheme = if target.websocket {
@@ -126,7 +122,7 @@ fn counted(count: usize) -> String {
 
 fn names_of(keys: &[(usize, &Key)]) -> String {
     let name = |(_, key): &(usize, &Key)| match &key.shared_id {
-        // By the id the request asks for it.
+        // The request selects it by the id.
         Some(id) => format!("{} (id {id})", key.label),
         None => key.label.clone(),
     };

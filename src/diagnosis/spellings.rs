@@ -1,19 +1,19 @@
-//! Other spellings of one path, one query, one text.
+//! Other spellings of a path, a query, a text.
 
 use crate::signature::urlencoded::hex_digit;
 
-/// What is not escaped in a query without changing what it says.
+/// The characters of a query that are not escaped, since that would change its meaning.
 const DELIMITERS: &[u8] = b"&=%+";
 
-/// A query as forms have it, and Twilio: all is escaped but `-._*`, and a space is a plus.
+/// Spells a query as forms and Twilio do: all but `-._*` is escaped, and a space is a plus.
 pub(super) fn as_a_form(query: &[u8]) -> Vec<u8> {
     let upper = hex_case(query, u8::to_ascii_uppercase);
     let escaped = escaped(&upper, b"&=%+*");
     replaced(&replaced(&escaped, b"~", b"%7E"), b"%20", b"+")
 }
 
-/// A query as other software writes the same parameters, the likeliest first; none is the
-/// query as it is.
+/// Returns the spellings of a query that other software uses, the likeliest first, without the
+/// query's own.
 pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Spellings::new(query);
     let blank_escaped = |text: &[u8]| replaced(text, b"+", b"%20");
@@ -24,7 +24,7 @@ pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
     let all_escaped = blank_escaped(&escaped(&upper, DELIMITERS));
     all.add(as_a_form.clone());
     all.add(all_escaped.clone());
-    // What only one of them changes.
+    // What changes one thing.
     all.add(blank_plus(query));
     all.add(blank_escaped(query));
     all.add(upper);
@@ -32,7 +32,7 @@ pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
     all.add(blank_escaped(&as_a_form));
     all.add(replaced(query, b"+", b"%2B"));
     all.add(hex_case(query, u8::to_ascii_lowercase));
-    // As little escaped as may be, and as JavaScript has it.
+    // Escaped as little as possible, and as by JavaScript.
     let unescaped = unescaped(query, b"&=%+#");
     let marks = marks_unescaped(query);
     for text in [&unescaped, &marks] {
@@ -45,12 +45,12 @@ pub(super) fn of_query(query: &[u8]) -> Vec<Vec<u8>> {
     all.0
 }
 
-/// The same of a path, whose slashes are never escaped here.
+/// Returns other spellings of a path, in which slashes are not escaped, without its own.
 pub(super) fn of_path(path: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Spellings::new(path);
     all.add(unescaped(path, b"/%?#+"));
     all.add(unescaped(path, b"/%?#"));
-    // Letters that are not ASCII, signed as they were typed.
+    // Letters beyond ASCII, signed as they were typed.
     all.add(unescape(path, &|byte| !byte.is_ascii()));
     all.add(escaped(path, b"/%+"));
     all.add(escaped(path, b"/%"));
@@ -64,7 +64,7 @@ pub(super) fn of_path(path: &[u8]) -> Vec<Vec<u8>> {
     all.0
 }
 
-/// Each one once.
+/// Distinct spellings.
 struct Spellings(Vec<Vec<u8>>);
 
 impl Spellings {
@@ -80,7 +80,7 @@ impl Spellings {
     }
 }
 
-/// With one slash where there were several.
+/// Merges consecutive slashes.
 pub(super) fn without_double_slashes(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     for byte in path {
@@ -91,7 +91,7 @@ pub(super) fn without_double_slashes(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// With one of the slashes doubled.
+/// Returns the path with each of its first slashes doubled.
 pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let doubled = slashes.take(5).map(|(index, _)| {
@@ -101,14 +101,14 @@ pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
     doubled.collect()
 }
 
-/// Escapes of visible characters undone, but for those that would change what the text says.
+/// Decodes escapes of visible characters, except those in `but`.
 fn unescaped(text: &[u8], but: &[u8]) -> Vec<u8> {
     unescape(text, &|byte| {
         byte.is_ascii_graphic() && !but.contains(&byte)
     })
 }
 
-/// Only those undone that JavaScript's `encodeURIComponent` leaves alone.
+/// Decodes escapes of the characters that JavaScript's `encodeURIComponent` leaves alone.
 fn marks_unescaped(text: &[u8]) -> Vec<u8> {
     unescape(text, &|byte| b"!'()*~".contains(&byte))
 }
@@ -133,8 +133,7 @@ fn unescape(text: &[u8], is_undone: &dyn Fn(u8) -> bool) -> Vec<u8> {
     out
 }
 
-/// Every character escaped that is not unreserved, but for these.
-#[inline(never)]
+/// Escapes every character that is not unreserved, except those in `but`.
 fn escaped(text: &[u8], but: &[u8]) -> Vec<u8> {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
@@ -169,21 +168,17 @@ fn hex_case(text: &[u8], change: fn(&u8) -> u8) -> Vec<u8> {
     out
 }
 
-/// Every occurrence replaced.
-#[inline(never)]
+/// Replaces every occurrence.
 pub(super) fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
-        match rest.strip_prefix(from) {
-            Some(after) if !from.is_empty() => {
-                out.extend_from_slice(to);
-                rest = after;
-            }
-            _ => {
-                out.push(*first);
-                rest = after;
-            }
+        if let Some(behind) = rest.strip_prefix(from) {
+            out.extend_from_slice(to);
+            rest = behind;
+        } else {
+            out.push(*first);
+            rest = after;
         }
     }
     out

@@ -1,58 +1,56 @@
-//! Is it the clock? A late request is told from a clock that is wrong.
+//! The clock: a wrong one is distinguished from a late request.
 
 use std::cell::Cell;
 
 use crate::time::Millis;
 
-/// What stale timestamps have in common. One stale request is a late one; if all
-/// are late by the same, a clock is.
+/// Consecutive stale timestamps: one stale request is late, but if all are late by the same
+/// amount, a clock is wrong.
 #[derive(Default)]
 pub struct StaleStreak {
-    run: Cell<Option<Run>>,
+    streak: Cell<Option<Streak>>,
 }
 
-/// Timestamps one after another that were all stale.
+/// The number of consecutive stale timestamps, and the range of their ages.
 #[derive(Clone, Copy)]
-struct Run {
+struct Streak {
     count: u32,
-    least: Millis,
-    most: Millis,
+    min: Millis,
+    max: Millis,
 }
 
-/// So many in a row are no coincidence.
-const A_RUN: u32 = 3;
+/// The length of a streak that is no coincidence.
+const MIN_STREAK: u32 = 3;
 
 impl StaleStreak {
-    /// A fresh timestamp: the clocks are right.
+    /// Ends the streak: a timestamp was fresh, so the clocks are right.
     pub fn fresh(&self) {
-        self.run.set(None);
+        self.streak.set(None);
     }
 
-    /// A stale one, of this age: what can be said of it.
+    /// Records a stale timestamp of this age, and returns a hint.
     pub fn stale(&self, age: Millis) -> String {
-        let run = match self.run.get() {
-            Some(run) => Run {
-                count: run.count.saturating_add(1),
-                least: run.least.min(age),
-                most: run.most.max(age),
-            },
-            None => Run {
-                count: 1,
-                least: age,
-                most: age,
-            },
+        let before = self.streak.get().unwrap_or(Streak {
+            count: 0,
+            min: age,
+            max: age,
+        });
+        let streak = Streak {
+            count: before.count.saturating_add(1),
+            min: before.min.min(age),
+            max: before.max.max(age),
         };
-        self.run.set(Some(run));
+        self.streak.set(Some(streak));
         let seconds = |span: Millis| span.0 / 1000;
-        if run.count < A_RUN {
+        if streak.count < MIN_STREAK {
             return format!("it is {} s old", seconds(age));
         }
         format!(
             "the last {} requests with a timestamp were all {} to {} s old: this host's clock is \
              ahead, or they wait in a queue",
-            run.count,
-            seconds(run.least),
-            seconds(run.most)
+            streak.count,
+            seconds(streak.min),
+            seconds(streak.max)
         )
     }
 }

@@ -1,10 +1,9 @@
-//! Is it the URL? Another scheme, host, port or path than is configured, or no query.
+//! The URL: another scheme, host, port or path than configured, or no query.
 //!
-//! Each part has the ways in which it may have been written, and each way a rank: what the
-//! request itself names ranks before what is merely usual. URLs are tried in the order of
-//! the sum of their ranks, so that one likely mistake comes before two, and two likely
-//! ones before one that hardly ever happens. Of what nothing in the request speaks for, one
-//! is tried at a time, besides the scheme.
+//! Each part has variants with a rank: variants that the request names rank before those that are
+//! merely common. URLs are tried in the order of the sum of their ranks, so that one likely mistake
+//! comes before two, and two likely ones before one that is rare. At most one part besides the
+//! scheme is a guess that nothing in the request suggests.
 
 use crate::diagnosis::context::Context;
 use crate::diagnosis::spellings;
@@ -14,35 +13,35 @@ use crate::signature::configured_url::ConfiguredUrl;
 use crate::signature::url::Target;
 use crate::signature::urlencoded::split_at_first_equals;
 
-/// One way to write a part of the URL.
+/// A variant of a part of the URL.
 struct Variant {
     text: Vec<u8>,
-    /// How unlikely it is: 0 is as configured.
+    /// How unlikely it is; 0 is as configured.
     rank: u8,
-    /// Whether nothing in the request speaks for it.
+    /// Whether nothing in the request suggests it.
     is_guess: bool,
     mistake: Mistake,
 }
 
-/// What is wrong if a variant is the right one: put into words only then.
+/// The mistake if a variant matches, to be put into words only then.
 #[derive(Clone, Copy)]
 enum Mistake {
     None,
     Scheme,
-    /// Host or port, or both.
+    /// The host, the port, or both.
     Authority,
     Said(&'static str),
-    /// The path is in a header.
+    /// The path is in this header.
     Header(&'static str),
 }
 
-/// The longest header value that is looked at, in bytes.
+/// The maximum length of a header's value that is used, in bytes.
 const MAX_VALUE: usize = 1024;
 
-/// The longest path that is escaped in other ways.
+/// The maximum length of a path that is tried in other spellings.
 const MAX_SPELLED: usize = 512;
 
-/// The ways to write a part, those of a lower rank first.
+/// The variants of a part, in the order of their ranks.
 struct Part(Vec<Variant>);
 
 impl Part {
@@ -55,42 +54,38 @@ impl Part {
         }])
     }
 
-    /// Adds a way, unless it is there already. Not inlined: it is called dozens of times.
-    #[inline(never)]
+    /// Adds a variant.
     fn add(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
         self.insert(rank, false, text, mistake);
     }
 
-    /// The same of a guess.
-    #[inline(never)]
+    /// Adds a guess.
     fn guess(&mut self, rank: u8, text: Vec<u8>, mistake: Mistake) {
         self.insert(rank, true, text, mistake);
     }
 
+    /// Inserts a variant after those of its rank, unless its text is there already.
     #[inline(never)]
     fn insert(&mut self, rank: u8, is_guess: bool, text: Vec<u8>, mistake: Mistake) {
         if self.0.iter().any(|variant| variant.text == text) {
             return;
         }
-        let after = self.0.iter().take_while(|variant| variant.rank <= rank);
-        let index = after.count();
-        self.0.insert(
-            index,
-            Variant {
-                text,
-                rank,
-                is_guess,
-                mistake,
-            },
-        );
+        let index = self.up_to(rank).count();
+        let variant = Variant {
+            text,
+            rank,
+            is_guess,
+            mistake,
+        };
+        self.0.insert(index, variant);
     }
 
-    #[inline(never)]
+    /// Adds a variant whose mistake is a fixed text.
     fn say(&mut self, rank: u8, text: Vec<u8>, mistake: &'static str) {
         self.add(rank, text, Mistake::Said(mistake));
     }
 
-    /// Those of at most this rank.
+    /// Returns the variants of at most this rank.
     fn up_to(&self, rank: u8) -> impl Iterator<Item = &Variant> {
         self.0
             .iter()
@@ -98,7 +93,7 @@ impl Part {
     }
 }
 
-/// What is tried though nothing in the request speaks for it.
+/// Which part is a guess that nothing in the request suggests.
 #[derive(Clone, Copy)]
 pub(super) enum Guess {
     None,
@@ -106,7 +101,7 @@ pub(super) enum Guess {
     Authority,
 }
 
-/// The ways to write each part.
+/// The variants of each part.
 pub(super) struct Urls {
     own: [Vec<u8>; 2],
     schemes: Part,
@@ -116,7 +111,7 @@ pub(super) struct Urls {
 }
 
 impl Urls {
-    /// `None` where there is no work left for it.
+    /// Collects the variants; `None` if no work is left.
     pub(super) fn new(
         search: &mut Search<'_>,
         context: &Context<'_>,
@@ -125,7 +120,7 @@ impl Urls {
         let url = context.public.url();
         let path = own_path(context, target);
         let query = target.query.unwrap_or_default();
-        // Some thirty texts.
+        // About 30 texts.
         if !search
             .work
             .take_copies(60, 8 * path.len() + 4 * query.len())
@@ -154,7 +149,7 @@ impl Urls {
         })
     }
 
-    /// Scheme, authority and path as they are configured.
+    /// Returns scheme, authority and path as configured.
     pub(super) fn origin_and_path(&self) -> Vec<u8> {
         let parts = [&self.schemes, &self.authorities, &self.paths];
         let right = parts.iter().filter_map(|part| part.0.first());
@@ -163,9 +158,7 @@ impl Urls {
             .collect()
     }
 
-    /// Tries all that are as unlikely as this, and with this guess in them. `signed` is what
-    /// is signed behind the URL.
-    #[inline(never)]
+    /// Tries all URLs of a rank and with a guess. `signed` is what is signed after the URL.
     pub(super) fn explain(
         &self,
         search: &mut Search<'_>,
@@ -182,16 +175,12 @@ impl Urls {
                     let left = left - authority.rank;
                     for scheme in self.schemes.up_to(left) {
                         let parts = [scheme, authority, path, query];
-                        let of_path_or_query = (path.is_guess, query.is_guess);
+                        let guesses = (authority.is_guess, path.is_guess, query.is_guess);
                         let is_of_kind = match guess {
-                            Guess::None => {
-                                !authority.is_guess && of_path_or_query == (false, false)
-                            }
-                            Guess::Authority => {
-                                authority.is_guess && of_path_or_query == (false, false)
-                            }
+                            Guess::None => guesses == (false, false, false),
+                            Guess::Authority => guesses == (true, false, false),
                             Guess::PathOrQuery => {
-                                !authority.is_guess && (path.is_guess != query.is_guess)
+                                matches!(guesses, (false, true, false) | (false, false, true))
                             }
                         };
                         if scheme.rank != left || !is_of_kind {
@@ -200,7 +189,7 @@ impl Urls {
                         let texts = parts.map(|part| part.text.as_slice());
                         let [scheme, authority, path, query] = texts;
                         if search.fits(&[scheme, authority, path, query, signed]) {
-                            return Some(self.told(parts));
+                            return Some(self.describe(parts));
                         }
                     }
                 }
@@ -209,8 +198,8 @@ impl Urls {
         None
     }
 
-    /// All that is wrong.
-    fn told(&self, parts: [&Variant; 4]) -> String {
+    /// Puts all mistakes into words.
+    fn describe(&self, parts: [&Variant; 4]) -> String {
         let [own_scheme, own_authority] = &self.own;
         let mut mistakes = Vec::new();
         for part in parts {
@@ -222,7 +211,9 @@ impl Urls {
                     text.trim_end_matches("://"),
                     shown(own_scheme)
                 )),
-                Mistake::Authority => tell_authority(&text, &shown(own_authority), &mut mistakes),
+                Mistake::Authority => {
+                    describe_authority(&text, &shown(own_authority), &mut mistakes)
+                }
                 Mistake::Said(mistake) => mistakes.push(mistake.into()),
                 Mistake::Header(name) => mistakes.push(format!(
                     "the path was rewritten on the way: the one that was signed is in the header \
@@ -234,8 +225,8 @@ impl Urls {
     }
 }
 
-/// Host or port, or both. The signature fits, so that whoever holds the key has chosen them.
-fn tell_authority(signed: &str, own: &str, mistakes: &mut Vec<String>) {
+/// Describes a wrong host or port. The signature matches, so that the holder of the key chose them.
+fn describe_authority(signed: &str, own: &str, mistakes: &mut Vec<String>) {
     let (host, port) = split_host(signed);
     let (own_host, own_port) = split_host(own);
     if host != own_host {
@@ -252,10 +243,10 @@ fn tell_authority(signed: &str, own: &str, mistakes: &mut Vec<String>) {
     }
 }
 
-/// The most characters of a part of a URL that a hint shows.
+/// The maximum number of characters of a part that a hint shows.
 const MAX_SHOWN: usize = 255;
 
-#[inline(never)]
+/// Returns the printable characters of a part.
 fn shown(text: &[u8]) -> String {
     let printable = |byte: &u8| match byte {
         0x21..=0x7E => char::from(*byte),
@@ -264,12 +255,11 @@ fn shown(text: &[u8]) -> String {
     text.iter().map(printable).take(MAX_SHOWN).collect()
 }
 
-/// The scheme that is to be signed.
+/// Returns the scheme that should have been signed.
 fn own_scheme<'a>(url: &'a ConfiguredUrl, target: Target<'_>) -> &'a str {
-    if target.websocket {
-        "wss"
-    } else {
-        url.scheme()
+    match target.websocket {
+        true => "wss",
+        false => url.scheme(),
     }
 }
 
@@ -289,7 +279,7 @@ fn schemes(own: &str, websocket: bool) -> Part {
     schemes
 }
 
-/// `host:port`, or the host alone.
+/// Returns `host:port`, or the host alone.
 #[inline(never)]
 fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
     match port {
@@ -298,7 +288,6 @@ fn authority(host: &str, port: Option<&str>) -> Vec<u8> {
     }
 }
 
-#[inline(never)]
 fn split_host(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port))
@@ -310,15 +299,15 @@ fn split_host(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The most hosts that are taken from headers.
+/// The maximum number of hosts from headers.
 const MAX_HOSTS: usize = 6;
 
-/// The longest name of a host in the DNS, and a port.
+/// The maximum length of a host and port.
 const MAX_AUTHORITY: usize = 253 + 6;
 
-/// What the headers say of the host that was asked for.
+/// The hosts and ports that headers name.
 struct Named<'a> {
-    /// As they stand there, the nearest to this filter first.
+    /// Hosts, with or without a port, the nearest to this filter first.
     authorities: Vec<&'a str>,
     ports: Vec<&'a str>,
 }
@@ -378,7 +367,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// The elements of a header that is a list, as far as it is looked at.
+/// Returns the first elements of a header that is a list.
 fn elements<'a>(
     context: &Context<'a>,
     name: &'static str,
@@ -399,7 +388,7 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
     let mut add = |rank, host: &str, port: Option<&str>| {
         part.add(rank, authority(host, port), Mistake::Authority);
     };
-    // Without an own port this is the right one, and is not added.
+    // Without a port this is as configured, and not added.
     add(1, own, None);
     for name in &named.authorities {
         let (host, port) = split_host(name);
@@ -412,7 +401,7 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
         }
     }
     for port in &named.ports {
-        // Behind most balancers it is this one.
+        // Most load balancers send one of these.
         let rank = if matches!(*port, "443" | "80") { 3 } else { 1 };
         add(rank, own, Some(port));
     }
@@ -428,7 +417,7 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
         Some(bare) => guess(3, bare, own_port),
         None => guess(3, &format!("www.{own}"), own_port),
     }
-    // Those that are usual for what is developed, and for what stands behind a proxy.
+    // Common ports in development and behind a proxy.
     for (rank, port) in [
         (3, "8443"),
         (3, "8080"),
@@ -444,7 +433,7 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
     part
 }
 
-/// The path as it is to be signed.
+/// Returns the path that should have been signed.
 fn own_path(context: &Context<'_>, target: Target<'_>) -> Vec<u8> {
     let url = context.public.url();
     if context.public.takes_path_from_request() {
@@ -454,7 +443,7 @@ fn own_path(context: &Context<'_>, target: Target<'_>) -> Vec<u8> {
     }
 }
 
-/// Where proxies put the path, or the whole URL, before they rewrite it.
+/// Headers in which proxies keep the path, or the whole URL, before they rewrite it.
 const HEADERS_WITH_A_PATH: [&str; 7] = [
     "x-envoy-original-path",
     "x-original-uri",
@@ -465,7 +454,7 @@ const HEADERS_WITH_A_PATH: [&str; 7] = [
     "x-rewrite-url",
 ];
 
-/// Path and query of what a header has, which may be a whole URL.
+/// Returns path and query of a header, which may be a whole URL.
 fn target_in<'a>(context: &Context<'a>, name: &'static str) -> Option<Target<'a>> {
     let mut values = context.headers.all(name);
     let value = values.next().filter(|value| value.len() <= MAX_VALUE)?;
@@ -525,11 +514,10 @@ fn paths(
     for escaped in spellings::of_path(&own) {
         part.say(2, escaped, ESCAPING);
     }
-    // A path that is configured is known to be right as it is.
-    let rank = if context.public.takes_path_from_request() {
-        2
-    } else {
-        4
+    // A configured path is more likely to be right.
+    let rank = match context.public.takes_path_from_request() {
+        true => 2,
+        false => 4,
     };
     for doubled in spellings::with_double_slashes(&own) {
         part.guess(rank, doubled, Mistake::Said(MERGED));
@@ -542,7 +530,7 @@ fn paths(
     part
 }
 
-/// Whether there is one at all, and what is known of it without a look at its parameters.
+/// Returns the variants of the query as a whole.
 fn queries(
     url: &ConfiguredUrl,
     target: Target<'_>,
@@ -558,11 +546,7 @@ fn queries(
     let mut part = Part::new(target.query.map(with_mark).unwrap_or_default());
     if let Some(own) = url.query() {
         let own = own.as_bytes();
-        let mistake = if target.query.is_some() {
-            OWN
-        } else {
-            OWN_LOST
-        };
+        let mistake = target.query.map_or(OWN_LOST, |_| OWN);
         part.say(1, with_mark(own), mistake);
         let hash = target.query.and_then(body_hash_piece);
         if let Some(hash) = hash {
@@ -584,7 +568,7 @@ fn queries(
     part
 }
 
-/// The piece of a query that holds the hash of the body.
+/// Returns the piece of a query that holds the hash of the body.
 fn body_hash_piece(query: &[u8]) -> Option<&[u8]> {
     let mut pieces = query.split(|byte| *byte == b'&');
     pieces.find(|piece| split_at_first_equals(piece).0 == BODY_HASH_PARAMETER)

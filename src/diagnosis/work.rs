@@ -1,54 +1,54 @@
-//! How much a diagnosis may do, and what is tried within that.
+//! The work that a diagnosis may do, and the messages that it tries within that.
 
 use crate::signature::key::{BegunMac, ClaimedMac};
 use crate::signature::keyring::Key;
 
-/// What one diagnosis may do, in bytes hashed, and whatever else takes as long as those.
+/// The work that one diagnosis may do, in bytes hashed or their equivalent.
 ///
-/// With SHA-1 a byte takes some twenty instructions, so that this is some 1.2 million. To
-/// reject a usual forged request takes a worker 400,000, most of it in Envoy and V8, and ten
-/// of those are what a request may cost. Tests count the core's part for the worst requests
-/// that are known, and `scripts/work` the worker's.
+/// A byte of SHA-1 takes about 20 instructions, so that this is about 1.2 million. Rejecting a
+/// usual forged request takes a worker 400,000, mostly in Envoy and V8, and a request may cost ten
+/// times that. Tests count the filter's part for the worst known requests, and `scripts/work` the
+/// worker's.
 pub(crate) const MAX_WORK: usize = 55_000;
 
-/// What it takes to reject that usual request, in the same measure.
+/// The work of rejecting that usual request, in the same unit.
 const OF_A_USUAL_REQUEST: usize = 2_900;
 
-/// How much of what a dear request took itself counts: a long message is to be tried with the
-/// likeliest mistakes all the same.
+/// The maximum that verifying an expensive request counts: the likeliest mistakes are tried for a
+/// long message, too.
 const MAX_OF_ITS_OWN: usize = MAX_WORK * 2 / 5;
 
-/// An HMAC besides the bytes of its message: copying the state, filling up the last block,
-/// the outer hash, the comparison.
+/// The work of an HMAC besides the bytes of its message: copying the state, padding, the outer
+/// hash, the comparison.
 pub(super) const OF_A_MAC: usize = 170;
 
-/// A piece of a message, however short.
+/// The work of a piece of a message besides its bytes.
 const OF_A_PIECE: usize = 4;
 
-/// Something made anew, with memory of its own.
+/// The work of an allocation.
 const OF_A_COPY: usize = 16;
 
-/// A byte of SHA-256 takes as long as so many halves of one of SHA-1.
+/// The work of a byte of SHA-256, in halves of one of SHA-1.
 const HALVES_OF_A_SHA256_BYTE: usize = 5;
 
-/// How much may still be done. Whatever loops over what a stranger sends asks first.
+/// The work that is left. Every loop over what an unauthenticated client sends takes some first.
 #[derive(Debug)]
 pub(crate) struct Work {
     left: usize,
-    rejected: bool,
+    is_exhausted: bool,
 }
 
 impl Work {
-    /// All that one diagnosis may do.
+    /// Returns the work of one diagnosis.
     pub(crate) fn new() -> Work {
         Work {
             left: MAX_WORK,
-            rejected: false,
+            is_exhausted: false,
         }
     }
 
-    /// What rejecting the request took beyond a usual one counts, up to [`MAX_OF_ITS_OWN`]: so many
-    /// bytes were hashed, as messages of a MAC of this length, and a form was parsed.
+    /// Takes what rejecting the request took beyond a usual one, up to [`MAX_OF_ITS_OWN`]: hashing
+    /// bytes for MACs of this length, and parsing a form.
     pub(crate) fn take_own(&mut self, hashed: usize, mac: usize, body: usize, count: usize) {
         let hashed = match mac {
             32 => hashed.saturating_mul(HALVES_OF_A_SHA256_BYTE) / 2,
@@ -59,58 +59,57 @@ impl Work {
         self.left = self.left.saturating_sub(beyond.min(MAX_OF_ITS_OWN));
     }
 
-    /// Takes some of it, if there is as much left. What is rejected once is not given later,
-    /// so that a search ends where its next step is too dear.
+    /// Takes work, and returns whether there was enough. After the first failure all others fail,
+    /// so that a search ends where its next step is too expensive.
     #[must_use]
     #[inline(never)]
     pub(crate) fn take(&mut self, work: usize) -> bool {
-        self.rejected |= work > self.left;
-        if !self.rejected {
+        self.is_exhausted |= work > self.left;
+        if !self.is_exhausted {
             self.left -= work;
         }
-        !self.rejected
+        !self.is_exhausted
     }
 
-    /// For so many new copies of so many bytes in all.
+    /// Takes the work of a number of copies with this number of bytes in all.
     #[must_use]
-    #[inline(never)]
     pub(crate) fn take_copies(&mut self, copies: usize, bytes: usize) -> bool {
         self.take(copies.saturating_mul(OF_A_COPY).saturating_add(bytes / 4))
     }
 
-    /// For a look at each byte of a text, or a change of it.
+    /// Takes the work of inspecting or changing each byte of a text.
     #[must_use]
     pub(crate) fn take_text(&mut self, bytes: usize) -> bool {
         self.take(bytes / 2 + OF_A_COPY)
     }
 
-    /// For the SHA-256 of so many bytes.
+    /// Takes the work of a SHA-256.
     #[must_use]
     pub(crate) fn take_sha256(&mut self, bytes: usize) -> bool {
         self.take((bytes + 64) * HALVES_OF_A_SHA256_BYTE / 2)
     }
 
-    /// Whether something was not done for want of it.
+    /// Returns whether there was not enough.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.rejected
+        self.is_exhausted
     }
 }
 
-/// Tries messages until one fits or the work is done.
+/// A search for the message that was signed.
 pub(super) struct Search<'a> {
     keys: Vec<&'a Key>,
     claimed: &'a ClaimedMac,
     pub(super) work: Work,
-    /// How many messages were tried.
+    /// The number of messages tried.
     pub(super) tried: usize,
 }
 
-/// What messages begin with, hashed with each key.
+/// The beginning of messages, hashed with each key.
 #[derive(Clone)]
 pub(super) struct Beginning(Vec<BegunMac>);
 
 impl<'a> Search<'a> {
-    /// For a message that one of these keys has signed like this.
+    /// Returns a search for a message that one of these keys has signed.
     pub(super) fn new(keys: Vec<&'a Key>, claimed: &'a ClaimedMac, work: Work) -> Search<'a> {
         Search {
             keys,
@@ -120,12 +119,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether these pieces, one after the other, are what was signed.
+    /// Returns whether these pieces in a row are what was signed.
     pub(super) fn fits(&mut self, pieces: &[&[u8]]) -> bool {
         self.key_for(pieces).is_some()
     }
 
-    /// The key that has signed them.
+    /// Returns the key that signed these pieces in a row.
     #[inline(never)]
     pub(super) fn key_for(&mut self, pieces: &[&[u8]]) -> Option<&'a Key> {
         if !self.take(pieces, OF_A_MAC) {
@@ -136,8 +135,7 @@ impl<'a> Search<'a> {
         keys.find(|key| ends(key.signing.begin(), pieces, self.claimed))
     }
 
-    /// What the next messages begin with. `None` where there is no work left for it.
-    #[inline(never)]
+    /// Hashes the beginning of messages; `None` if no work is left.
     pub(super) fn begin(&mut self, pieces: &[&[u8]]) -> Option<Beginning> {
         if !self.take(pieces, OF_A_COPY) {
             return None;
@@ -150,9 +148,8 @@ impl<'a> Search<'a> {
         Some(beginning)
     }
 
-    /// They go on like this.
-    #[inline(never)]
-    pub(super) fn go_on(&mut self, beginning: &mut Beginning, piece: &[u8]) {
+    /// Appends to the beginning of messages.
+    pub(super) fn append(&mut self, beginning: &mut Beginning, piece: &[u8]) {
         if self.take(&[piece], 0) {
             for begun in &mut beginning.0 {
                 begun.update(piece);
@@ -160,7 +157,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether these pieces behind the beginning are what was signed.
+    /// Returns whether the beginning followed by these pieces is what was signed.
     #[inline(never)]
     pub(super) fn ends(&mut self, beginning: &Beginning, pieces: &[&[u8]]) -> bool {
         if !self.take(pieces, OF_A_MAC) {
@@ -171,7 +168,7 @@ impl<'a> Search<'a> {
         begun.any(|begun| ends(begun.clone(), pieces, self.claimed))
     }
 
-    /// For pieces hashed with every key.
+    /// Takes the work of hashing pieces with every key.
     #[inline(never)]
     fn take(&mut self, pieces: &[&[u8]], besides: usize) -> bool {
         let bytes: usize = pieces.iter().map(|piece| piece.len() + OF_A_PIECE).sum();
@@ -183,7 +180,6 @@ impl<'a> Search<'a> {
     }
 }
 
-#[inline(never)]
 fn ends(mut begun: BegunMac, pieces: &[&[u8]], claimed: &ClaimedMac) -> bool {
     update(&mut begun, pieces);
     bool::from(begun.finish().equals(claimed))
@@ -223,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_gone_and_what_is_rejected_once_stays_rejected() {
+    fn work_is_taken_until_it_fails_once_and_then_always_fails() {
         let mut work = Work::new();
         assert!(work.take(MAX_WORK - 1) && work.take(1) && !work.is_used_up());
         assert!(!work.take(1) && work.is_used_up());
@@ -251,13 +247,13 @@ mod tests {
     #[test]
     fn a_search_computes_no_more_hmacs_than_its_work_allows_and_then_finds_nothing() {
         let (key, claimed) = (key(), sign(b"the right one"));
-        for (keys, most) in [(1, MAX_WORK / OF_A_MAC), (4, MAX_WORK / OF_A_MAC / 4)] {
+        for (keys, max) in [(1, MAX_WORK / OF_A_MAC), (4, MAX_WORK / OF_A_MAC / 4)] {
             let mut search = Search::new(vec![&key; keys], &claimed, Work::new());
             while !search.work.is_used_up() {
                 assert!(!search.fits(&[b"a wrong one"]));
             }
             assert!(
-                search.tried > most / 2 && search.tried <= most,
+                search.tried > max / 2 && search.tried <= max,
                 "{}",
                 search.tried
             );
@@ -287,7 +283,7 @@ mod tests {
         let mut search = Search::new(vec![&key], &claimed, Work::new());
         let mut beginning = search.begin(&[b"one", b" "]).expect("work");
         assert!(search.ends(&beginning, &[b"two", b" three"]));
-        search.go_on(&mut beginning, b"two");
+        search.append(&mut beginning, b"two");
         assert!(search.ends(&beginning, &[b" three"]));
         assert!(!search.ends(&beginning, &[b"two three"]));
     }

@@ -7,7 +7,9 @@ use crate::pipeline::hints;
 use crate::pipeline::limits::Authenticated;
 use crate::pipeline::rejection::Rejection;
 use crate::reason::Reason;
-use crate::request::headers::{BodyInHandshake, Headers};
+use crate::request::headers::{
+    BodyInHandshake, Headers, ORIGINAL_PATH_HEADER, SETTINGS_HEADER, SIGNATURE_HEADER,
+};
 use crate::signature::coverage::{Coverage, DeclaredBody, Method, MethodKind};
 use crate::signature::form::Form;
 use crate::signature::key::{ClaimedMac, Nonce, sha256};
@@ -15,13 +17,6 @@ use crate::signature::keyring::Key;
 use crate::signature::url::{Behind, Target};
 use crate::signature::verify::{ACCOUNT_PARAMETER, Signed, Unverified, verify};
 use crate::time::Timestamp;
-
-/// The header that carries the signature.
-pub const SIGNATURE_HEADER: &str = "x-twilio-signature";
-/// The header that selects a shared key.
-pub const SETTINGS_HEADER: &str = "x-twilio-webhooks-signature-settings";
-/// Where an Envoy in front puts the path before it rewrites it.
-const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
 
 /// 0: the webhook takes the method, and path and query are not too long.
 pub fn check_target(

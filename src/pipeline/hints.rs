@@ -1,8 +1,7 @@
 //! What explains a rejection to the operator. Why a signature does not fit is found
 //! by [`crate::diagnosis`].
 
-use crate::pipeline::checks::SIGNATURE_HEADER;
-use crate::request::headers::Headers;
+use crate::request::headers::{Headers, SIGNATURE_HEADER};
 use crate::store::local::nonces::PriorDelivery;
 
 /// Somebody has cut a signed request into other parameters.

@@ -1,8 +1,8 @@
-//! An account as it may stand in a header and in the log.
+//! An account SID that is safe to put into a header and the log.
 
 use std::fmt;
 
-/// A SID, and nothing that a parameter could be made to hold: letters and digits, 64 at the most.
+/// An account SID: 1 to 64 ASCII letters and digits, whatever else a parameter may contain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AccountSid {
     text: [u8; MAX_LEN],
@@ -12,19 +12,18 @@ pub struct AccountSid {
 const MAX_LEN: usize = 64;
 
 impl AccountSid {
-    /// `None` for anything else.
+    /// Parses a SID; `None` for anything else.
     pub fn new(account: &[u8]) -> Option<AccountSid> {
         let is_sid = !account.is_empty() && account.iter().all(u8::is_ascii_alphanumeric);
         let mut text = [0; MAX_LEN];
-        let index = text.get_mut(..account.len())?;
-        index.copy_from_slice(account);
+        text.get_mut(..account.len())?.copy_from_slice(account);
         is_sid.then_some(AccountSid {
             text,
             length: account.len(),
         })
     }
 
-    /// As a text.
+    /// Returns the SID as text.
     pub fn as_str(&self) -> &str {
         let text = self.text.get(..self.length).unwrap_or_default();
         // It is ASCII.

@@ -1,4 +1,4 @@
-//! Who sent a request: the address that Envoy found, by its own settings for proxies in front.
+//! The address of a client, as Envoy determines it by its own settings for trusted hops.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     address: Shown,
-    /// What a rate limit counts by: an IPv4 address, or the /64 of an IPv6 one. A
-    /// household has a /64 to itself, and with it 2^64 addresses.
+    /// What a rate limit counts by: an IPv4 address, or the /64 of an IPv6 address, since one
+    /// customer has all 2^64 addresses of a /64.
     pub counted: [u8; 8],
 }
 
-/// Made into a text when there is a line to be written, which is seldom.
+/// An address that becomes text only when it is logged, which is rare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shown {
     Address(IpAddr),
@@ -19,7 +19,7 @@ enum Shown {
 }
 
 impl ClientAddress {
-    /// The address without its port, for the log.
+    /// Returns the address without its port, for the log.
     pub fn shown(&self) -> String {
         match &self.address {
             Shown::Address(address) => address.to_string(),
@@ -27,8 +27,8 @@ impl ClientAddress {
         }
     }
 
-    /// Reads Envoy's `source.address`: `1.2.3.4:5`, `[v6]:5`, or anything else for a
-    /// listener without addresses, which then counts as one client.
+    /// Parses Envoy's `source.address`: `1.2.3.4:5` or `[v6]:5`. Anything else, as from a
+    /// listener without addresses, counts as one client.
     pub fn from_source_address(source: &[u8]) -> ClientAddress {
         let text = String::from_utf8_lossy(source);
         let address = match text.parse::<SocketAddr>() {

@@ -2,29 +2,36 @@
 
 use crate::signature::coverage::{Once, Repeated};
 
-/// Name and value of every header, names in lower case as Envoy hands them out.
+/// The header that carries the signature.
+pub const SIGNATURE_HEADER: &str = "x-twilio-signature";
+/// The header that selects a shared key.
+pub const SETTINGS_HEADER: &str = "x-twilio-webhooks-signature-settings";
+/// Where an Envoy in front puts the path before it rewrites it.
+pub const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
+
+/// The headers of a request, with names in lower case, as Envoy provides them.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'a> {
     pairs: &'a [(&'a [u8], &'a [u8])],
 }
 
 impl<'a> Headers<'a> {
-    /// Headers in the order of arrival, repeats included.
+    /// Wraps names and values in the order of arrival, including repeats.
     pub fn new(pairs: &'a [(&'a [u8], &'a [u8])]) -> Headers<'a> {
         Headers { pairs }
     }
 
-    /// Every value of a header.
+    /// Returns every value of a header.
     pub fn all(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let matches = move |(own, _): &&(&[u8], &[u8])| *own == name.as_bytes();
         self.pairs.iter().filter(matches).map(|(_, value)| *value)
     }
 
-    /// The value of a header that must not be repeated. Which of several an upstream
-    /// would read is anybody's guess.
+    /// Returns the value of a header that must not be repeated, since upstreams differ in which
+    /// of several they read.
     ///
     /// # Errors
-    /// [`Repeated`]
+    /// [`Repeated`] if there are several.
     pub fn once(&self, name: &'a str) -> Once<'a> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -33,17 +40,17 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// The value of a pseudo-header, of which Envoy lets only one through.
+    /// Returns the value of a pseudo-header, of which Envoy allows only one.
     pub fn pseudo(&self, name: &'a str) -> &'a [u8] {
         self.all(name).next().unwrap_or_default()
     }
 
-    /// Whether this is a WebSocket handshake: what Envoy takes for one, and nothing
-    /// that could have a body. (Envoy turns the extended CONNECT of HTTP/2 into this.)
+    /// Returns whether this is a WebSocket handshake as Envoy recognises one. (Envoy turns the
+    /// extended CONNECT of HTTP/2 into this form.)
     ///
     /// # Errors
-    /// [`BodyInHandshake`] if it announces a body. What follows the headers of a
-    /// handshake is not held, so that body would reach the upstream unsigned.
+    /// [`BodyInHandshake`] if it announces a body: what follows the headers of a handshake is
+    /// not held, so that the body would reach the upstream unsigned.
     pub fn websocket(&self) -> Result<bool, BodyInHandshake> {
         let has_token = |name, token: &[u8]| {
             let tokens = |value: &'a [u8]| value.split(|byte| *byte == b',');
@@ -64,7 +71,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// A WebSocket handshake announces a body.
+/// The error that a WebSocket handshake announces a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyInHandshake;
 

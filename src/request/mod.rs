@@ -1,10 +1,10 @@
-//! What a request says of itself, before anybody has vouched for it.
+//! What a request says of itself, unverified.
 //!
-//! - [`headers`]: its headers, as bytes
+//! - [`headers`]: headers as bytes
 //! - [`client_address`]: the address that it came from
-//! - [`account_sid`]: the account that it is for
-//! - [`path`]: which webhook its path belongs to
-//! - [`timestamp`]: how old it is
+//! - [`account_sid`]: an account, as it may be logged
+//! - [`path`]: whether its path belongs to a webhook
+//! - [`timestamp`]: whether it is recent
 
 pub mod account_sid;
 pub mod client_address;

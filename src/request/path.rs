@@ -1,5 +1,7 @@
-//! Which webhook is this? Paths are compared byte for byte: a path spelled in
-//! another way belongs to no webhook, and what belongs to none does not pass.
+//! Whether a path belongs to a webhook. Paths are compared byte for byte: another spelling
+//! belongs to no webhook, and is rejected.
+
+use crate::signature::urlencoded::{decode, hex_digit};
 
 /// A configured path: exact, or everything below a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,12 +9,12 @@ pub struct PathPattern {
     /// The exact path, or the prefix up to and with its last slash.
     text: String,
     is_prefix: bool,
-    /// As the most lenient of upstreams would read it.
+    /// The path as the most lenient upstream would read it.
     plain: Vec<u8>,
 }
 
 impl PathPattern {
-    /// Reads `/exact/path` or `/prefix/*`.
+    /// Parses `/exact/path` or `/prefix/*`.
     ///
     /// # Errors
     /// One sentence that says what a path has to look like.
@@ -38,12 +40,12 @@ impl PathPattern {
         })
     }
 
-    /// Whether this is `/prefix/*`.
+    /// Returns whether this is `/prefix/*`.
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
     }
 
-    /// Whether a request path (without its query) falls under this pattern.
+    /// Returns whether a request's path, without its query, matches.
     pub fn matches(&self, path: &[u8]) -> bool {
         if self.is_prefix {
             path.strip_prefix(self.text.as_bytes())
@@ -53,8 +55,8 @@ impl PathPattern {
         }
     }
 
-    /// Whether a path that [`normalize_leniently`] has spelled is one that some upstream
-    /// could take for a path under this pattern.
+    /// Returns whether some upstream could take a path, given as [`normalize_leniently`] returns
+    /// it, for one that matches.
     pub fn could_reach(&self, plain: &[u8]) -> bool {
         let own = self.plain.as_slice();
         if self.is_prefix {
@@ -65,15 +67,15 @@ impl PathPattern {
         }
     }
 
-    /// Whether a plainly spelled path begins with this one, whatever follows: frameworks
-    /// take `/webhook.json`, `/webhook/x` or `/webhook%20` for `/webhook`. Every path
-    /// begins with `/`, which says nothing.
+    /// Returns whether a leniently normalised path begins with this exact one, whatever follows:
+    /// frameworks take `/webhook.json`, `/webhook/x` or `/webhook%20` for `/webhook`. The path `/`
+    /// is excepted, since every path begins with it.
     pub fn begins(&self, plain: &[u8]) -> bool {
         !self.is_prefix && self.plain != b"/" && plain.starts_with(&self.plain)
     }
 
-    /// In what a path, which is also plainly spelled, differs from this one, if that is
-    /// little.
+    /// Returns in what a path, given as received and leniently normalised, differs from this one,
+    /// if it is a near miss.
     pub fn difference(&self, path: &[u8], plain: &[u8]) -> Option<&'static str> {
         let own = self.text.as_bytes();
         let is_root = self.plain == b"/";
@@ -112,7 +114,7 @@ impl PathPattern {
         }
     }
 
-    /// As it was configured.
+    /// Returns the pattern as it is configured.
     pub fn as_configured(&self) -> String {
         if self.is_prefix {
             format!("{}*", self.text)
@@ -122,23 +124,22 @@ impl PathPattern {
     }
 }
 
-/// Whether what follows a prefix can only mean something below it.
+/// Returns whether what follows a prefix stays below it for every upstream.
 ///
-/// `/public/../webhook` starts with `/public/` and is the webhook to any upstream
-/// that resolves dot segments. So dot segments, backslashes, path parameters and
-/// escapes that spell such things (or spell an escape, for an upstream that decodes
-/// twice) do not match a prefix, whatever they mean. Empty segments lead nowhere else.
+/// `/public/../webhook` starts with `/public/`, and is the webhook to an upstream that resolves
+/// dot segments. So dot segments, backslashes, path parameters, and escapes of these (or of `%`,
+/// for an upstream that decodes twice) match no prefix. Empty segments are harmless.
 fn is_contained(rest: &[u8]) -> bool {
     rest.split(|byte| *byte == b'/')
         .all(|segment| !matches!(segment, b"." | b"..") && is_plain(segment))
 }
 
-/// A path as the most lenient of upstreams would read it: escapes decoded (twice),
-/// lower case, backslashes as slashes, path parameters, empty and dot segments and
-/// the slash at the end gone.
+/// Returns a path as the most lenient upstream would read it: escapes decoded (twice), in lower
+/// case, backslashes as slashes, without path parameters, empty and dot segments and the slash at
+/// the end.
 ///
-/// Only for rejecting: two paths that differ here mean different things everywhere;
-/// two that are equal may mean the same somewhere.
+/// It serves rejections only: two paths that differ here differ for every upstream; two that are
+/// equal may be the same for some.
 pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
     let mut bytes = path.to_vec();
     for _ in 0..2 {
@@ -150,7 +151,7 @@ pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
                 other => plus_kept.push(other),
             }
         }
-        bytes = crate::signature::urlencoded::decode(&plus_kept);
+        bytes = decode(&plus_kept);
     }
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for segment in bytes.split(|byte| matches!(byte, b'/' | b'\\')) {
@@ -176,6 +177,7 @@ pub fn path_of(target: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
+/// Returns whether every upstream reads a segment as it is spelled.
 fn is_plain(segment: &[u8]) -> bool {
     let mut bytes = segment.iter();
     while let Some(byte) = bytes.next() {
@@ -186,15 +188,12 @@ fn is_plain(segment: &[u8]) -> bool {
                 let [Some(high), Some(low)] = digits else {
                     return false;
                 };
-                let spelled = crate::signature::urlencoded::hex_digit(*high)
-                    .zip(crate::signature::urlencoded::hex_digit(*low))
-                    .map(|(high, low)| high << 4 | low);
-                match spelled {
-                    None
-                    | Some(b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#' | 0..=0x1F | 0x7F) => {
-                        return false;
-                    }
-                    Some(_) => {}
+                let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low)) else {
+                    return false;
+                };
+                let is_special = |byte: u8| b"/\\.%;?#".contains(&byte) || byte.is_ascii_control();
+                if is_special(high << 4 | low) {
+                    return false;
                 }
             }
             _ => {}

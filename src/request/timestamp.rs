@@ -1,4 +1,4 @@
-//! Is the request recent? Timestamps in the formats that Twilio uses.
+//! Whether a request is recent, by a timestamp in one of the formats that Twilio uses.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -6,17 +6,17 @@ use time::format_description::well_known::{Rfc2822, Rfc3339};
 use crate::reason::Reason;
 use crate::time::{Millis, Timestamp};
 
-/// How old a request may be, and how far ahead its clock. Both inclusive.
+/// How old a timestamp may be, and how far ahead; both inclusive.
 #[derive(Clone, Copy, Debug)]
 pub struct Freshness {
-    /// How long ago a timestamp may lie.
+    /// The maximum age.
     pub max_age: Millis,
-    /// How far ahead a timestamp may lie.
+    /// How far ahead it may be.
     pub clock_skew: Millis,
 }
 
 impl Freshness {
-    /// Reads a timestamp and says what moment it is, if that is recent.
+    /// Parses a timestamp and returns it if it is recent.
     ///
     /// # Errors
     /// [`Reason::MalformedTimestamp`], [`Reason::StaleTimestamp`], [`Reason::FutureTimestamp`].
@@ -32,18 +32,18 @@ impl Freshness {
     }
 }
 
-/// How old a timestamp is; `None` if it is none, nothing if it lies ahead.
+/// Returns the age of a timestamp, zero if it is in the future; `None` if it is malformed.
 pub fn age(timestamp: &[u8], now: Timestamp) -> Option<Millis> {
     parse(timestamp).map(|moment| now.since(moment))
 }
 
-/// Unix seconds, Unix milliseconds, RFC 3339 or RFC 2822.
+/// Parses Unix seconds, Unix milliseconds, RFC 3339 or RFC 2822.
 ///
-/// A number of up to 11 digits is seconds (until the year 5138), a longer one
-/// milliseconds (from 1973 on), so that no moment in use has two readings.
+/// A number of up to 11 digits is seconds (until the year 5138), a longer one milliseconds (from
+/// 1973 on), so that no number in use has two readings.
 fn parse(timestamp: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(timestamp).ok()?;
-    // No format here is longer; what is longer is not worth a parser's time.
+    // No format is longer, and a longer text is not worth a parser's time.
     if text.len() > 64 {
         return None;
     }

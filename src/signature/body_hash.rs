@@ -6,7 +6,7 @@ use crate::signature::urlencoded::{decode, hex_digit, split_at_first_equals};
 /// The parameter that carries the hash of a body that is not a form.
 pub const BODY_HASH_PARAMETER: &[u8] = b"bodySHA256";
 
-/// The hash in a query that holds exactly one.
+/// Returns the hash in a query that holds exactly one.
 pub(super) fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
     let mut hashes = body_hashes(query);
     match (hashes.next(), hashes.next()) {
@@ -15,23 +15,23 @@ pub(super) fn signed_hash(query: &[u8]) -> Option<[u8; 32]> {
     }
 }
 
-/// Whether the last parameter of a query is `bodySHA256`, where Twilio puts it. Anywhere
-/// else it is text that somebody has written into another parameter.
+/// Returns whether the last parameter of a query is `bodySHA256`, where Twilio puts it. Anywhere
+/// else it may be text that somebody wrote into another parameter.
 pub(crate) fn ends_in_hash(query: &[u8]) -> bool {
     let last = query.rsplit(|byte| *byte == b'&').next();
     last.is_some_and(is_body_hash)
 }
 
-/// The value of every `bodySHA256` of a query, however its name is spelled, as received.
+/// Returns the value of every `bodySHA256` of a query as received, however the name is escaped.
 pub(super) fn body_hashes(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let pieces = query.split(|byte| *byte == b'&');
     let hashes = pieces.filter(|piece| is_body_hash(piece));
     hashes.map(|piece| split_at_first_equals(piece).1)
 }
 
-/// Whether a piece of a query is `bodySHA256=…`, however its name is spelled.
+/// Returns whether a piece of a query is `bodySHA256=…`, however the name is escaped.
 pub(crate) fn is_body_hash(piece: &[u8]) -> bool {
-    // Each character takes three bytes at the most: nothing longer is worth to be decoded.
+    // An escaped character takes three bytes; nothing longer is worth decoding.
     const MAX_LEN: usize = 3 * BODY_HASH_PARAMETER.len();
     let (name, _) = split_at_first_equals(piece);
     (BODY_HASH_PARAMETER.len()..=MAX_LEN).contains(&name.len())
@@ -39,8 +39,8 @@ pub(crate) fn is_body_hash(piece: &[u8]) -> bool {
             || name.contains(&b'%') && decode(name) == BODY_HASH_PARAMETER)
 }
 
-/// 64 hex digits. Either case: the digits stand in the signed URL, so they are
-/// the signer's own spelling, and both cases spell the same hash.
+/// Parses 64 hex digits of either case: both spell the same hash, and the signed URL fixes the
+/// spelling.
 pub(crate) fn parse_hash(text: &[u8]) -> Option<[u8; 32]> {
     if text.len() != 64 {
         return None;

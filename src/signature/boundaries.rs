@@ -1,19 +1,19 @@
-//! Has a boundary between two parameters been moved?
+//! Whether a boundary between two parameters was moved.
 //!
-//! The string that is signed has no separators, so whoever captures a request may cut it
-//! into other names and values than Twilio did: text that a customer has typed becomes a
-//! parameter, and what stood there before hides in a value or a name. But the identifiers
-//! of account, message and call are in nearly every request, and in this string they are
-//! easily seen: `AccountSid`, then `AC` and 32 hex digits. Where such a text is not the end
-//! of a name and all of its value, somebody has cut the string in another index.
+//! The signed string has no separators, so an attacker who captures a request can split it into
+//! other names and values than Twilio did: text that a customer typed becomes a parameter, and
+//! the real parameters hide in a value or a name. But nearly every request has identifiers of
+//! account, message and call, which are easy to recognise in the string: `AccountSid`, then `AC`
+//! and 32 hex digits. If such a text is not the end of a name and its whole value, the string was
+//! split differently.
 //!
-//! (Names may be longer, by letters: `ParentCallSid` and `OriginalRepliedMessageSid` are
-//! Twilio's own, `ErrorCode30008MessageSid` is two of them with a value between.)
+//! (Names may have letters in front: `ParentCallSid` and `OriginalRepliedMessageSid` are Twilio's
+//! own; `ErrorCode30008MessageSid` is two of them with a value in between.)
 
 use crate::signature::form::Form;
 
-/// The end of a parameter's name, how its value begins, and in which other way.
-/// (`SmsMessageSid` ends in `MessageSid`. `MM` is a message with media.)
+/// The end of a parameter's name, and the two ways in which its value begins.
+/// (`SmsMessageSid` ends in `MessageSid`; `MM` is a message with media.)
 const IDENTIFIERS: [(&[u8], [u8; 2], [u8; 2]); 4] = [
     (b"MessageSid", *b"SM", *b"MM"),
     (b"SmsSid", *b"SM", *b"MM"),
@@ -21,28 +21,28 @@ const IDENTIFIERS: [(&[u8], [u8; 2], [u8; 2]); 4] = [
     (b"CallSid", *b"CA", *b"CA"),
 ];
 
-/// How many hex digits follow.
+/// The number of hex digits that follow.
 const DIGITS: usize = 32;
 
-/// What the identifiers in a signed string say of where it was cut.
+/// What the identifiers in a signed string say about its boundaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Boundaries {
-    /// Each is the end of a name and all of its value.
+    /// Each is the end of a name and its whole value.
     InPlace,
-    /// Each begins a value whose name ends with it, and something else is there, too. A
-    /// wrong signature is then as likely as a boundary that was moved.
+    /// One begins the value of the right name, but name or value have more. A wrong signature is
+    /// then as likely as a moved boundary.
     Doubtful,
-    /// There is one that no parameter has.
+    /// One belongs to no parameter.
     Moved,
 }
 
-/// Looks at the identifiers of a signed string. `form` has the parameters with which it ends.
+/// Checks the identifiers of a signed string, which ends with the parameters of `form`.
 ///
-/// Digits are looked for first, in blocks: of 32 in a row, one block is full.
+/// It searches for digits first, in blocks: 32 in a row fill one block.
 pub(crate) fn boundaries(signed: &[u8], form: Option<&Form>) -> Boundaries {
     let mut found = Boundaries::InPlace;
-    let mut parameters = form.map(|form| form.places_from_the_end(signed.len()));
-    let mut index = [0; 3];
+    let mut parameters = form.map(|form| form.offsets_at_end_of(signed.len()));
+    let mut offsets = [0; 3];
     let (blocks, _) = signed.as_chunks::<BLOCK>();
     for (block, from) in blocks.iter().zip((0..).step_by(BLOCK)) {
         if !are_hex(block) {
@@ -51,14 +51,14 @@ pub(crate) fn boundaries(signed: &[u8], form: Option<&Form>) -> Boundaries {
         let Some(at) = behind_sid(signed, first_digit(signed, from)) else {
             continue;
         };
-        // Both go forward through the string.
-        while index[1] < at {
+        // Both advance through the string.
+        while offsets[1] < at {
             let Some(next) = parameters.as_mut().and_then(Iterator::next) else {
                 break;
             };
-            index = next;
+            offsets = next;
         }
-        match identifier(signed, at, index) {
+        match identifier(signed, at, offsets) {
             Boundaries::InPlace => {}
             Boundaries::Doubtful => found = Boundaries::Doubtful,
             Boundaries::Moved => return Boundaries::Moved,
@@ -67,12 +67,12 @@ pub(crate) fn boundaries(signed: &[u8], form: Option<&Form>) -> Boundaries {
     found
 }
 
-/// Half as many as there are digits.
+/// The size of a block: half the number of digits.
 const BLOCK: usize = DIGITS / 2;
 
-/// Whether all of a block are hex digits.
+/// Returns whether a block has only hex digits.
 fn are_hex(block: &[u8; BLOCK]) -> bool {
-    // In most blocks these two are not.
+    // Most blocks fail here.
     let [first, .., last] = block;
     if !first.is_ascii_hexdigit() || !last.is_ascii_hexdigit() {
         return false;
@@ -81,12 +81,12 @@ fn are_hex(block: &[u8; BLOCK]) -> bool {
     words.iter().all(|word| {
         let word = u64::from_le_bytes(*word);
         let hex = between(word, b'0', b'9') | between(word | repeated(0x20), b'a', b'f');
-        // Above 0x7F is no digit either.
+        // A byte above 0x7F is no digit either.
         hex & !word & repeated(0x80) == repeated(0x80)
     })
 }
 
-/// The high bit of each byte within bounds, if no byte is above 0x7F.
+/// Returns the high bit of each byte within bounds, if no byte is above 0x7F.
 const fn between(word: u64, first: u8, last: u8) -> u64 {
     let not_below = word.wrapping_add(repeated(0x80 - first));
     let above = word.wrapping_add(repeated(0x7F - last));
@@ -97,27 +97,26 @@ const fn repeated(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// Where the row of hex digits begins that goes on at `from`, if not far before it.
+/// Returns where the row of hex digits around `from` begins, if not far before it.
 fn first_digit(signed: &[u8], from: usize) -> usize {
-    // As far as from the end of 32 digits to the `d` of `Sid`, and a byte that is no digit.
+    // The distance from the end of 32 digits to the `d` of `Sid`, and one byte more.
     const FURTHEST: usize = BLOCK + 4;
     let before = signed.get(..from).unwrap_or_default();
     let before = before.iter().rev().take(FURTHEST);
     from - before.take_while(|byte| byte.is_ascii_hexdigit()).count()
 }
 
-/// Where `Sid` ends, if it stands before a row of hex digits, with two letters between. `AC`
-/// and `CA` are digits as well, as is the `d` of `Sid`.
+/// Returns where `Sid` ends, if it precedes a row of hex digits with two letters in between. `AC`
+/// and `CA` are hex digits as well, as is the `d` of `Sid`.
 fn behind_sid(signed: &[u8], first_digit: usize) -> Option<usize> {
     let ends_at = |at: &usize| signed.get(at.saturating_sub(3)..*at) == Some(b"Sid");
     let at = first_digit.checked_sub(2).filter(ends_at);
     at.or_else(|| Some(first_digit + 1).filter(ends_at))
 }
 
-/// Whether an identifier that begins at `at`, behind its `Sid`, is that of the parameter
-/// whose name and value begin, and whose value ends, at `place`.
-fn identifier(signed: &[u8], at: usize, index: [usize; 3]) -> Boundaries {
-    let [from, value, end] = index;
+/// Checks an identifier that begins at `at`, after its `Sid`, against the parameter whose name and
+/// value begin, and whose value ends, at these offsets.
+fn identifier(signed: &[u8], at: usize, [from, value, end]: [usize; 3]) -> Boundaries {
     let (before, behind) = signed.split_at_checked(at).unwrap_or_default();
     let Some(start) = behind.first_chunk() else {
         return Boundaries::InPlace;
@@ -128,17 +127,16 @@ fn identifier(signed: &[u8], at: usize, index: [usize; 3]) -> Boundaries {
     let Some((name, ..)) = IDENTIFIERS.iter().find(is_one) else {
         return Boundaries::InPlace;
     };
-    // The name has to be as long as that, or it is not the one that it ends with.
+    // The parameter's own name must end here, with that of the identifier.
     let own = before.get(from..).filter(|_| value == at);
     let longer_by = own.and_then(|own| own.strip_suffix(*name));
     let Some(letters) = longer_by else {
-        return if has_digits(behind) {
-            Boundaries::Moved
-        } else {
-            Boundaries::InPlace
+        return match has_digits(behind) {
+            true => Boundaries::Moved,
+            false => Boundaries::InPlace,
         };
     };
-    // The value no longer than the identifier, and no shorter, or one of them is cut in two.
+    // The value must be exactly the identifier, or one of the two was split.
     let is_all = end.saturating_sub(value) == 2 + DIGITS;
     if is_all && letters.iter().all(u8::is_ascii_alphabetic) || !has_digits(behind) {
         Boundaries::InPlace

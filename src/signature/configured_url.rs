@@ -1,4 +1,4 @@
-//! A URL as somebody has entered it, byte for byte, or what is wrong with it.
+//! A URL of the configuration, split byte for byte, or what is wrong with it.
 //!
 //! ```text
 //! url       = scheme "://" authority [ path ] [ "?" query ] [ "#" fragment ]
@@ -7,27 +7,27 @@
 
 use crate::copied::{has, is_blank, is_quote, is_variable, trim};
 
-/// A configured URL, or the part of one in front of a path, taken apart.
+/// A configured URL, or a base URL, split into its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredUrl {
     scheme: String,
-    /// Userinfo and host, without the port.
+    /// The userinfo and host, without the port.
     host: String,
     port: Option<String>,
-    /// From the first slash to the query; may be empty.
+    /// The path from its first slash to the query; may be empty.
     path: String,
-    /// Without the `?`.
+    /// The query without the `?`.
     query: Option<String>,
 }
 
 impl ConfiguredUrl {
-    /// Takes a URL apart, byte for byte. The fragment is dropped: Twilio's
-    /// `#rc=5&rp=all` overrides are neither sent nor signed.
+    /// Splits a URL byte for byte. The fragment is dropped: Twilio's `#rc=5&rp=all` overrides are
+    /// neither sent nor signed.
     ///
     /// # Errors
-    /// One sentence that says what a URL has to look like.
+    /// A phrase that says what was expected.
     pub fn parse(text: &str) -> Result<ConfiguredUrl, &'static str> {
-        as_it_was_meant(text)?;
+        check_remnants(text)?;
         let text = text.split('#').next().unwrap_or_default();
         let (scheme, rest) = text
             .split_once("://")
@@ -72,40 +72,41 @@ impl ConfiguredUrl {
         })
     }
 
-    /// As it is spelled.
+    /// Returns the scheme as it is spelled.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// Userinfo and host.
+    /// Returns the userinfo and host.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, if the URL has one.
+    /// Returns the port, if the URL has one.
     pub fn port(&self) -> Option<&str> {
         self.port.as_deref()
     }
 
-    /// The path, empty where the URL has none.
+    /// Returns the path, empty if the URL has none.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The query, without the `?`.
+    /// Returns the query without the `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// Scheme and authority in every form that Twilio signs, the likeliest first.
+    /// Returns scheme and authority in every form that Twilio signs, the likeliest first.
     pub(super) fn origins(&self, scheme: &str) -> Vec<String> {
-        // For wss the libraries add 443 or 80, depending on the library.
+        // For wss, Twilio's libraries add 443 or 80.
         let defaults: &[&str] = match lower(scheme).as_str() {
             "http" | "ws" => &["80"],
             "wss" => &["443", "80"],
             _ => &["443"],
         };
-        // Twilio drops user and password before it signs; its libraries' vectors keep them.
+        // Twilio drops user and password before it signs; the test vectors of its libraries keep
+        // them.
         let without_user = self.host.rsplit_once('@').map(|(_, host)| host);
         let mut forms = Vec::with_capacity(4);
         for host in without_user.into_iter().chain([self.host.as_str()]) {
@@ -130,9 +131,8 @@ const PLAIN: &str = "a URL without quotes, angle brackets and backslashes";
 const EXPANDED: &str = "a URL whose variables are expanded: one still stands there by its name, as \
                         in ${NAME}; write the value itself";
 
-/// What copying leaves in or around a URL, and what becomes of several of them in one field.
-#[inline(never)]
-fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
+/// Rejects remnants of copying, and several URLs in one field.
+fn check_remnants(text: &str) -> Result<(), &'static str> {
     let trimmed = trim(text, is_blank);
     let opens_a_variable = |pair: &[u8]| matches!(pair, b"${" | b"{{");
     if is_variable(trim(trimmed, is_quote)) || text.as_bytes().windows(2).any(opens_a_variable) {
@@ -151,7 +151,7 @@ fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
     if trimmed != text || has(text, |character| character.is_ascii_control()) {
         return Err("a URL without spaces around it and without control characters");
     }
-    // In the query a blank stands for itself: Twilio may sign it as it was entered.
+    // A blank in the query is accepted: Twilio may sign it as it was entered.
     let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (before, query) = before.split_once('?').unwrap_or((before, ""));
     if has(before, is_space)
@@ -173,12 +173,12 @@ fn as_it_was_meant(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// White space, and control characters beyond ASCII.
+/// Returns whether a character is white space, or a control character beyond ASCII.
 fn is_space(character: char) -> bool {
     is_blank(character) || matches!(character, '\u{80}'..='\u{9F}')
 }
 
-/// Whether another URL follows on a separator. In a query only a blank is one.
+/// Returns whether a separator is followed by another URL. In a query, only a blank separates.
 fn is_list(folded: &str) -> bool {
     let mut may_begin = false;
     let mut in_query = false;
@@ -199,7 +199,7 @@ fn is_list(folded: &str) -> bool {
     folded.ends_with(',')
 }
 
-/// What follows a scheme in lower case.
+/// Returns what follows a scheme in lower case.
 fn after_scheme(folded: &str) -> Option<&str> {
     let rest = folded
         .strip_prefix("http")
@@ -207,6 +207,7 @@ fn after_scheme(folded: &str) -> Option<&str> {
     Some(rest.strip_prefix('s').unwrap_or(rest))
 }
 
+/// Returns whether a name is a host, or an IPv6 address in brackets.
 fn is_host(name: &str) -> bool {
     if let Some(address) = name.strip_prefix('[') {
         let may_stand = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
@@ -220,12 +221,12 @@ fn is_host(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(may_stand)
 }
 
-/// A scheme to compare by; it is signed as it is spelled.
+/// Returns a scheme in lower case, for comparison; it is signed as it is spelled.
 fn lower(scheme: &str) -> String {
     scheme.to_ascii_lowercase()
 }
 
-/// Splits `host:port`, knowing userinfo and IPv6 literals. `None` if the port is not a number.
+/// Splits `host:port`, with regard to userinfo and IPv6 literals; `None` if the port is no number.
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     let host_start = authority.rfind('@').map_or(0, |at| at + 1);
     let host = authority.get(host_start..)?;

@@ -1,27 +1,27 @@
-//! Is this body one that a signature can cover?
+//! What binds a body to the signature.
 //!
-//! Twilio signs a form by its parameters, anything else by its hash in the URL,
-//! and nothing else at all. Whatever says how a body is to be read (content type,
-//! charset, content coding) is itself unsigned, so only one reading is let through.
+//! Twilio signs a form by its parameters, and any other body by its hash in the URL. The headers
+//! that say how to read a body (content type, charset, content coding) are unsigned, so a body is
+//! accepted only if it can be read in one way.
 
 use crate::reason::Reason;
 use crate::signature::body_hash::{body_hashes, parse_hash, signed_hash};
 use crate::signature::key::sha256;
 use crate::signature::urlencoded::decode;
 
-/// What a method means for a body.
+/// The kinds of methods, by what a body means to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MethodKind {
-    /// GET and HEAD: all that they say stands in their URL.
+    /// GET and HEAD, whose URL says everything.
     Query,
-    /// DELETE, which has no body that means anything (RFC 9110, section 9.3.5).
+    /// DELETE, whose body has no defined meaning (RFC 9110, section 9.3.5).
     Bodiless,
-    /// Any other.
+    /// Any other method.
     Body,
 }
 
 impl MethodKind {
-    /// By the method as it is sent.
+    /// Returns the kind of a method.
     pub fn of(method: &[u8]) -> MethodKind {
         match method {
             b"GET" | b"HEAD" => MethodKind::Query,
@@ -31,30 +31,29 @@ impl MethodKind {
     }
 }
 
-/// What the headers say of a body. It is decided before the body comes, so that
-/// no header has to be kept until it is complete.
+/// What the headers say of a body. It is determined before the body arrives, so that no header
+/// has to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeclaredBody {
-    /// A form that can be read in one way only.
+    /// A form that is read in one way only.
     Form,
-    /// Neither a form nor anything that a lenient upstream could take for one.
+    /// Nothing that even a lenient upstream takes for a form.
     Other,
-    /// Something that may be read as a form in another way than it was signed, or
-    /// said twice.
+    /// What may be read as another form than was signed, or a repeated header.
     Ambiguous,
-    /// Compressed or otherwise coded.
+    /// A body with a content coding, such as compression.
     Coded,
 }
 
-/// A header that may stand only once stands more often.
+/// The error that a header which must not be repeated is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeated;
 
-/// The value of a header that may stand once, if it stands at all.
+/// The value of an optional header that must not be repeated.
 pub type Once<'a> = Result<Option<&'a [u8]>, Repeated>;
 
 impl DeclaredBody {
-    /// By `content-type` and `content-encoding`.
+    /// Determines it from `content-type` and `content-encoding`.
     pub fn new(content_type: Once<'_>, content_encoding: Once<'_>) -> DeclaredBody {
         match content_encoding {
             Ok(None) => {}
@@ -75,31 +74,31 @@ impl DeclaredBody {
 pub enum Coverage {
     /// No body: the URL alone is signed.
     Empty,
-    /// No body, where the URL holds the hash of one: somebody has taken it away.
+    /// No body, but the URL holds the hash of one: it was removed.
     Missing,
     /// A form: its parameters are signed.
     Form,
-    /// Anything else: the URL holds the SHA-256 of its bytes, as its last parameter.
+    /// Any other body: the URL's last parameter is the SHA-256 of its bytes.
     Hash([u8; 32]),
 }
 
-/// What a webhook's requests may be, as far as it matters to what covers their bodies.
+/// What the method of a request, and those of its webhook, mean for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method {
-    /// The request's own.
+    /// The kind of the request's method.
     pub kind: MethodKind,
-    /// Whether the webhook takes any method that sends a body (POST, PUT, PATCH).
+    /// Whether the webhook accepts any method that sends a body (POST, PUT, PATCH).
     pub webhook_takes_bodies: bool,
 }
 
 impl Coverage {
-    /// Decides by the method, what was declared, what came, and the query as received.
+    /// Determines it from the method, the declared and the actual body, and the query as received.
     ///
     /// # Errors
-    /// [`Reason::MalformedBody`] for a content coding: Twilio sends none, and what
-    /// the upstream would decode is not what was signed.
-    /// [`Reason::UnsignedBody`] for a body that neither parameters nor hash cover, and for
-    /// any with GET, HEAD or DELETE, which one upstream reads and the next one does not.
+    /// [`Reason::MalformedBody`] for a content coding: Twilio sends none, and the upstream would
+    /// decode something else than was signed.
+    /// [`Reason::UnsignedBody`] for a body that neither parameters nor a hash cover, and for any
+    /// body with GET, HEAD or DELETE, which upstreams may read or ignore.
     pub fn of(
         method: Method,
         declared: DeclaredBody,
@@ -120,18 +119,18 @@ impl Coverage {
         Ok(Coverage::Hash(hash))
     }
 
-    /// Where the URL holds a hash, no body is a body, too: else whoever has a signed JSON
-    /// request could send it without its body.
+    /// Determines it for an empty body. If the URL holds a hash, it must be that of an empty body;
+    /// otherwise an attacker could replay a signed JSON request without its body.
     ///
-    /// Twilio's callbacks by GET have one all the same, or two, of whatever it may be. They
-    /// lose nothing, where the webhook takes nothing that has a body.
+    /// Twilio's GET callbacks have one or two arbitrary hashes all the same. They are harmless
+    /// where the webhook accepts no method with a body.
     fn of_no_body(method: Method, query: &[u8]) -> Coverage {
         if method.kind == MethodKind::Query && !method.webhook_takes_bodies {
             return Coverage::Empty;
         }
         let is_of_no_body = |hash| {
             let hash = parse_hash(&decode(hash));
-            // Twilio hashes a JSON body that is missing as nothing, or as `{}`.
+            // Twilio hashes a missing JSON body as nothing, or as `{}`.
             hash.is_some_and(|hash| hash == sha256(&[]) || hash == sha256(&[b"{}"]))
         };
         if body_hashes(query).all(is_of_no_body) {
@@ -144,17 +143,19 @@ impl Coverage {
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
-/// Equal but for case. Not inlined: unrolled for each word this would be 4 KB.
+/// Returns whether two words are equal except for case. Not inlined: unrolled for each word it
+/// would take 4 KB.
 #[inline(never)]
 fn is_word(text: &[u8], word: &[u8]) -> bool {
-    // As a rule it is spelled as it is here, and to see that takes far fewer steps.
+    // Usually they are equal, which is far cheaper to find.
     text == word || text.eq_ignore_ascii_case(word)
 }
 
-/// `application/x-www-form-urlencoded`, alone or with `charset=utf-8`.
+/// Returns whether a content type is `application/x-www-form-urlencoded`, alone or with
+/// `charset=utf-8`.
 ///
-/// In another charset an upstream would read other text than was signed, and
-/// another parameter is one that Twilio never sends.
+/// In another charset an upstream would read other text than was signed; Twilio sends no other
+/// parameter.
 fn is_form(content_type: &[u8]) -> bool {
     let mut parts = content_type.split(|byte| *byte == b';');
     let essence = parts.next().unwrap_or_default().trim_ascii();
@@ -172,8 +173,8 @@ fn is_utf8_charset(parameter: &[u8]) -> bool {
     .any(|accepted| is_word(parameter, accepted))
 }
 
-/// Any content type that a lenient upstream might read as a form: then a body hash
-/// does not settle what the body says.
+/// Returns whether a lenient upstream might read a content type as a form, so that a body hash
+/// does not determine what the body says.
 fn is_form_like(content_type: &[u8]) -> bool {
     content_type
         .windows(FORM.len())

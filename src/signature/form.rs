@@ -7,7 +7,7 @@
 //! value     = *octet                      ; any octet but "&"
 //! ```
 //!
-//! That is how a signature reads it; [`spelling`] says what a webhook takes.
+//! That is how a signature reads it; [`spelling`] says what a strict webhook accepts.
 //!
 //! Names and values are the decoded *bytes*: `+` is a space, `%` and two hex
 //! digits are a byte, an invalid escape stays as it is, and nothing has to be
@@ -24,29 +24,28 @@ use std::fmt;
 use crate::signature::spelling::{Flaw, MalformedForm, first_flaw, has_forbidden_byte};
 use crate::signature::urlencoded::Decoder;
 
-/// Which spellings of a form body are taken.
+/// The spellings of a form body that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormReading {
-    /// Only those that every framework reads alike.
+    /// Those that every framework reads alike.
     Strict,
-    /// All of them, as the signature does.
+    /// All of them.
     Lenient,
 }
 
 /// The parameters of a form (or a query), decoded and sorted.
 pub struct Form {
-    /// Each parameter's name, directly followed by its value: just what is signed,
-    /// in the order of arrival.
+    /// Each parameter's name followed by its value, in the order of arrival.
     decoded: Vec<u8>,
-    /// Sorted by name, then by value; the same pair only once.
+    /// The distinct parameters, sorted by name, then by value.
     parameters: Vec<Parameter>,
 }
 
-/// Where in `decoded` a parameter lies.
+/// The position of a parameter in `decoded`.
 #[derive(Clone, Copy)]
 struct Parameter {
-    /// The first eight bytes of the name, filled up with zeros, as a number: most
-    /// names differ in them, and comparing numbers is what makes the sorting cheap.
+    /// The first eight bytes of the name, padded with zeros, as a number: most names differ in
+    /// them, and comparing numbers makes sorting cheap.
     first_of_name: u64,
     start: u32,
     name_end: u32,
@@ -54,49 +53,47 @@ struct Parameter {
 }
 
 impl Form {
-    /// Takes a body or a query apart. Nothing is malformed: whatever the bytes are,
-    /// they mean something to the signature.
+    /// Parses a body or query as the signature reads it, to which no bytes are malformed.
     pub fn parse(body: &[u8]) -> Form {
-        Form::take_apart(body, usize::MAX).form
+        Form::parse_pieces(body, usize::MAX).form
     }
 
-    /// Takes a body apart that has to be spelled as a webhook asks for, in
-    /// `max_parameters` pieces at the most.
+    /// Parses a body in the spelling that a webhook accepts, of at most `max_parameters` pieces.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first flaw of the body.
     pub fn read(
         body: &[u8],
         reading: FormReading,
         max_parameters: usize,
     ) -> Result<Form, MalformedForm> {
-        let taken = Form::take_apart(body, max_parameters);
-        if !taken.is_whole {
+        let parsed = Form::parse_pieces(body, max_parameters);
+        if !parsed.is_complete {
             return Err(MalformedForm {
                 what: Flaw::TooManyParameters(max_parameters),
                 offset: 0,
             });
         }
         if reading == FormReading::Strict
-            && (!taken.is_regular || has_forbidden_byte(body))
+            && (!parsed.is_regular || has_forbidden_byte(body))
             && let Some(flaw) = first_flaw(body)
         {
             return Err(flaw);
         }
-        Ok(taken.form)
+        Ok(parsed.form)
     }
 
-    /// Takes `max_pieces` apart; what follows is not looked at.
-    fn take_apart(body: &[u8], max_pieces: usize) -> Taken {
+    /// Parses at most `max_pieces`; the rest is ignored.
+    fn parse_pieces(body: &[u8], max_pieces: usize) -> Parsed {
         if body.is_empty() {
-            // The usual query. No memory for nothing.
-            return Taken {
+            // The usual query is empty, and shall allocate nothing.
+            return Parsed {
                 form: Form {
                     decoded: Vec::new(),
                     parameters: Vec::new(),
                 },
                 is_regular: true,
-                is_whole: true,
+                is_complete: true,
             };
         }
         let mut decoder = Decoder::new(body.len());
@@ -137,26 +134,26 @@ impl Form {
         parameters.dedup_by(|later, earlier| {
             later.first_of_name == earlier.first_of_name && later.compare(earlier, &decoded).is_eq()
         });
-        Taken {
+        Parsed {
             form: Form {
                 decoded,
                 parameters,
             },
             is_regular,
-            is_whole: left > 0,
+            is_complete: left > 0,
         }
     }
 
-    /// Appends what Twilio signs of this form: names and values, sorted, nothing between them.
+    /// Appends what Twilio signs of this form: sorted names and values without separators.
     pub fn write_signed(&self, out: &mut Vec<u8>) {
         for parameter in &self.parameters {
             out.extend_from_slice(parameter.both(&self.decoded));
         }
     }
 
-    /// Where each name and each value begins, and the value ends, in a string of `length`
-    /// bytes that ends with what is signed of this form.
-    pub(crate) fn places_from_the_end(&self, length: usize) -> impl Iterator<Item = [usize; 3]> {
+    /// Returns the offsets at which each name and value begin and the value ends, in a string of
+    /// `length` bytes that ends with what is signed of this form.
+    pub(crate) fn offsets_at_end_of(&self, length: usize) -> impl Iterator<Item = [usize; 3]> {
         let own: u32 = self.parameters.iter().map(|one| one.end - one.start).sum();
         let mut at = length.saturating_sub(own as usize);
         self.parameters.iter().map(move |parameter| {
@@ -167,12 +164,12 @@ impl Form {
         })
     }
 
-    /// Whether not a byte of it is signed, though it may have bytes.
+    /// Returns whether nothing of it is signed, as of `=&=`.
     pub fn signs_nothing(&self) -> bool {
         self.decoded.is_empty()
     }
 
-    /// The distinct values of a parameter, sorted.
+    /// Returns the distinct values of a parameter, sorted.
     pub fn values<'form>(&'form self, name: &'form [u8]) -> impl Iterator<Item = &'form [u8]> {
         let wanted = first_of(name);
         let first = self
@@ -185,9 +182,9 @@ impl Form {
             .map(|parameter| parameter.value(&self.decoded))
     }
 
-    /// Every parameter as name and value, in the order of arrival.
+    /// Returns every parameter as name and value, in the order of arrival.
     pub fn pairs_as_sent(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        // Sorting by a heap is slower, and a tenth of the code; only a diagnosis comes here.
+        // A heap sorts with a tenth of the code of a sort, and only a diagnosis comes here.
         let starts = self.parameters.iter().map(|parameter| parameter.start);
         let order: BinaryHeap<_> = starts.zip(0_usize..).collect();
         let indices = order.into_sorted_vec().into_iter();
@@ -195,7 +192,7 @@ impl Form {
         sorted.map(|parameter| self.pair(parameter))
     }
 
-    /// Every parameter as name and value, sorted.
+    /// Returns every parameter as name and value, sorted.
     pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.parameters.iter().map(|parameter| self.pair(parameter))
     }
@@ -208,28 +205,28 @@ impl Form {
     }
 }
 
-/// A body that was taken apart.
-struct Taken {
+/// The parameters of a body, and what is known of its spelling.
+struct Parsed {
     form: Form,
-    /// Whether each piece has a `=`, none a second one, and each `%` two digits.
+    /// Whether each piece has exactly one `=`, and each `%` two digits.
     is_regular: bool,
-    /// Whether that is all of it.
-    is_whole: bool,
+    /// Whether all pieces were parsed.
+    is_complete: bool,
 }
 
-/// Shows how many there are, not what they are: that is personal data.
+/// Shows the number of parameters only: names and values are personal data.
 impl fmt::Debug for Form {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Form({} parameters)", self.parameters.len())
     }
 }
 
-/// A WhatsApp message has about 20 parameters; a longer form grows the list as it goes.
+/// The initial capacity of the list: a WhatsApp message has about 20 parameters.
 const EXPECTED_PARAMETERS: usize = 32;
 
 impl Parameter {
-    /// The parameter from `start` to the decoder's end; `None` for an empty piece
-    /// (`&&`), which signs nothing. Without a `=` all of it is the name.
+    /// Returns the parameter from `start` to the decoder's end; `None` for an empty piece (`&&`).
+    /// A piece without `=` is a name.
     fn new(decoder: &Decoder, start: usize, name_end: Option<usize>) -> Option<Parameter> {
         if decoder.end == start && name_end.is_none() {
             return None;
@@ -244,17 +241,17 @@ impl Parameter {
         })
     }
 
-    /// By name, then by value, both bytewise.
+    /// Compares by name, then by value, both bytewise.
     fn compare(&self, other: &Parameter, decoded: &[u8]) -> Ordering {
-        // Where these differ, the names differ in the same direction: a name that
-        // ends before the difference is the smaller one, and so is its zero.
+        // These compare as the names do, where they differ: a name that ends before the
+        // difference is smaller, and so is the zero in its place.
         match self.first_of_name.cmp(&other.first_of_name) {
             Ordering::Equal => self.compare_all(other, decoded),
             decided => decided,
         }
     }
 
-    /// Apart, so that sorting is a loop over numbers.
+    /// Compares whole names and values. Not inlined, so that sorting is a loop over numbers.
     #[inline(never)]
     fn compare_all(&self, other: &Parameter, decoded: &[u8]) -> Ordering {
         let names = self.name(decoded).cmp(other.name(decoded));
@@ -274,7 +271,7 @@ impl Parameter {
     }
 }
 
-/// The first eight bytes of a name, filled up with zeros.
+/// Returns the first eight bytes of a name, padded with zeros.
 fn first_of(name: &[u8]) -> u64 {
     if let Some(first) = name.first_chunk() {
         return u64::from_be_bytes(*first);
@@ -290,7 +287,8 @@ fn slice(bytes: &[u8], start: u32, end: u32) -> &[u8] {
     bytes.get(start as usize..end as usize).unwrap_or_default()
 }
 
-/// Bodies are held to `max_body_bytes`, far below 4 GiB, and decoding never makes them longer.
+/// Narrows an offset: bodies are limited to `max_body_bytes`, far below 4 GiB, and decoding never
+/// makes them longer.
 fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }

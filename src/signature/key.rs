@@ -1,4 +1,4 @@
-//! Keys that sign, and the MACs they make.
+//! Signing keys, MACs, and the nonce.
 
 use std::fmt;
 
@@ -11,35 +11,32 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::secret::Secret;
 
-/// HMAC with the key already worked in.
+/// An HMAC whose key is already hashed.
 ///
-/// Hashing the key's inner and outer pads is a quarter of the work for a short
-/// message; it is done once, at configuration, and the state is copied for each
-/// message. The key itself is not kept.
+/// Hashing the key's inner and outer pads is a quarter of the work for a short message. It is done
+/// once, at configuration; the state is copied for each message, and the key is not kept.
 pub struct SigningKey(State);
 
 #[derive(Clone)]
 enum State {
-    /// `X-Twilio-Signature` by an account's auth token.
+    /// An account's auth token, which signs with HMAC-SHA1.
     Sha1(Hmac<Sha1>),
-    /// A shared key (Twilio's public beta).
+    /// A shared key (Twilio's public beta), which signs with HMAC-SHA256.
     Sha256(Hmac<Sha256>),
 }
 
 impl SigningKey {
-    /// An auth token: HMAC-SHA1.
-    ///
-    /// `None` if the token is empty: an empty key is one that everybody has.
+    /// Returns the key of an auth token; `None` if it is empty, since everybody knows an empty key.
     pub fn auth_token(token: &Secret) -> Option<SigningKey> {
         Some(SigningKey(State::Sha1(keyed(token)?)))
     }
 
-    /// A shared key: HMAC-SHA256. `None` if it is empty.
+    /// Returns a shared key; `None` if it is empty.
     pub fn shared_key(secret: &Secret) -> Option<SigningKey> {
         Some(SigningKey(State::Sha256(keyed(secret)?)))
     }
 
-    /// How long this key's MACs are: 20 or 32 bytes.
+    /// Returns the length of this key's MACs: 20 or 32 bytes.
     pub fn mac_length(&self) -> usize {
         match self.0 {
             State::Sha1(_) => 20,
@@ -47,7 +44,7 @@ impl SigningKey {
         }
     }
 
-    /// The MAC of `message`.
+    /// Returns the MAC of `message`.
     pub fn mac(&self, message: &[u8]) -> ComputedMac {
         match &self.0 {
             State::Sha1(keyed) => ComputedMac::new(&finish(keyed, message)),
@@ -56,20 +53,20 @@ impl SigningKey {
     }
 }
 
-/// A MAC whose message goes on: what many messages begin with is hashed once, and the state
-/// is copied for each. Only a diagnosis compares so many messages that this pays.
+/// A MAC of an unfinished message. A diagnosis hashes once what many messages begin with, and
+/// copies the state for each.
 #[derive(Clone)]
 pub(crate) struct BegunMac(State);
 
 impl SigningKey {
-    /// The MAC of a message of which nothing is known yet.
+    /// Returns the MAC of a message that is still empty.
     pub(crate) fn begin(&self) -> BegunMac {
         BegunMac(self.0.clone())
     }
 }
 
 impl BegunMac {
-    /// The message goes on like this.
+    /// Appends to the message.
     #[inline(never)]
     pub(crate) fn update(&mut self, piece: &[u8]) {
         match &mut self.0 {
@@ -78,8 +75,7 @@ impl BegunMac {
         }
     }
 
-    /// The message is complete.
-    #[inline(never)]
+    /// Returns the MAC of the complete message.
     pub(crate) fn finish(self) -> ComputedMac {
         match self.0 {
             State::Sha1(mac) => ComputedMac::new(&mac.finalize().into_bytes()),
@@ -108,14 +104,14 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A MAC that this filter computed. Until a request has matched it, it is as
-/// secret as a signature: whoever sees it can forge the request.
+/// A MAC that this filter computed. Until a request has matched it, it is secret: anyone who sees
+/// it can forge the request.
 pub struct ComputedMac {
     bytes: [u8; MAX_MAC],
     length: usize,
 }
 
-/// HMAC-SHA256.
+/// The length of the longest MAC, HMAC-SHA256, in bytes.
 const MAX_MAC: usize = 32;
 
 impl ComputedMac {
@@ -134,15 +130,15 @@ impl ComputedMac {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Whether this is the MAC that the request claims, in constant time for MACs of one length.
+    /// Returns whether this is the claimed MAC, in constant time for MACs of one length.
     pub fn equals(&self, claimed: &ClaimedMac) -> Choice {
         self.as_slice().ct_eq(claimed.as_slice())
     }
 
-    /// What is remembered of an accepted request: the SHA-256 of the MAC in base64.
+    /// Returns the nonce: the SHA-256 of the MAC in base64.
     ///
-    /// It is of the *computed* MAC, so that every spelling of a request that has the
-    /// same MAC has the same nonce.
+    /// It is that of the *computed* MAC, so that every spelling of a request with the same MAC has
+    /// the same nonce.
     pub fn nonce(&self) -> Nonce {
         let mut text = [0; MAX_MAC_IN_BASE64];
         let length = STANDARD
@@ -153,9 +149,8 @@ impl ComputedMac {
     }
 }
 
-/// The hash of several pieces, one after the other.
-///
-/// Once in the module: whoever calls `digest` gets a kilobyte of padding and buffers.
+/// Returns the SHA-256 of several pieces in a row. Not inlined: each call of `digest` would take a
+/// kilobyte of code.
 #[inline(never)]
 pub(crate) fn sha256(pieces: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
@@ -165,14 +160,15 @@ pub(crate) fn sha256(pieces: &[&[u8]]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
+/// The length of the longest MAC in base64.
 const MAX_MAC_IN_BASE64: usize = 44;
 
-/// The identity of a request: equal for all requests that one signature fits.
+/// The identity of a request: equal for all requests with one signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Nonce(pub [u8; 32]);
 
 impl Nonce {
-    /// 64 lower-case hex digits, as the upstream gets it.
+    /// Returns 64 lower-case hex digits, as the upstream receives it.
     pub fn to_hex(self) -> String {
         let mut out = String::with_capacity(64);
         for byte in self.0 {
@@ -192,16 +188,15 @@ pub struct ClaimedMac {
 }
 
 impl ClaimedMac {
-    /// Reads a header value: canonical base64 (padded, no spare bits, nothing
-    /// around it) of 20 or 32 bytes. `None` for anything else, so that one MAC has
-    /// one spelling.
+    /// Parses a header value, which must be the canonical base64 (padded, no spare bits, no white
+    /// space) of 20 or 32 bytes, so that a MAC has one spelling; `None` for anything else.
     pub fn parse(header: &[u8]) -> Option<ClaimedMac> {
         let length = match header.len() {
             28 => 20,
             44 => 32,
             _ => return None,
         };
-        // One byte of room to spare: the decoder works in whole groups of three.
+        // One byte more, since the decoder writes whole groups of three.
         let mut decoded = [0; MAX_MAC + 1];
         if STANDARD.decode_slice(header, &mut decoded) != Ok(length) {
             return None;
@@ -213,7 +208,7 @@ impl ClaimedMac {
         Some(ClaimedMac { bytes, length })
     }
 
-    /// 20 or 32 bytes.
+    /// Returns its length: 20 or 32 bytes.
     pub fn length(&self) -> usize {
         self.length
     }

@@ -1,18 +1,18 @@
-//! The keys of the configuration, and which of them a request may have been signed with.
+//! The configured keys, and those that a request may have been signed with.
 
 use crate::signature::key::{SigningKey, sha256};
 
-/// One configured key and what is known of it.
+/// A configured key.
 #[derive(Debug)]
 pub struct Key {
-    /// What signs.
+    /// The key itself.
     pub signing: SigningKey,
-    /// The account that the key belongs to (`AC…`), where that is configured.
+    /// The account that the key belongs to (`AC…`), if that is configured.
     pub account: Option<String>,
-    /// How log and metrics call it: its place in the configuration or the name of
-    /// its environment variable, never its value.
+    /// Its name in log and metrics: its path in the configuration or its environment variable,
+    /// never its value.
     pub label: String,
-    /// For a shared key, the id that requests select it by.
+    /// The id by which requests select it, for a shared key.
     pub shared_id: Option<String>,
 }
 
@@ -22,41 +22,41 @@ pub struct Keyring {
     keys: Vec<Key>,
 }
 
-/// The most keys that a configuration may hold. With it, [`MAX_HMACS`] leaves at
-/// least two URL forms for every key.
+/// The maximum number of keys, with which [`MAX_HMACS`] allows at least two URL forms for every
+/// key.
 ///
 /// [`MAX_HMACS`]: super::verify::MAX_HMACS
 pub const MAX_KEYS: usize = 64;
 
 impl Keyring {
-    /// A keyring of the given keys, in the order in which they are tried.
+    /// Returns a keyring of keys in the order in which they are tried.
     pub fn new(keys: Vec<Key>) -> Keyring {
         Keyring { keys }
     }
 
-    /// Whether nothing can be verified.
+    /// Returns whether there is no key, so that nothing can be verified.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The key at a place that [`Keyring::candidates`] has told.
+    /// Returns the key at an index of [`Keyring::candidates`].
     pub fn get(&self, index: usize) -> Option<&Key> {
         self.keys.get(index)
     }
 
-    /// All keys that make MACs of this length, whatever a request selects.
+    /// Returns all keys whose MACs have this length, whatever a request selects.
     pub fn of_mac_length(&self, length: usize) -> impl Iterator<Item = &Key> {
         let keys = self.keys.iter();
         keys.filter(move |key| key.signing.mac_length() == length)
     }
 
-    /// A secret that only who knows all the keys can make, whatever their order. `label`
-    /// says what for; it is no text that anybody signs.
+    /// Derives a secret from all keys, independent of their order. `label` names its purpose, and
+    /// is no text that Twilio signs.
     pub fn derive(&self, label: &[u8]) -> [u8; 32] {
         let of = |key: &Key| key.signing.mac(label).nonce().0;
         let mut parts: Vec<[u8; 32]> = self.keys.iter().map(of).collect();
@@ -65,16 +65,16 @@ impl Keyring {
         sha256(&[label, parts.as_flattened()])
     }
 
-    /// The accounts that keys are configured for.
+    /// Returns the accounts that have a key.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().filter_map(|key| key.account.as_deref())
     }
 
-    /// The keys that may have made a MAC of `mac_length` bytes, each with its index.
+    /// Returns the keys that may have made a MAC of `mac_length` bytes, each with its index.
     ///
-    /// A `settings` header (`key=<id>,algorithm=…`) that names a configured shared
-    /// key selects that one alone. The algorithm is a property of the key: the
-    /// header is not signed, so what it says of the algorithm is not believed.
+    /// A `settings` header (`key=<id>,algorithm=…`) that names a configured shared key selects
+    /// only that key. The algorithm is a property of the key: the header is not signed, so its
+    /// algorithm is ignored.
     pub fn candidates<'a>(
         &'a self,
         settings: Option<&[u8]>,
@@ -104,7 +104,7 @@ impl Keyring {
     }
 }
 
-/// The `<id>` of `key=<id>,algorithm=…`.
+/// Returns the `<id>` of `key=<id>,algorithm=…`.
 pub(crate) fn selected_id(settings: &[u8]) -> Option<&[u8]> {
     settings
         .split(|byte| *byte == b',')

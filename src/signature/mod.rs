@@ -1,4 +1,4 @@
-//! Did Twilio sign this? URL, parameters and keys go in; the key that matched comes out.
+//! Whether Twilio signed a request: URL, parameters and keys in, the matching key out.
 //!
 //! - `urlencoded`: percent-decoding
 //! - [`form`]: the parameters of a body or a query, as they are signed
@@ -6,11 +6,11 @@
 //! - [`url`]: the URLs that may have been signed
 //! - `body_hash`: `bodySHA256`
 //! - [`key`]: keys, MACs, nonces
-//! - [`keyring`]: whose key is it, and which does a request select
-//! - [`spelling`]: is a form spelled so that every framework reads it alike
-//! - [`coverage`]: is this body one that a signature can cover
-//! - [`boundaries`]: has a boundary between two parameters been moved
-//! - [`verify`]: the search for a key and a URL that fit
+//! - [`keyring`]: all keys, and those that a request selects
+//! - [`spelling`]: whether every framework reads a form alike
+//! - [`coverage`]: what binds a body to the signature
+//! - [`boundaries`]: whether a boundary between two parameters was moved
+//! - [`verify`]: the search for the key and the URL that match
 
 pub mod body_hash;
 pub mod boundaries;

@@ -1,4 +1,4 @@
-//! Is a form spelled so that every framework reads it alike?
+//! The spelling of forms that every framework reads alike.
 //!
 //! ```text
 //! body      = piece *( "&" piece )        ; max_parameters at the most
@@ -9,49 +9,49 @@
 //! escape    = "%" 2HEXDIG
 //! ```
 //!
-//! What a signature reads besides this, frameworks read in different ways, and under one
-//! signature: a `;` separates parameters in some, and makes the one that holds it vanish in
-//! Go; a name without `=` has no value, an empty one, or is an error; bytes above 0x7F are
-//! of one character set or another. Twilio sends nothing of the kind.
+//! Frameworks differ in how they read any other spelling, under one signature: a `;` separates
+//! parameters in some, and drops the one that contains it in Go; a name without `=` has no value,
+//! an empty one, or is an error; bytes above 0x7F are of one character set or another. Twilio
+//! sends nothing of the kind.
 
 use std::fmt;
 
 use crate::signature::urlencoded::hex_digit;
 
-/// What keeps a form from being read, and where.
+/// What is malformed in a form, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedForm {
-    /// What it is.
+    /// What is malformed.
     pub what: Flaw,
-    /// How many bytes of the body come before it.
+    /// Its offset in the body, in bytes.
     pub offset: usize,
 }
 
-/// A spelling that frameworks read in different ways, or not at all.
+/// A spelling that frameworks read differently, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Nothing between two `&`, which some frameworks count as a parameter.
+    /// An empty piece between two `&`, which some frameworks count as a parameter.
     EmptyPiece,
-    /// A name without `=`: an empty value, no value at all, or an error.
+    /// A name without `=`, which has an empty value, no value, or is an error.
     NoEquals,
-    /// A second `=`, which belongs to the value, or cuts it off.
+    /// A second `=`, which belongs to the value or ends it.
     SecondEquals,
-    /// A `;`, which separates parameters, or makes the one that holds it vanish.
+    /// A `;`, which separates parameters, or drops the one that contains it.
     Semicolon,
     /// A space that is not written as `+` or `%20`.
     Blank,
     /// A byte below 0x20, or 0x7F.
     ControlByte,
-    /// A byte above 0x7F that is not escaped, whose character set nobody knows.
+    /// A byte above 0x7F that is not escaped, so that its character set is unknown.
     ByteAboveAscii,
-    /// A `%` that two hex digits do not follow.
+    /// A `%` without two hex digits.
     BrokenEscape,
-    /// More parameters than so many, which is where frameworks stop to read, or fail.
+    /// More than this number of parameters, where frameworks stop reading or fail.
     TooManyParameters(usize),
 }
 
 impl fmt::Display for MalformedForm {
-    /// Without any of the form's text, which is personal data.
+    /// Shows none of the form's text, which is personal data.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.what {
             Flaw::EmptyPiece => "an empty parameter (&& or & at an end)",
@@ -64,18 +64,16 @@ impl fmt::Display for MalformedForm {
             }
             Flaw::ByteAboveAscii => "a character beyond ASCII that is not escaped",
             Flaw::BrokenEscape => "a \"%\" without two hex digits, to be written as %25",
-            Flaw::TooManyParameters(most) => {
-                return write!(formatter, "the form has more than {most} parameters");
+            Flaw::TooManyParameters(max) => {
+                return write!(formatter, "the form has more than {max} parameters");
             }
         };
         write!(formatter, "the form has {what}, at byte {}", self.offset)
     }
 }
 
-/// Whether there is any byte that may not stand in a form, but for those that
-/// [`Form::read`] comes across itself: eight bytes are looked at together.
-///
-/// [`Form::read`]: super::form::Form::read
+/// Returns whether the body has a forbidden byte, except for those that parsing it finds. It
+/// inspects eight bytes at once.
 pub(super) fn has_forbidden_byte(body: &[u8]) -> bool {
     let (words, rest) = body.as_chunks::<8>();
     let found = words.iter().fold(0, |found, word| {
@@ -85,7 +83,7 @@ pub(super) fn has_forbidden_byte(body: &[u8]) -> bool {
     found != 0 || rest.iter().any(is_forbidden)
 }
 
-/// Not zero if any of eight bytes is below 0x21, above 0x7E, or a `;`.
+/// Returns a number other than zero if any of eight bytes is below 0x21, above 0x7E, or a `;`.
 const fn forbidden(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let too_small = word.wrapping_sub(0x21 * ONES);
@@ -96,7 +94,7 @@ const fn forbidden(word: u64) -> u64 {
     (too_small | too_large | word | is_semicolon) & (0x80 * ONES)
 }
 
-/// The first flaw of a form that has one. This looks at one byte after another.
+/// Returns the first flaw of a body.
 #[cold]
 pub(super) fn first_flaw(body: &[u8]) -> Option<MalformedForm> {
     let mut start = 0;

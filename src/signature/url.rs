@@ -1,51 +1,45 @@
-//! The URL as Twilio signed it.
+//! The URLs that Twilio may have signed.
 //!
-//! A mesh does not see that URL: TLS ends in front of it, ports appear and
-//! vanish, paths are rewritten. So it is configured, never guessed, and the few
-//! forms that Twilio is known to sign are tried: as it is, without its port, with
-//! the default port added; without its user and password and with them; for WebSockets
-//! with and without a slash at the end.
-//!
-//! ```text
-//! url       = scheme "://" authority [ path ] [ "?" query ] [ "#" fragment ]
-//! authority = [ userinfo "@" ] host [ ":" port ]
-//! ```
+//! A mesh does not see the URL that Twilio called: TLS ends in front of it, ports appear and
+//! vanish, paths are rewritten. So it is configured, never guessed, and tried in the few forms
+//! that Twilio is known to sign: as it is, without its port, with the default port; with and
+//! without user and password; for WebSockets, with and without a slash at the end.
 
 use crate::signature::body_hash::{ends_in_hash, is_body_hash};
 use crate::signature::configured_url::ConfiguredUrl;
 use crate::signature::form::{Form, FormReading};
 use crate::signature::urlencoded::{decode, split_at_first_equals};
 
-/// Where a webhook's public URL comes from.
+/// The public URL of a webhook, in every form that Twilio signs.
 #[derive(Clone, Debug)]
 pub struct PublicUrl {
     url: ConfiguredUrl,
-    /// Everything in front of the path (or, for a configured URL, of the query),
-    /// in every form to try.
+    /// Everything in front of the path (or of the query, for a configured URL), in every form.
     prefixes: Vec<String>,
-    /// The same for a WebSocket handshake, whose scheme is `wss`.
+    /// The prefixes for a WebSocket handshake, whose scheme is `wss`.
     websocket_prefixes: Vec<String>,
     /// Whether the request's path follows the prefix.
     path_from_request: bool,
     own_query: Option<OwnQuery>,
 }
 
-/// The query that a configured URL spells out itself.
+/// The query of a configured URL.
 #[derive(Clone, Debug)]
 struct OwnQuery {
     text: String,
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The most URLs that are tried for one request and one key: for `wss` four port forms
-/// (its own, none, 443, 80), with and without user and password, each with and without a
-/// slash in two spellings of the query, and once with the query's parameters as a form's.
-/// Any other request has at most three port forms, with and without user and password, in
-/// two spellings.
+/// The maximum number of URLs that are tried for one request and key.
+///
+/// For `wss` there are four port forms (its own, none, 443, 80), with and without user and
+/// password, each with and without a slash in two spellings of the query, and once with the
+/// query's parameters as a form's. Any other request has at most three port forms, with and
+/// without user and password, in two spellings.
 pub const MAX_URLS: usize = 40;
 
 impl PublicUrl {
-    /// The URL of one webhook, as it is entered at Twilio.
+    /// Returns the URL of one webhook, as it is entered at Twilio.
     pub fn configured(url: &ConfiguredUrl) -> PublicUrl {
         let own_query = url.query().map(|text| OwnQuery {
             text: text.to_owned(),
@@ -57,7 +51,7 @@ impl PublicUrl {
         }
     }
 
-    /// A base in front of the path as it is received.
+    /// Returns a base that the path of each request is appended to.
     pub fn base(url: &ConfiguredUrl) -> PublicUrl {
         PublicUrl {
             path_from_request: true,
@@ -79,18 +73,18 @@ impl PublicUrl {
         }
     }
 
-    /// The URL, or the base of it, as it is configured.
+    /// Returns the URL or base as it is configured.
     pub fn url(&self) -> &ConfiguredUrl {
         &self.url
     }
 
-    /// Whether the request's path follows the configured base.
+    /// Returns whether the request's path is appended to a base.
     pub fn takes_path_from_request(&self) -> bool {
         self.path_from_request
     }
 
-    /// Every URL that may have been signed for a request, the likeliest first,
-    /// [`MAX_URLS`] at the most.
+    /// Returns every URL that may have been signed for a request, the likeliest first, at most
+    /// [`MAX_URLS`].
     pub fn candidates<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = CandidateUrl<'a>> {
         let prefixes = if target.websocket {
             &self.websocket_prefixes
@@ -103,8 +97,8 @@ impl PublicUrl {
             b""
         };
         let queries = self.queries(target);
-        // One count for query, prefix and slash: adapters in adapters would be 2 KB of code
-        // wherever they are walked.
+        // One counter for query, prefix and slash: nested adapters would take 2 KB of code at each
+        // caller.
         let of_one_query = 2 * prefixes.len();
         (0..queries.len() * of_one_query).filter_map(move |index| {
             let query = (*queries.get(index.checked_div(of_one_query)?)?)?;
@@ -125,13 +119,13 @@ impl PublicUrl {
         })
     }
 
-    /// The query in every way in which it may have been signed, the likeliest first.
+    /// Returns the query in every spelling that may have been signed, the likeliest first.
     fn queries<'a>(&'a self, target: Target<'a>) -> [Option<SignedQuery<'a>>; 3] {
         let text = target.query.unwrap_or_default();
         let may_be_signed_as_received = match target.behind {
             Behind::Nothing => true,
-            // What a form is posted to is the configured URL. With another query, parameters
-            // of the form may have been moved into it.
+            // A form is posted to the configured URL. Into another query, an attacker may have
+            // moved parameters of the form.
             Behind::Form => self.own_query.as_ref().is_none_or(|own| own.is_in(text)),
             Behind::HashedBody => ends_in_hash(text),
         };
@@ -147,23 +141,21 @@ impl PublicUrl {
         ]
     }
 
-    /// The configured spelling of the query, where the request's holds the same
-    /// parameters in another order or escaping: Twilio sometimes sends another
-    /// spelling than it signs (twilio-php#790, twilio-node#1183).
+    /// Returns the configured spelling of the query, if the request's has the same parameters in
+    /// another order or escaping: Twilio sometimes sends another spelling than it signs
+    /// (twilio-php#790, twilio-node#1183).
     fn own_spelling<'a>(&'a self, target: Target<'a>) -> Option<SignedQuery<'a>> {
         let own = self.own_query.as_ref()?;
         let text = target.query.unwrap_or_default();
-        if target.query.is_some() && own.text.as_bytes() == text {
-            return None;
-        }
-        if !own.is_in(text) {
+        let is_as_received = target.query.is_some() && own.text.as_bytes() == text;
+        if is_as_received || !own.is_in(text) {
             return None;
         }
         let body_hash = body_hash_piece(text);
         if body_hash.is_some() && target.behind == Behind::Form {
             return None;
         }
-        // With the body hash behind it, it may be just what was received.
+        // Followed by the body hash, it may be what was received.
         let between = if own.text.is_empty() { "" } else { "&" };
         let behind = text
             .strip_prefix(own.text.as_bytes())
@@ -180,19 +172,18 @@ impl PublicUrl {
 }
 
 impl OwnQuery {
-    /// Whether a received query holds just these parameters, besides a body's hash.
+    /// Returns whether a received query holds exactly these parameters, besides a body's hash.
     fn is_in(&self, received: &[u8]) -> bool {
-        // Counted first: a stranger's query may have thousands.
+        // Counted first: an attacker's query may have thousands.
         pieces_without_body_hash(received).count() == self.parameters.len()
             && are_the_same(&self.parameters, &pairs_without_body_hash(received))
     }
 }
 
-/// How Twilio's SDKs for Agent Connect check a handshake that has a query: the URL
-/// without it, then the query's parameters as a form's (`signed_url` in their `webhooks`).
+/// Returns the query as Twilio's SDKs for Agent Connect sign it in a handshake: the URL without
+/// it, then its parameters as a form's (`signed_url` in their `webhooks`).
 ///
-/// The query has to be spelled as strictly as a form, since nothing but its parameters is
-/// signed in this way.
+/// It has to be a strict form, since only its parameters are signed in this way.
 fn query_as_form(target: Target<'_>) -> Option<SignedQuery<'_>> {
     let text = target
         .query
@@ -209,11 +200,11 @@ fn query_as_form(target: Target<'_>) -> Option<SignedQuery<'_>> {
     })
 }
 
-/// Of a handshake. ConversationRelay's have a handful.
+/// The maximum number of parameters of a handshake's query; ConversationRelay's have a handful.
 const MAX_QUERY_PARAMETERS: usize = 100;
 
-/// Whether both have the same parameters, each as often, in whatever order. They are
-/// counted and not sorted: a query has a handful, and its length is the configured one's.
+/// Returns whether both have the same parameters, each as often, in any order. They are counted,
+/// not sorted: there are as many as the configured query has, which is a handful.
 fn are_the_same(own: &[(Vec<u8>, Vec<u8>)], received: &[(Vec<u8>, Vec<u8>)]) -> bool {
     let count = |pairs: &[_], wanted| pairs.iter().filter(|pair| *pair == wanted).count();
     own.len() == received.len()
@@ -222,7 +213,7 @@ fn are_the_same(own: &[(Vec<u8>, Vec<u8>)], received: &[(Vec<u8>, Vec<u8>)]) -> 
             .all(|pair| count(own, pair) == count(received, pair))
 }
 
-/// All parameters of a query but the body hash, decoded, repeats included.
+/// Returns all parameters of a query except the body hash, decoded, including repeats.
 fn pairs_without_body_hash(query: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     pieces_without_body_hash(query)
         .map(split_at_first_equals)
@@ -235,33 +226,33 @@ fn pieces_without_body_hash(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     pieces.filter(|piece| !piece.is_empty() && !is_body_hash(piece))
 }
 
-/// The first `bodySHA256=…` of a query, as it is spelled there.
+/// Returns the first `bodySHA256=…` of a query as received.
 fn body_hash_piece(query: &[u8]) -> Option<&[u8]> {
     let mut pieces = query.split(|byte| *byte == b'&');
     pieces.find(|piece| is_body_hash(piece))
 }
 
-/// What is signed behind the URL.
+/// What is signed after the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behind {
-    /// Nothing: there is no body.
+    /// Nothing, since there is no body.
     Nothing,
     /// The parameters of a form.
     Form,
-    /// Nothing, and the URL holds the hash of a body.
+    /// Nothing, but the URL holds the hash of a body.
     HashedBody,
 }
 
-/// What the request itself says about its URL.
+/// What the request says about its URL.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Up to the query, as received.
+    /// The path as received.
     pub path: &'a [u8],
-    /// After the `?`, as received; `None` where there is no `?`.
+    /// The query as received; `None` if there is no `?`.
     pub query: Option<&'a [u8]>,
     /// Whether this is a WebSocket handshake.
     pub websocket: bool,
-    /// What is signed behind it.
+    /// What is signed after it.
     pub behind: Behind,
 }
 
@@ -277,13 +268,13 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The same, with this signed behind it.
+    /// Returns this target with `behind` signed after it.
     pub fn with(self, behind: Behind) -> Target<'a> {
         Target { behind, ..self }
     }
 }
 
-/// One URL that may have been signed.
+/// A URL that may have been signed.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateUrl<'a> {
     prefix: &'a [u8],
@@ -292,13 +283,13 @@ pub struct CandidateUrl<'a> {
     query: SignedQuery<'a>,
 }
 
-/// A query in the spelling that may have been signed.
+/// A query in a spelling that may have been signed.
 #[derive(Clone, Copy, Debug)]
 struct SignedQuery<'a> {
     text: Option<&'a [u8]>,
-    /// What Twilio appends to a configured query when it sends JSON.
+    /// The parameter that Twilio appends to a configured query when it sends JSON.
     body_hash: Option<&'a [u8]>,
-    /// Whether the parameters are signed as a form's are, and not the text.
+    /// Whether the parameters are signed as a form's, instead of the text.
     as_form: bool,
 }
 
@@ -326,12 +317,12 @@ impl CandidateUrl<'_> {
         }
     }
 
-    /// Whether it ends with the query's parameters, signed as a form's are.
+    /// Returns whether it ends with the query's parameters, signed as a form's.
     pub fn ends_in_form(&self) -> bool {
         self.query.as_form
     }
 
-    /// The parameters of the query, as this URL spells it.
+    /// Returns the parameters of the query in this spelling.
     pub fn query_parameters(&self) -> Form {
         match (self.query.text, self.query.body_hash) {
             (text, None) => Form::parse(text.unwrap_or_default()),
@@ -470,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configured_spelling_of_a_query_is_tried_if_it_means_the_same() {
+    fn the_configured_spelling_of_a_query_is_tried_if_its_parameters_are_the_same() {
         let public = PublicUrl::configured(&url("https://h.com/p?b='2&a=x+y"));
         let tried = candidates(&public, "/p?a=x%20y&b=%272&bodySHA256=00", false);
         assert!(tried.contains(&"https://h.com/p?b='2&a=x+y&bodySHA256=00".to_owned()));

@@ -1,4 +1,4 @@
-//! The search for a key and a URL under which the request's signature is right.
+//! The search for a key and a URL that match a signature.
 
 use crate::signature::boundaries::{Boundaries, boundaries};
 use crate::signature::form::Form;
@@ -6,24 +6,24 @@ use crate::signature::key::{ClaimedMac, ComputedMac};
 use crate::signature::keyring::{Key, Keyring};
 use crate::signature::url::{CandidateUrl, PublicUrl, Target};
 
-/// The most HMACs that one request can make this filter compute. A genuine
-/// request takes one; a forged one takes (keys × URL forms), which for one token
-/// and one `https` URL is two.
+/// The maximum number of HMACs for one request. A genuine request takes one; a forged one takes
+/// (keys × URL forms), which is two for one token and one `https` URL.
 pub const MAX_HMACS: usize = 128;
 
-/// The most bytes that one request can make this filter hash, but for the first
-/// two HMACs: a long body is not worth as many tries as a message.
+/// The maximum number of bytes that are hashed for one request, except for the first two HMACs: a
+/// long body gets fewer attempts than a short one.
 pub const MAX_HASHED_BYTES: usize = 131_072;
 
-/// So many HMACs are computed however long the body is: two tokens, or two forms of a URL.
+/// The number of HMACs that are computed however long the body is: for two tokens, or two forms of
+/// a URL.
 const ALWAYS_TRIED: usize = 2;
 
-/// What is to be verified.
+/// What a request claims to be signed.
 #[derive(Clone, Copy)]
 pub struct Signed<'a> {
     /// The request's own path and query.
     pub target: Target<'a>,
-    /// The parameters, for a form body.
+    /// The parameters of a form body.
     pub form: Option<&'a Form>,
     /// The signature header, decoded.
     pub claimed: &'a ClaimedMac,
@@ -31,36 +31,36 @@ pub struct Signed<'a> {
     pub settings: Option<&'a [u8]>,
 }
 
-/// Why a request is not verified.
+/// Why verification failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unverified {
-    /// No key and no URL form fit.
+    /// No key and URL form match.
     NoMatch,
     /// A boundary between two parameters was moved (see [`super::boundaries`]).
     MovedBoundary,
 }
 
-/// A signature that is right.
+/// A signature that was verified.
 pub struct Verified<'a> {
     /// The key that made it.
     pub key: &'a Key,
-    /// Its place in the keyring.
+    /// Its index in the keyring.
     pub key_index: usize,
     /// The URL that was signed.
     pub url: CandidateUrl<'a>,
-    /// The MAC, from which the nonce follows.
+    /// The MAC, which determines the nonce.
     pub mac: ComputedMac,
 }
 
-/// Looks for the key and the URL form that fit.
+/// Finds the key and the URL form that match.
 ///
 /// # Errors
-/// [`Unverified::MovedBoundary`] before any key is tried, or, where that is in doubt, only if
-/// the signature fits; else [`Unverified::NoMatch`].
+/// [`Unverified::MovedBoundary`] before any key is tried or, if the boundaries are doubtful, only
+/// if the signature matches; otherwise [`Unverified::NoMatch`].
 ///
-/// Keys of the account that the parameters name come first, so that with many
-/// accounts the usual request still takes one HMAC. They do not come alone: a
-/// request signed by one account that names another is to be rejected for just that.
+/// Keys of the account that the parameters name come first, so that the usual request takes one
+/// HMAC even with many accounts. The others follow, so that a request that was signed by one
+/// account and names another is rejected for that reason.
 pub fn verify<'a>(
     keyring: &'a Keyring,
     public: &'a PublicUrl,
@@ -103,7 +103,7 @@ pub fn verify<'a>(
                 let mac = key.signing.mac(&message);
                 if bool::from(mac.equals(signed.claimed)) {
                     let own = url.ends_in_form().then(|| url.query_parameters());
-                    // In another form of the URL, they may be in other places.
+                    // Another form of the URL may have other boundaries.
                     let cut = match cut {
                         Some(cut) if tried == 1 => cut,
                         _ => boundaries(&message, own.as_ref().or(signed.form)),
@@ -124,10 +124,10 @@ pub fn verify<'a>(
     Err(Unverified::NoMatch)
 }
 
-/// The parameter that names the account a request is for.
+/// The parameter that names the account of a request.
 pub const ACCOUNT_PARAMETER: &[u8] = b"AccountSid";
 
-/// URL and parameters of a WhatsApp message, in bytes.
+/// The initial capacity for URL and parameters, in bytes: enough for a WhatsApp message.
 const TYPICAL_MESSAGE: usize = 1024;
 
 #[cfg(test)]

@@ -107,6 +107,10 @@ impl<H: Host> HttpStream<H> {
 
     /// The request's headers have come, and all of it if `end_of_stream`.
     pub fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
+        if !matches!(self.state, State::New) {
+            // No host shows them twice.
+            return Action::Pause;
+        }
         let Some(worker) = self.worker.clone() else {
             return self.fail("there is no configuration");
         };

@@ -48,12 +48,20 @@ fn sizes(of: &str) -> Sizes {
 }
 
 const NONCES: &str = "nonces";
+const FEW_NONCES: &str = "nonces, a small table";
+const MANY_NONCES: &str = "nonces, a large table";
 const FLOODED_COUNTERS: &str = "one limit, each key once";
 const FULL_COUNTERS: &str = "one limit, each key used up";
 
 #[test]
 fn the_documented_sizes_are_buckets_times_slots_times_entries() {
-    for of in [NONCES, FLOODED_COUNTERS, FULL_COUNTERS] {
+    for of in [
+        NONCES,
+        FEW_NONCES,
+        MANY_NONCES,
+        FLOODED_COUNTERS,
+        FULL_COUNTERS,
+    ] {
         let sizes = sizes(of);
         let bucket = sizes.header + sizes.slots * sizes.entry;
         assert_eq!(sizes.bytes, sizes.buckets * bucket, "{of}");
@@ -64,37 +72,59 @@ fn spread(number: u64) -> u64 {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-#[test]
-fn the_table_of_nonces_has_its_documented_size_and_no_more_keys_after_400_000_requests() {
-    let sizes = sizes(NONCES);
-    let store = MemoryMap::new();
-    let nonces = NonceTable::new(NonceRules {
+fn nonces(capacity: u64) -> NonceTable {
+    NonceTable::new(NonceRules {
         window: Millis::seconds(1),
         keep: Millis::seconds(86_400),
         max_pinned: Millis::seconds(330),
-        capacity: usize::try_from(sizes.capacity).expect("small"),
+        capacity: usize::try_from(capacity).expect("small"),
         on_full: OnFull::Reject,
-    });
-    assert_eq!(nonces.keys(), sizes.buckets);
-    let start = 1_800_000_000_000;
-    for number in 0..400_000_u64 {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&number.to_be_bytes());
-        bytes[8..16].copy_from_slice(&spread(number).to_be_bytes());
-        let now = Timestamp(start + number);
-        let claimed = nonces.claim(&store, Nonce(bytes), number, None, now);
-        let Ok(Claimed::Yes(claim, _)) = claimed else {
-            panic!("{number}: {claimed:?}");
-        };
-        nonces.complete(&store, &claim, now).expect("kept");
+    })
+}
+
+fn nonce(number: u64, place: u64) -> Nonce {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes[8..16].copy_from_slice(&place.to_be_bytes());
+    Nonce(bytes)
+}
+
+const START: u64 = 1_800_000_000_000;
+
+#[test]
+fn tables_of_nonces_have_their_documented_size_and_no_more_keys_after_400_000_requests() {
+    for of in [NONCES, FEW_NONCES] {
+        let sizes = sizes(of);
+        let store = MemoryMap::new();
+        let nonces = nonces(sizes.capacity);
+        assert_eq!(nonces.keys(), sizes.buckets);
+        for number in 0..400_000 {
+            let now = Timestamp(START + number);
+            let nonce = nonce(number, spread(number));
+            let claimed = nonces.claim(&store, nonce, number, None, now);
+            assert!(matches!(claimed, Ok(Claimed::Yes(..))) || of == FEW_NONCES);
+        }
+        assert_eq!(store.keys() as u64, sizes.buckets);
+        let (bytes, max) = (store.bytes() as u64, sizes.bytes);
+        assert!((max * 99 / 100..=max).contains(&bytes), "{bytes} of {max}");
     }
-    assert_eq!(store.keys() as u64, sizes.buckets);
-    let bytes = store.bytes() as u64;
-    assert!(
-        (sizes.bytes * 99 / 100..=sizes.bytes).contains(&bytes),
-        "{bytes} of {}",
-        sizes.bytes
-    );
+}
+
+#[test]
+fn a_bucket_of_nonces_has_as_many_slots_as_documented_for_its_capacity() {
+    for of in [NONCES, FEW_NONCES, MANY_NONCES] {
+        let sizes = sizes(of);
+        let (store, nonces) = (MemoryMap::new(), nonces(sizes.capacity));
+        for number in 0..=sizes.slots {
+            let claimed = nonces.claim(&store, nonce(number, 0), number, None, Timestamp(START));
+            match claimed.expect("the memory store does not fail") {
+                Claimed::Yes(..) => assert!(number < sizes.slots, "{of}"),
+                Claimed::Full => assert_eq!(number, sizes.slots, "{of}"),
+                other => panic!("{of}: {other:?}"),
+            }
+        }
+        assert_eq!(store.bytes() as u64 * sizes.buckets, sizes.bytes, "{of}");
+    }
 }
 
 #[test]
@@ -108,13 +138,12 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
     let limiter = Limiter::new("test", limit, capacity);
     assert_eq!(limiter.keys(), flooded.buckets);
     let store = MemoryMap::new();
-    let start = 1_800_000_000_000;
     for number in 0..500_000 {
-        let now = Timestamp(start + number);
-        let taken = limiter.check_and_count(&store, spread(number), now);
+        let now = Timestamp(START + number);
+        let counted = limiter.check_and_count(&store, spread(number), now);
         assert!(
-            matches!(taken, Ok(CheckResult::Permitted(_))),
-            "{number}: {taken:?}"
+            matches!(counted, Ok(CheckResult::Permitted(_))),
+            "{number}: {counted:?}"
         );
     }
     assert_eq!(store.keys() as u64, flooded.buckets);
@@ -129,7 +158,7 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
     // would take minutes.
     let limiter = Limiter::new("small", limit, 64);
     let store = MemoryMap::new();
-    let most = limiter.keys() * (full.bytes / full.buckets);
+    let max = limiter.keys() * (full.bytes / full.buckets);
     let keys = limiter.keys() * full.slots * 9 / 10;
     for number in 0..60 * keys + 10_000 {
         let key = if number < 60 * keys {
@@ -137,14 +166,14 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
         } else {
             number
         };
-        let now = Timestamp(start + number);
-        let taken = limiter.check_and_count(&store, spread(key), now);
-        assert!(taken.is_ok(), "{number}: {taken:?}");
+        let now = Timestamp(START + number);
+        let counted = limiter.check_and_count(&store, spread(key), now);
+        assert!(counted.is_ok(), "{number}: {counted:?}");
         let bytes = store.bytes() as u64;
-        assert!(bytes <= most, "{number}: {bytes} of {most}");
+        assert!(bytes <= max, "{number}: {bytes} of {max}");
     }
     let bytes = store.bytes() as u64;
-    assert!(bytes >= most * 8 / 10, "{bytes} of {most}");
+    assert!(bytes >= max * 8 / 10, "{bytes} of {max}");
 }
 
 /// A request without a signature from an address of its own. Nothing is cheaper, and it counts.

@@ -62,23 +62,40 @@ fn capacity(capacity: u32) -> Value {
 
 #[test]
 fn a_larger_or_smaller_capacity_forgets_nothing() {
-    let live = start(&capacity(1000));
+    // Tables of up to 64 have a single bucket, and share it among themselves.
+    for capacities in [[1000, 40_000, 300, 65, 65_536], [64, 20, 30, 5, 64]] {
+        let live = start(&capacity(capacities[0]));
+        live.envoy.run(async |t| {
+            t.upstream(Behaviour::Answer(200));
+            let mut accepted = Vec::new();
+            for next in capacities.into_iter().skip(1) {
+                for _ in 0..5 {
+                    let request = message();
+                    t.passes(&request).await;
+                    accepted.push(request);
+                }
+                live.update(&capacity(next)).await;
+                for request in &accepted {
+                    let answer = t.send(request).await;
+                    assert_rejected(&answer, 409, "duplicate");
+                }
+                assert_arrived_once(t, &accepted);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_table_that_was_full_has_room_as_soon_as_its_capacity_is_changed() {
+    let live = start(&capacity(3));
     live.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
-        let mut accepted = Vec::new();
-        for next in [40_000, 300, 64, 1000] {
-            for _ in 0..5 {
-                let request = message();
-                t.passes(&request).await;
-                accepted.push(request);
-            }
-            live.update(&capacity(next)).await;
-            for request in &accepted {
-                let answer = t.send(request).await;
-                assert_rejected(&answer, 409, "duplicate");
-            }
-            assert_arrived_once(t, &accepted);
+        for _ in 0..3 {
+            t.passes(&message()).await;
         }
+        assert_rejected(&t.send(&message()).await, 503, "store_full");
+        live.update(&capacity(10)).await;
+        t.passes(&message()).await;
     });
 }
 

@@ -87,7 +87,7 @@ fn check(shares: &[Share], buckets: u64, nonces: u64, pace: u64) {
                 assert_eq!(change.evicted_age, age.unwrap_or_default());
                 evicted[index] += change.evicted;
                 if chance.once_in(8) {
-                    // Whichever table learns of the failure.
+                    // Any of the tables may settle it.
                     let other = &tables[chance.below(shares.len() as u64) as usize];
                     other.release(&store, &claim, now).expect("released");
                 } else {
@@ -130,7 +130,7 @@ fn tables_of_different_capacities_find_each_others_nonces_and_evict_only_their_o
 
 /// A capacity that changes while there is room to spare changes nothing else.
 #[test]
-fn whatever_the_capacity_changes_to_nothing_is_forgotten() {
+fn whatever_the_capacity_changes_to_nothing_is_lost() {
     for capacities in [&[65, 1_000, 40_000, 65_536, 1_000_000][..], &[40, 64, 50]] {
         let store = MemoryMap::new();
         let chance = Chance::seeded(5);

@@ -29,24 +29,28 @@ fn slack(requests: u32) -> Millis {
     })
 }
 
-fn take(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
-    let peeked = limiter.check(store, spread(key_hash), now).expect("peeked");
-    let taken = limiter
+fn count(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
+    let checked = limiter
+        .check(store, spread(key_hash), now)
+        .expect("checked");
+    let counted = limiter
         .check_and_count(store, spread(key_hash), now)
-        .expect("taken");
-    let wait = match taken {
+        .expect("counted");
+    let wait = match counted {
         CheckResult::Permitted(_) => None,
         CheckResult::Limited(wait) => Some(wait),
     };
-    // Who only looks is told what the key has done itself; who counts, also what it has
-    // inherited. So what is told by looking holds for counting.
-    assert!(peeked.is_none() || peeked == wait, "{peeked:?} {wait:?}");
+    // A check tells what the key has done itself; counting, also what it has inherited. So
+    // what a check tells holds for counting.
+    assert!(checked.is_none() || checked == wait, "{checked:?} {wait:?}");
     wait
 }
 
 /// How long one has to wait for what it has done itself.
-fn peek(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
-    limiter.check(store, spread(key_hash), now).expect("peeked")
+fn check(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> Option<Millis> {
+    limiter
+        .check(store, spread(key_hash), now)
+        .expect("checked")
 }
 
 /// What passed, by key, as long as it counts.
@@ -54,7 +58,7 @@ fn peek(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) -> 
 struct Passed(HashMap<u64, VecDeque<Timestamp>>);
 
 impl Passed {
-    /// How many of `whom` passed within a window that ends now.
+    /// How many requests of a key passed within a window that ends now.
     fn within(&mut self, key_hash: u64, now: Timestamp) -> usize {
         let moments = self.0.entry(key_hash).or_default();
         while moments
@@ -78,7 +82,7 @@ fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
             let (limiter, store) = (limiter(requests, capacity), MemoryMap::new());
             let chance = Chance::seeded(u64::from(requests) << 32 | capacity as u64);
             let (mut passed, mut now, mut rejected) = (Passed::default(), START, 0_u64);
-            let mut looked = 0;
+            let mut limited = 0;
             let favourites = 1 + (capacity as u64 / 4).min(2);
             // As fast as it takes to hit the limits of the favourites.
             let pace = 1 + 2 * WINDOW.0 / (3 * u64::from(requests) * favourites);
@@ -90,15 +94,15 @@ fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
                 } else {
                     1_000 + step
                 };
-                // Looking rejects nobody for what others have done.
-                if peek(&limiter, &store, key_hash, now).is_some() {
+                // A check rejects no key for what others have done.
+                if check(&limiter, &store, key_hash, now).is_some() {
                     let own = passed.within(key_hash, now) as u64;
                     // Moments are rounded up, so some that are past may still count.
                     let is_exact = slack(requests) == Millis(0);
                     assert!(!is_exact || own >= requests.into(), "{requests}/{capacity}");
-                    looked += 1;
+                    limited += 1;
                 }
-                match take(&limiter, &store, key_hash, now) {
+                match count(&limiter, &store, key_hash, now) {
                     None => {
                         let before = passed.within(key_hash, now);
                         assert!(
@@ -120,19 +124,19 @@ fn in_no_window_more_than_the_limit_passes_whatever_the_flood() {
                 "{requests}/{capacity} rejected only {rejected}"
             );
             // In a small table a key is evicted before it has done that much itself.
-            assert!(looked > 0 || capacity < 16, "{requests}/{capacity}");
-            assert!(looked <= rejected, "{requests}/{capacity}: {looked}");
-            // Twice the moments of a key for the residue, and as many for each slot.
+            assert!(limited > 0 || capacity < 16, "{requests}/{capacity}");
+            assert!(limited <= rejected, "{requests}/{capacity}: {limited}");
+            // Twice the moments of a key for the inherited floor, and as many for each slot.
             let moments = requests.min(MAX_MOMENTS) as usize + 1;
             let slots = if capacity <= 16 {
                 capacity
             } else {
                 limiter.keys() as usize * 16
             };
-            let most = limiter.keys() as usize * (16 + 16 * moments) + slots * (24 + 8 * moments);
+            let max = limiter.keys() as usize * (16 + 16 * moments) + slots * (24 + 8 * moments);
             assert!(
-                store.bytes() <= most,
-                "{requests}/{capacity}: {} > {most}",
+                store.bytes() <= max,
+                "{requests}/{capacity}: {} > {max}",
                 store.bytes()
             );
             assert!(store.keys() as u64 <= limiter.keys());
@@ -171,9 +175,9 @@ fn with_room_to_spare_the_limiter_is_the_list_of_moments() {
             for _ in 0..40_000 * rounds() {
                 now = now.after(span(chance.below(pace + 1)));
                 let key_hash = chance.below(keys);
-                let looked = peek(&limiter, &store, key_hash, now);
-                let wait = take(&limiter, &store, key_hash, now);
-                assert_eq!(looked, wait, "nothing is inherited");
+                let checked = check(&limiter, &store, key_hash, now);
+                let wait = count(&limiter, &store, key_hash, now);
+                assert_eq!(checked, wait, "nothing is inherited");
                 let count = passed.within(key_hash, now);
                 let full = count >= requests as usize;
                 if slack(requests) == Millis(0) {
@@ -199,7 +203,7 @@ fn with_room_to_spare_the_limiter_is_the_list_of_moments() {
     }
 }
 
-/// Whoever waits as long as told passes, and a millisecond earlier does not.
+/// A key that waits as long as told passes, and a millisecond earlier it does not.
 #[test]
 fn the_wait_is_the_truth_whoever_else_comes_meanwhile() {
     for requests in LIMITS {
@@ -210,7 +214,7 @@ fn the_wait_is_the_truth_whoever_else_comes_meanwhile() {
             for _ in 0..20 {
                 let wait = loop {
                     now = now.after(span(chance.below(WINDOW.0 / u64::from(requests) / 2 + 2)));
-                    if let Some(wait) = take(&limiter, &store, 1, now) {
+                    if let Some(wait) = count(&limiter, &store, 1, now) {
                         break wait;
                     }
                 };
@@ -220,12 +224,12 @@ fn the_wait_is_the_truth_whoever_else_comes_meanwhile() {
                 );
                 let (before, then) = (now.after(span(wait.0 - 1)), now.after(wait));
                 assert_eq!(
-                    take(&limiter, &store, 1, before),
+                    count(&limiter, &store, 1, before),
                     Some(span(1)),
                     "{requests}"
                 );
                 assert_eq!(
-                    take(&limiter, &store, 1, then),
+                    count(&limiter, &store, 1, then),
                     None,
                     "{requests}/{capacity}"
                 );
@@ -265,7 +269,7 @@ fn no_jump_of_the_clock_lets_more_than_the_limit_through() {
                 } else {
                     chance.below(2)
                 };
-                if take(&limiter, &store, key_hash, now).is_none() {
+                if count(&limiter, &store, key_hash, now).is_none() {
                     let moments = passed.entry(key_hash).or_default();
                     assert!(
                         moments.len() < requests as usize,
@@ -286,13 +290,13 @@ fn who_waits_as_long_as_told_passes_also_after_the_clock_was_put_back() {
             let (limiter, store) = (limiter(requests, 10), MemoryMap::new());
             let wrong = START.after(span(ahead));
             for _ in 0..requests {
-                assert_eq!(take(&limiter, &store, 1, wrong), None);
+                assert_eq!(count(&limiter, &store, 1, wrong), None);
             }
-            let wait = take(&limiter, &store, 1, START).expect("it is used up");
+            let wait = count(&limiter, &store, 1, START).expect("it is used up");
             let then = START.after(wait);
             assert!(wait.0 <= 2 * WINDOW.0 + slack(requests).0, "{wait:?}");
             assert_eq!(
-                take(&limiter, &store, 1, then),
+                count(&limiter, &store, 1, then),
                 None,
                 "{requests}, {ahead} ahead"
             );
@@ -306,66 +310,66 @@ fn who_waits_as_long_as_told_passes_also_after_the_clock_was_put_back() {
 fn a_worker_that_is_a_moment_behind_frees_nobody_early() {
     let (limiter, store) = (limiter(2, 10), MemoryMap::new());
     let behind = START.before(span(40));
-    assert_eq!(take(&limiter, &store, 1, START), None);
+    assert_eq!(count(&limiter, &store, 1, START), None);
     // Another key in the same bucket, by a worker that read its clock before.
-    assert_eq!(take(&limiter, &store, 2, behind), None);
-    assert_eq!(take(&limiter, &store, 1, START), None);
+    assert_eq!(count(&limiter, &store, 2, behind), None);
+    assert_eq!(count(&limiter, &store, 1, START), None);
     let early = behind.after(WINDOW);
     assert!(
-        take(&limiter, &store, 1, early).is_some(),
+        count(&limiter, &store, 1, early).is_some(),
         "40 ms too early"
     );
-    assert_eq!(take(&limiter, &store, 1, START.after(WINDOW)), None);
+    assert_eq!(count(&limiter, &store, 1, START.after(WINDOW)), None);
 }
 
 /// A damaged bucket counts as used up, for one window and not longer. What a key has done
-/// itself is lost with it: so who only looks finds nothing against it, as rules that count
-/// rejections do, and is told when it is counted.
+/// itself is lost with it: so a check, as rules that count rejections make it, finds nothing
+/// against it, and counting does.
 #[test]
 fn a_damaged_bucket_is_used_up_for_one_window_and_says_so() {
     for requests in [2, 65] {
         let (limiter, store) = (limiter(requests, 10), MemoryMap::new());
-        assert_eq!(take(&limiter, &store, 1, START), None);
+        assert_eq!(count(&limiter, &store, 1, START), None);
         assert!(store.host_set(&store.key_names()[0], b"damaged", 0));
         let wait = limiter
             .check_and_count(&store, spread(1), START)
-            .expect("taken");
+            .expect("counted");
         let CheckResult::Limited(wait) = wait else {
             panic!("{requests}: a damaged bucket lets nothing through");
         };
         let early = START.after(span(wait.0 - 1));
-        assert!(take(&limiter, &store, 1, early).is_some(), "{requests}");
+        assert!(count(&limiter, &store, 1, early).is_some(), "{requests}");
         assert_eq!(
-            take(&limiter, &store, 1, START.after(wait)),
+            count(&limiter, &store, 1, START.after(wait)),
             None,
             "{requests}"
         );
 
         assert!(store.host_set(&store.key_names()[0], b"damaged", 0));
-        assert_eq!(peek(&limiter, &store, 1, START), None, "{requests}");
-        assert!(take(&limiter, &store, 1, START).is_some(), "{requests}");
-        assert_eq!(peek(&limiter, &store, 1, START), None, "{requests}");
+        assert_eq!(check(&limiter, &store, 1, START), None, "{requests}");
+        assert!(count(&limiter, &store, 1, START).is_some(), "{requests}");
+        assert_eq!(check(&limiter, &store, 1, START), None, "{requests}");
     }
 }
 
-/// Found by the fuzz target `buckets`: whoever looks at the first run alone to see whether
+/// Found by the fuzz target `buckets`: a look at the first run alone to see whether
 /// a clock was ahead takes the runs to be in order, and what is damaged need not be.
 #[test]
 fn a_bucket_whose_moments_are_in_disorder_locks_nobody_out_for_longer_than_any_other() {
     let run = |at: Timestamp, events: u64| at.0 << 16 | events;
     let far = START.after(span(1_000_000_000));
-    let residue = [2, run(START, 1), run(far, 60)];
+    let inherited_floor = [2, run(START, 1), run(far, 60)];
     let own = [0, spread(1), run(START, 2), 0, run(START, 1), run(far, 60)];
-    for words in [&residue[..], &own] {
+    for words in [&inherited_floor[..], &own] {
         let (limiter, store) = (limiter(60, 10), MemoryMap::new());
-        assert_eq!(take(&limiter, &store, 1, START), None);
+        assert_eq!(count(&limiter, &store, 1, START), None);
         let name = &store.key_names()[0];
         let genuine = store.get(name).expect("a store").expect("a bucket");
         let words = words.iter().flat_map(|word| word.to_le_bytes());
         let value: Vec<u8> = genuine.value.into_iter().take(8).chain(words).collect();
         assert!(store.host_set(name, &value, 0));
-        let wait = take(&limiter, &store, 1, START).expect("it is used up");
+        let wait = count(&limiter, &store, 1, START).expect("it is used up");
         assert!(wait.0 <= 2 * WINDOW.0, "{wait:?}");
-        assert_eq!(take(&limiter, &store, 1, START.after(wait)), None);
+        assert_eq!(count(&limiter, &store, 1, START.after(wait)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One worker's claims against a map that remembers everything.
+//! One worker's claims against a map that loses nothing.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ const WINDOW: Millis = Millis(300_000);
 /// Shorter than an answer may take: then the answer has to be written, and starts the window.
 const SHORT: Millis = Millis(40_000);
 const KEEP: Millis = Millis(1_000_000);
-/// Timestamps lie ahead by this much at the most.
+/// Timestamps lie ahead by at most this much.
 const SKEW: Millis = Millis(30_000);
 /// A claim is settled within this time, as route timeouts see to.
 const ANSWERED: u64 = 50_000;
@@ -37,14 +37,14 @@ fn rules_of(window: Millis, capacity: usize, on_full: OnFull) -> NonceRules {
 /// What the map knows of a nonce.
 #[derive(Clone, Copy, Debug)]
 enum Known {
-    /// On its way to the upstream, and nobody knows more: until then. It must be
-    /// remembered until `must`, and may be until `may`.
+    /// On its way to the upstream, and nobody knows more: until then. It is pinned until
+    /// `must`, and may be retained until `may`.
     InFlight { until: Timestamp, rest: Rest },
     /// Answered, or claimed as if it were.
     Completed { accepted: Timestamp, rest: Rest },
     /// Its sender left before the answer, or nobody ever settled it.
     Left(Rest),
-    /// Given up, so that it may come again.
+    /// Released, so that it may come again.
     Free,
 }
 
@@ -167,7 +167,7 @@ impl Model {
         }
     }
 
-    /// How many nonces of the same bucket are pinned at this moment: at min, and at most,
+    /// How many nonces of the same bucket are pinned at this moment: at least, and at most,
     /// since of one that was released it may not be certain that a sender had left before.
     fn pinned_in_bucket_of(&self, number: u64) -> [usize; 2] {
         let must = |is_certain: bool| {
@@ -315,7 +315,7 @@ impl Model {
                         })
                 }
                 _ => {
-                    // Kept from the claim on, remembered from the answer on.
+                    // Retained from the claim on, pinned from the answer on.
                     let accepted = accepted.unwrap_or(rest.may.before(KEEP));
                     let rest = Rest {
                         must,
@@ -417,7 +417,7 @@ fn deliveries() -> impl Strategy<Value = Vec<(Fate, u64)>> {
         6 => Just(Fate::SenderLeft),
         3 => Just(Fate::Never),
     ];
-    // From one delivery to the next: at once, a window, almost as long as it is kept.
+    // From one delivery to the next: at once, a window, almost as long as it is retained.
     let gap = prop_oneof![
         0..100_u64,
         Just(WINDOW.0 + 1),
@@ -438,8 +438,8 @@ proptest! {
 
     /// Findings 4 and 6, for whatever becomes of each delivery and whatever time goes by
     /// between them: without an answer a request reaches the upstream four times, and not a
-    /// fifth; one that was taken does not reach it again; and who awaits answers is told
-    /// "taken" of that one alone.
+    /// fifth; one that was taken does not reach it again; and where outcomes are awaited a repeat is
+    /// told "taken" of that one alone.
     #[test]
     fn a_request_reaches_the_upstream_four_times_without_an_answer_and_never_after_one(
         deliveries in deliveries(),
@@ -476,12 +476,12 @@ proptest! {
                 Claimed::Duplicate(PriorDelivery::InFlight) => prop_assert!(!is_taken),
                 Claimed::Duplicate(PriorDelivery::NeverAnswered) => {
                     prop_assert!(unanswered > MAX_ABANDONED && !is_taken);
-                    // It begins anew when that is forgotten, and not before.
+                    // The count begins anew when the record expires, and not before.
                     break;
                 }
                 other => panic!("{other:?}"),
             }
-            // All within the time for which the last of them is kept.
+            // All within the time for which the last of them is retained.
             now = now.after(span(gap));
             if now > last.after(KEEP) {
                 break;
@@ -495,7 +495,7 @@ fn knows(table: &NonceTable, store: &MemoryMap, number: u64, now: Timestamp) -> 
     known.expect("the memory store does not fail").is_some()
 }
 
-/// While there is room nothing is forgotten before `keep` has passed.
+/// While there is space nothing is lost before `keep` has passed.
 #[test]
 fn with_room_to_spare_the_table_is_the_map() {
     for capacity in [64, 1_000, 65_536] {
@@ -515,7 +515,7 @@ fn with_room_to_spare_the_table_is_the_map() {
             match claimed.expect("the memory store does not fail") {
                 Claimed::Yes(claim, change) => {
                     assert!(!known && change.evicted == 0, "{number}: {change:?}");
-                    table.complete(&store, &claim, now).expect("kept");
+                    table.complete(&store, &claim, now).expect("completed");
                     ends.insert(number, now.after(KEEP));
                 }
                 Claimed::Duplicate(_) => assert!(known, "{number}"),
@@ -525,9 +525,9 @@ fn with_room_to_spare_the_table_is_the_map() {
     }
 }
 
-/// `evict_oldest` forgets the oldest and nothing else.
+/// `evict_oldest` evicts the oldest and nothing else.
 #[test]
-fn evict_oldest_forgets_in_the_order_of_acceptance() {
+fn evict_oldest_evicts_in_the_order_of_acceptance() {
     for capacity in [1, 2, 17, 64] {
         let rules = rules(capacity, OnFull::EvictOldest);
         let (table, store) = (NonceTable::new(rules), MemoryMap::new());
@@ -538,7 +538,7 @@ fn evict_oldest_forgets_in_the_order_of_acceptance() {
             let Ok(Claimed::Yes(claim, _)) = claimed else {
                 panic!("{number}: {claimed:?}");
             };
-            table.complete(&store, &claim, now).expect("kept");
+            table.complete(&store, &claim, now).expect("completed");
             order.push_back(number);
             if order.len() > capacity {
                 let gone = order.pop_front().expect("at min one");
@@ -575,7 +575,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
                 Claimed::Yes(claim, _) => {
                     let before = must.insert(number, now.after(WINDOW));
                     assert_eq!(before, None, "{number} accepted again");
-                    table.complete(&store, &claim, now).expect("kept");
+                    table.complete(&store, &claim, now).expect("completed");
                 }
                 Claimed::Duplicate(_) => {}
                 other => panic!("{number}: {other:?}"),
@@ -597,7 +597,7 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
         let claimed = table.claim(&store, nonce(number), number, None, now);
         match claimed.expect("the memory store does not fail") {
             Claimed::Yes(claim, _) => {
-                table.complete(&store, &claim, now).expect("kept");
+                table.complete(&store, &claim, now).expect("completed");
                 true
             }
             _ => false,
@@ -610,8 +610,8 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
         !accept(1, START) && !accept(2, START),
         "both were accepted just now"
     );
-    // And a clock that was far ahead blocks the table for no longer than the longest
-    // that anything must be remembered, counted from when that is first seen.
+    // And a clock that was far ahead blocks the table for no longer than anything
+    // is pinned, counted from when that is first seen.
     let far_back = START.before(span(1_000_000_000));
     assert!(
         !accept(4, far_back),
@@ -622,7 +622,7 @@ fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {
 
 /// The answer of a very slow upstream is an acceptance like any other.
 #[test]
-fn an_answer_that_comes_after_its_claim_has_lapsed_is_remembered() {
+fn an_answer_that_comes_after_its_claim_has_lapsed_is_stored() {
     let (table, store) = (
         NonceTable::new(rules_of(SHORT, 1_000, OnFull::Reject)),
         MemoryMap::new(),
@@ -641,7 +641,7 @@ fn an_answer_that_comes_after_its_claim_has_lapsed_is_remembered() {
     }
     table
         .complete(&store, &slow, lapsed.after(span(1)))
-        .expect("kept");
+        .expect("completed");
     let again = claim(1, 9_999, lapsed.after(span(2)));
     assert!(matches!(again, Claimed::Duplicate(_)), "{again:?}");
 }

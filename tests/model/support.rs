@@ -52,7 +52,7 @@ pub(crate) fn nonce(number: u64) -> Nonce {
 /// One of those in the first `buckets` of a table that has 16,384.
 pub(crate) fn crowded(number: u64, buckets: u64) -> Nonce {
     let Nonce(mut bytes) = nonce(number);
-    bytes[8..16].copy_from_slice(&(number % buckets << 50).to_be_bytes());
+    bytes[8..16].copy_from_slice(&((number % buckets) << 50).to_be_bytes());
     Nonce(bytes)
 }
 

@@ -13,7 +13,7 @@ use twilio_webhook_filter::{
 use crate::support::{Chance, Fault, Interleaved, START, nonce, rounds, span, spread};
 
 const WINDOW: Millis = Millis(10_000);
-/// For how long a worker stands still, at the most, between reading its clock and counting.
+/// For how long a worker stands still, at most, between reading its clock and counting.
 const STANDS_STILL: Millis = Millis(50);
 
 fn nonces(capacity: usize) -> NonceTable {
@@ -210,7 +210,7 @@ fn of_threads_that_claim_the_same_nonces_exactly_one_succeeds_with_each() {
                 match claimed.expect("four threads do not exhaust the retries") {
                     Claimed::Yes(claim, _) => {
                         winners[number as usize].fetch_add(1, Ordering::Relaxed);
-                        table.complete(&store, &claim, now).expect("kept");
+                        table.complete(&store, &claim, now).expect("completed");
                     }
                     Claimed::Duplicate(_) => {}
                     other => panic!("{number}: {other:?}"),
@@ -263,9 +263,9 @@ fn threads_let_no_more_than_the_limit_through() {
                     now = now.after(span(clock.below(8 * WINDOW.0 / u64::from(requests))));
                 }
                 let key_hash = chance.below(4);
-                let taken = limiter.check_and_count(&store, spread(key_hash), now);
+                let counted = limiter.check_and_count(&store, spread(key_hash), now);
                 if let CheckResult::Permitted(_) =
-                    taken.expect("four threads do not exhaust the retries")
+                    counted.expect("four threads do not exhaust the retries")
                 {
                     own.push((key_hash, now));
                 }
@@ -289,7 +289,7 @@ fn threads_let_no_more_than_the_limit_through() {
 
 /// Whatever a store does, a step ends: when the retries run out it rejects.
 #[test]
-fn a_store_that_never_lets_anything_be_written_is_given_up() {
+fn a_store_that_never_lets_anything_be_written_is_an_error() {
     struct ContendedStore;
     impl CasMap for ContendedStore {
         fn get(&self, _: &str) -> Result<Option<twilio_webhook_filter::Entry>, CasError> {
@@ -307,6 +307,6 @@ fn a_store_that_never_lets_anything_be_written_is_given_up() {
     }
     let claimed = nonces(16).claim(&ContendedStore, nonce(1), 1, None, START);
     assert!(matches!(claimed, Err(CasError::Contended)), "{claimed:?}");
-    let taken = limiter(5, 16).check_and_count(&ContendedStore, 1, START);
-    assert_eq!(taken, Err(CasError::Contended));
+    let counted = limiter(5, 16).check_and_count(&ContendedStore, 1, START);
+    assert_eq!(counted, Err(CasError::Contended));
 }

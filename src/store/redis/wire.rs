@@ -3,27 +3,12 @@
 //! A third service is one more file with these two functions, a line in `Api::wire`
 //! and a word in the configuration (`store.api`).
 
+mod format;
 mod upstash;
 mod webdis;
 
-use serde_json::{Map, Value};
-
 use crate::store::redis::script_reply::{Failure, ScriptReply};
-
-/// A way to write commands and to read answers.
-pub trait Wire {
-    /// The body of the request for a command: its words, in order. It is sent by `POST /`.
-    fn write(&self, command: &[&str]) -> Vec<u8>;
-
-    /// What the body of an answer says.
-    ///
-    /// # Errors
-    /// [`Failure::UnknownScript`]; [`Failure::Malformed`] for anything that is not an answer.
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure>;
-
-    /// The body's media type.
-    fn content_type(&self) -> &'static str;
-}
+use crate::store::redis::wire::format::Wire;
 
 /// Which form the service has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,23 +49,6 @@ impl Api {
             (400, Err(Failure::UnknownScript)) => Err(Failure::UnknownScript),
             (status, _) => Err(Failure::Status(status)),
         }
-    }
-}
-
-/// Every service answers with an object.
-fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(answer)) => Ok(answer),
-        _ => Err(Failure::Malformed),
-    }
-}
-
-/// What Redis says where it answers with an error.
-fn failure_of_error(message: &str) -> Failure {
-    if message.starts_with("NOSCRIPT") {
-        Failure::UnknownScript
-    } else {
-        Failure::Malformed
     }
 }
 

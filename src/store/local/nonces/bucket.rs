@@ -11,7 +11,7 @@
 //! ```
 
 use crate::store::local::buckets::{pack, push_word, unpack};
-use crate::store::local::nonces::{Change, IN_FLIGHT, MAX_ABANDONED};
+use crate::store::local::nonces::terms::{Change, IN_FLIGHT, MAX_ABANDONED};
 use crate::time::{Millis, Timestamp};
 
 /// What became of a request.

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Wire, failure_of_error, object};
 use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::wire::format::{Wire, failure_of_error, object};
 
 pub(super) struct Webdis;
 

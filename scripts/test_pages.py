@@ -1,0 +1,41 @@
+"""Tests of what the pages refer to: python3 -m unittest discover -s scripts"""
+
+import re
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs/design").glob("*.md"))]
+
+
+def functions():
+    found = set()
+    for folder in ("src", "tests", "fuzz/src", "fuzz/fuzz_targets"):
+        for path in (ROOT / folder).rglob("*.rs"):
+            found.update(re.findall(r"\bfn (\w+)", path.read_text(encoding="utf-8")))
+    return found
+
+
+class ReferencesOfPages(unittest.TestCase):
+    def test_each_test_that_a_page_names_exists(self):
+        known = functions()
+        for page in PAGES:
+            for name in re.findall(r"`([a-z][a-z0-9]*(?:_[a-z0-9]+){4,})`", page.read_text(encoding="utf-8")):
+                with self.subTest(page=page.name, name=name):
+                    self.assertIn(name, known)
+
+    def test_each_file_that_a_page_links_exists(self):
+        for page in PAGES:
+            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+                with self.subTest(page=page.name, link=link):
+                    self.assertTrue((page.parent / link).exists())
+
+    def test_each_page_of_a_decision_is_in_the_index(self):
+        index = (ROOT / "docs/design/README.md").read_text(encoding="utf-8")
+        for page in (ROOT / "docs/design").glob("*.md"):
+            if page.name != "README.md":
+                self.assertIn(f"({page.name})", index)
+
+
+if __name__ == "__main__":
+    unittest.main()
