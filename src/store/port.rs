@@ -18,6 +18,9 @@ pub trait Store {
     /// up the limits of its account.
     fn admit(&self, query: Query, now: Timestamp) -> Progress;
 
+    /// Returns whether there is nothing to settle: the store has the usual outcome already.
+    fn is_settled(&self, claim: &Claim, outcome: UpstreamOutcome) -> bool;
+
     /// Settles a claim by what became of its request. The upstream's response is to wait
     /// for the call, if there is one.
     fn settle(

@@ -145,9 +145,14 @@ impl<H: Host> HttpStream<H> {
             State::AwaitingBody(_) => {
                 self.body_size = body_size;
                 self.has_ended = end_of_stream;
+                let Some(worker) = self.worker.clone() else {
+                    return Action::Pause;
+                };
+                if !end_of_stream && worker.filter.fits(body_size) {
+                    return Action::Pause;
+                }
                 let state = mem::replace(&mut self.state, State::Rejected);
-                let (State::AwaitingBody(awaiting), Some(worker)) = (state, self.worker.clone())
-                else {
+                let State::AwaitingBody(awaiting) = state else {
                     return Action::Pause;
                 };
                 let event = Event::at(self.host.now());
@@ -417,9 +422,12 @@ impl<H: Host> HttpStream<H> {
         unsettled: &Unsettled,
         outcome: UpstreamOutcome,
     ) -> Action {
-        let now = self.host.now().into();
         let Unsettled { webhook, claim } = unsettled;
         let store = worker.filter.store();
+        if store.is_settled(claim, outcome) {
+            return Action::Continue;
+        }
+        let now = self.host.now().into();
         let call = store.settle(*webhook, claim, outcome, now);
         let action = call.map_or(Action::Continue, |call| {
             self.release(worker, Progress::Call(call))

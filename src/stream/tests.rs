@@ -313,6 +313,10 @@ impl Store for ScriptedStore {
         Progress::Done(Decision::Admitted(claim))
     }
 
+    fn is_settled(&self, _: &Claim, _: UpstreamOutcome) -> bool {
+        false
+    }
+
     fn settle(
         &self,
         _: usize,

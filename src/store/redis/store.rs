@@ -78,6 +78,10 @@ impl Store for RedisStore {
         Progress::Call(call(Rc::clone(shared), script, purpose, now))
     }
 
+    fn is_settled(&self, _: &Claim, _: UpstreamOutcome) -> bool {
+        false
+    }
+
     /// Where the upstream failed, a retry is to pass at every Envoy, so that the response
     /// waits until Redis has heard of it.
     fn settle(
