@@ -203,14 +203,14 @@ fn each_request_stays_within_its_budget_of_calls_of_the_host() {
             start(&with_replay(&json!({"capacity": 1}))),
             vec![Case {
                 before: Before::Another,
-                ..case("store_full", 14, message())
+                ..case("store_full", 15, message())
             }],
         ),
         (
             start(&with_replay(&json!({"on_duplicate": "acknowledge"}))),
             vec![Case {
                 before: Before::Itself,
-                ..case("duplicate, acknowledged", 13, message())
+                ..case("duplicate, acknowledged", 14, message())
             }],
         ),
         (
