@@ -29,6 +29,7 @@ mod cas_map;
 mod copied;
 mod reason;
 mod secret;
+mod sort;
 mod time;
 
 pub use cas_map::memory::MemoryMap;
