@@ -31,6 +31,9 @@ mod reason;
 mod secret;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub use cas_map::memory::MemoryMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
