@@ -32,6 +32,9 @@ mod secret;
 mod sort;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub use cas_map::memory::MemoryMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
