@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use support::envoy::{
     Setup, connection_manager, listener, plugin, plugin_config, plugin_with, shared,
 };
+use support::filter_host::filter_host;
 use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, bare, forged, form, form_for, message, sid, unsigned,
     whatsapp,
@@ -91,7 +92,8 @@ fn mistakes() -> Vec<(Value, String)> {
 /// What Envoy logged of the rejection: the one line of the filter that says why.
 fn complaint(log: &str) -> Vec<&str> {
     let ours = |line: &&str| {
-        (line.contains("[error]") || line.contains("[critical]")) && line.contains("wasm log")
+        (line.contains("[error]") || line.contains("[critical]"))
+            && line.contains(filter_host().log_marker())
     };
     log.lines().filter(ours).collect()
 }
@@ -424,9 +426,9 @@ fn in_off_mode_everything_passes_and_the_log_says_so_once() {
             assert_eq!(received.header("x-twilio-webhook-verified"), None);
         }
         let log = t.envoy.full_log();
-        let said = log
-            .lines()
-            .filter(|line| line.contains("wasm log") && line.to_ascii_lowercase().contains("off"));
+        let said = log.lines().filter(|line| {
+            line.contains(filter_host().log_marker()) && line.to_ascii_lowercase().contains("off")
+        });
         assert_eq!(said.count(), 1, "{log}");
     });
 }

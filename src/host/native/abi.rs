@@ -12,7 +12,7 @@ use crate::stream::host::{HostError, Level, LocalResponse, MetricKind};
 
 /// The version of the ABI that these declarations are of. Envoy compares it with its own when
 /// it loads the module, and warns in its log if they differ.
-pub(super) const VERSION: &CStr = c"v0.1.0";
+pub(super) const VERSION: &CStr = c"v0.2.0";
 
 /// `envoy_dynamic_module_type_module_buffer` and `…_envoy_buffer`, which look the same: bytes
 /// of whoever hands them over.

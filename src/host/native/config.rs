@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::cas_map::sharded::ShardedMap;
-use crate::host::native::abi::{FilterConfig, Scheduler};
+use crate::host::native::abi::{self, FilterConfig, Scheduler};
 use crate::host::native::calls::Calls;
 use crate::host::native::lock::lock;
 use crate::host::native::metrics::Metrics;
+use crate::stream::host::Level;
 
 /// One configuration.
 pub(super) struct Config {
     /// What tells it from all others of the process.
     pub(super) number: u64,
     pub(super) envoy: FilterConfig,
+    /// What log lines begin with, and configurations share their memory by.
+    name: String,
     pub(super) json: Vec<u8>,
     /// Nonces and counters.
     pub(super) memory: Arc<ShardedMap>,
@@ -27,28 +30,34 @@ pub(super) struct Config {
     pub(super) calls: Calls,
 }
 
-/// Returns the memory of an id. It is the process', so that it outlives each configuration:
+/// Returns the memory of a name. It is the process', so that it outlives each configuration:
 /// what was accepted before an update is still known after it.
-fn memory(id: &[u8]) -> Arc<ShardedMap> {
+fn memory(name: &[u8]) -> Arc<ShardedMap> {
     static ALL: OnceLock<Mutex<HashMap<Vec<u8>, Arc<ShardedMap>>>> = OnceLock::new();
     let mut all = lock(ALL.get_or_init(Mutex::default));
-    Arc::clone(all.entry(id.to_vec()).or_default())
+    Arc::clone(all.entry(name.to_vec()).or_default())
 }
 
 impl Config {
-    /// Returns a configuration that is still to be loaded. `id` says which memory is its own.
-    pub(super) fn new(envoy: FilterConfig, id: &[u8], json: &[u8]) -> Config {
+    /// Returns a configuration that is still to be loaded.
+    pub(super) fn new(envoy: FilterConfig, name: &[u8], json: &[u8]) -> Config {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Config {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             envoy,
+            name: String::from_utf8_lossy(name).into_owned(),
             json: json.to_vec(),
-            memory: memory(id),
+            memory: memory(name),
             new_metrics: Mutex::default(),
             metrics: OnceLock::new(),
             scheduler: Mutex::new(None),
             calls: Calls::default(),
         }
+    }
+
+    /// Writes a line to Envoy's log, in the form that lines of a wasm filter have.
+    pub(super) fn log(&self, level: Level, line: &str) {
+        abi::log(level, &format!("{}: {line}", self.name));
     }
 
     /// Ends the definition of metrics, and, where the store `needs_flush`, prepares the main

@@ -44,22 +44,21 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     // SAFETY: Envoy hands over what is valid during this hook, and its configuration, which is
     // until `config_destroy`.
     let (envoy, name, json) = unsafe { (FilterConfig::new(envoy), name.bytes(), config.bytes()) };
-    let loaded = caught(|| load(envoy, name, json)).unwrap_or_else(|| Err("a fault".into()));
-    match loaded {
-        Ok(config) => Arc::into_raw(config),
-        Err(problem) => {
-            let line = format!("twilio_webhook configuration rejected: {problem}");
-            abi::log(Level::Error, &line);
-            ptr::null()
-        }
-    }
+    let loaded = caught(|| load(envoy, name, json));
+    loaded.flatten().map_or(ptr::null(), Arc::into_raw)
 }
 
-fn load(envoy: FilterConfig, id: &[u8], json: &[u8]) -> Result<Arc<Config>, String> {
-    let config = Arc::new(Config::new(envoy, id, json));
-    let worker = start_worker(&NativeHost::of_config(&config))?;
-    config.loaded(worker.filter.store().needs_flush());
-    Ok(config)
+fn load(envoy: FilterConfig, name: &[u8], json: &[u8]) -> Option<Arc<Config>> {
+    let config = Arc::new(Config::new(envoy, name, json));
+    match start_worker(&NativeHost::of_config(&config)) {
+        Ok(worker) => config.loaded(worker.filter.store().needs_flush()),
+        Err(problem) => {
+            let line = format!("twilio_webhook configuration rejected: {problem}");
+            config.log(Level::Error, &line);
+            return None;
+        }
+    }
+    Some(config)
 }
 
 /// A configuration is no longer used.

@@ -117,7 +117,7 @@ impl Host for NativeHost {
     }
 
     fn log(&self, level: Level, line: &str) {
-        abi::log(level, line);
+        self.config.log(level, line);
     }
 
     fn define_metric(

@@ -9,7 +9,6 @@ use std::sync::{Arc, Weak};
 
 use crate::cas_map::sharded::ShardedMap;
 use crate::cas_map::{CasError, CasMap, Entry, Version};
-use crate::host::native::abi;
 use crate::host::native::calls::Mailbox;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;
@@ -97,7 +96,7 @@ impl Local {
         let worker = start_worker(host).inspect_err(|problem| {
             // It was good on the main thread.
             let line = format!("twilio_webhook internal: no worker can be made: {problem}");
-            abi::log(Level::Error, &line);
+            host.config.log(Level::Error, &line);
         });
         let worker = worker.ok().map(Rc::new);
         Local {
