@@ -47,3 +47,6 @@ mod operators;
 
 /// After all kinds of abuse at once, the filter is still the one that was started.
 mod canary;
+
+/// A panic in native code.
+mod faults;

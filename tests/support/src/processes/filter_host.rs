@@ -50,6 +50,14 @@ impl FilterHost {
         }
     }
 
+    /// The name of a metric that is there while the filter is alive.
+    pub fn stat(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasm.envoy.wasm.runtime.v8.active",
+            Self::Native => "dynamicmodulescustom.twilio_webhook.nonces_in_use",
+        }
+    }
+
     /// Turns a configuration for the WebAssembly filter, or a part of one, into one for this host.
     pub fn translate(self, config: &mut Value) {
         if self == Self::Wasm {
