@@ -36,6 +36,7 @@ mod time;
 mod tests;
 
 pub use cas_map::memory::MemoryMap;
+pub use cas_map::sharded::ShardedMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
 pub use config::settings::{Count, RuleKey, RuleSettings, Settings};

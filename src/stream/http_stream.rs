@@ -270,6 +270,15 @@ impl<H: Host> HttpStream<H> {
         }
     }
 
+    /// A fault was caught while an event was handled. A request that has not passed yet is
+    /// rejected; a response is its upstream's, and goes on.
+    pub fn on_panic(&mut self) -> Action {
+        if matches!(self.state, State::Forwarded(_)) {
+            return Action::Continue;
+        }
+        self.fail("a fault was caught")
+    }
+
     /// Does what a step says, up to where the request has to wait or is decided.
     fn advance(&mut self, worker: &Worker, mut step: Step, mut event: Event<'_>) -> Action {
         let filter = &worker.filter;

@@ -138,7 +138,12 @@ impl Host for ScriptedHost {
 
     fn log(&self, _: Level, _: &str) {}
 
-    fn define_metric(&self, _: MetricKind, _: &str) -> Result<Metric, HostError> {
+    fn define_metric(
+        &self,
+        _: MetricKind,
+        _: &str,
+        _: &[(&str, &str)],
+    ) -> Result<Metric, HostError> {
         Ok(Metric(0))
     }
 

@@ -52,3 +52,5 @@ mod canary;
 fn setup(plugin: &serde_json::Value) -> support::envoy::Setup {
     support::envoy::Setup::with(plugin)
 }
+/// A panic in native code.
+mod faults;

@@ -86,8 +86,19 @@ impl Host for WasmHost {
         abi::log(level, line);
     }
 
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Result<Metric, HostError> {
-        abi::define_metric(kind, name)
+    /// Envoy gives a metric of a wasm filter labels only by a pattern in its name
+    /// (`stats_tags` in the bootstrap; see `envoy/envoy.yaml`), so they are part of the name.
+    fn define_metric(
+        &self,
+        kind: MetricKind,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Metric, HostError> {
+        let mut name = name.to_owned();
+        for (label, value) in labels {
+            name.extend([".", *label, ".", *value]);
+        }
+        abi::define_metric(kind, &name)
     }
 
     fn increment(&self, metric: Metric, by: i64) {
