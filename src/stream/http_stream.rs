@@ -257,9 +257,7 @@ impl<H: Host> HttpStream<H> {
                 worker.report(&self.host);
             }
             State::AwaitingBody(awaiting) => {
-                worker
-                    .filter
-                    .on_client_gone(*awaiting, self.host.now().into());
+                worker.filter.on_client_gone(*awaiting);
             }
             State::New | State::Forwarded(None) | State::Rejected => {}
         }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::store::port::{
-    CallError, Decision, HttpCall, HttpResponse, PendingCall, Progress, Query, StoreCall,
+    CallError, Decision, HttpCall, HttpResponse, PendingCall, Progress, StoreCall,
 };
 use crate::store::redis::admission::Admission;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
@@ -51,13 +51,7 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
 /// no more than so many in a row.
 pub fn call_for_gone(shared: &Rc<Shared>, in_a_row: usize, now: Timestamp) -> Option<StoreCall> {
     for left in (0..in_a_row).rev() {
-        let gone = shared.gone.pop()?;
-        let query = Query {
-            webhook: gone.webhook,
-            deferred: Vec::new(),
-            limits: gone.limits,
-            claim: None,
-        };
+        let query = shared.gone.pop()?;
         let Ok(admission) = Admission::begin(shared, query, now) else {
             continue;
         };

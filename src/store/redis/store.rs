@@ -6,10 +6,10 @@ use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall, UpstreamOutcome,
+    Decision, HashKey, Progress, Query, Report, Store, StoreCall, UpstreamOutcome,
 };
 use crate::store::redis::admission::Admission;
-use crate::store::redis::gone_queue::{GONE_IN_A_ROW, Gone};
+use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::pending::{Purpose, call, call_for_gone};
 use crate::store::redis::script_reply::Failure;
 use crate::store::redis::settings::RedisSettings;
@@ -71,7 +71,7 @@ impl Store for RedisStore {
         let shared = &self.shared;
         let admission = match Admission::begin(shared, query, now) {
             Ok(admission) => admission,
-            Err(progress) => return progress,
+            Err((decision, deferred)) => return Progress::Deferred(decision, deferred),
         };
         if !shared.circuit.is_due(now) {
             return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
@@ -83,7 +83,7 @@ impl Store for RedisStore {
         let shared = &self.shared;
         let admission = match Admission::begin(shared, query, now) {
             Ok(admission) => admission,
-            Err(progress) => return progress,
+            Err((decision, deferred)) => return Progress::Deferred(decision, deferred),
         };
         if !shared.circuit.try_acquire(now) {
             return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
@@ -94,9 +94,8 @@ impl Store for RedisStore {
     }
 
     /// A call of this request would end with it: the next flush counts it.
-    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, _now: Timestamp) {
-        let limits = deferred;
-        self.shared.gone.push(Gone { webhook, limits });
+    fn count_gone(&self, query: Query) {
+        self.shared.gone.push(query);
     }
 
     /// Where the upstream failed, a retry is to pass at every Envoy, so that the response

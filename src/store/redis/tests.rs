@@ -594,14 +594,14 @@ fn a_rejection_that_cannot_be_counted_stays_one_unless_a_limit_was_to_be_asked_b
     }
 }
 
-/// How a question is put: how many early limits, how many others, how many of all count, and
+/// How a question is put: how many early limits, how many others, how many of both of all count, and
 /// whether there is a claim.
 fn put(words: &[String]) -> (usize, usize, usize, bool) {
     let keys: usize = words[2].parse().expect("a number");
     let arguments = &words[3 + keys..];
-    let [early, limits] = [0, 1].map(|index| arguments[index].parse().expect("a number"));
+    let [early, limits] = [0, 1].map(|index| arguments[index].parse::<usize>().expect("a number"));
     let takes = arguments.iter().filter(|word| *word == "take").count();
-    (early, limits, takes, keys > early + limits)
+    (early, limits - early, takes, keys > limits)
 }
 
 /// Sends a request to which Redis replies so, and says how it ended and how it was put.
@@ -872,7 +872,7 @@ fn while_redis_is_not_asked_early_limits_are_decided_at_the_headers() {
 /// Sends a request's headers, and leaves.
 fn leave(world: &Redis, request: &Request) {
     match world.world.send_headers(request) {
-        Step::AwaitBody(awaiting) => world.world.filter.on_client_gone(awaiting, NOW),
+        Step::AwaitBody(awaiting) => world.world.filter.on_client_gone(awaiting),
         _ => panic!("decided at its headers"),
     }
 }
@@ -899,7 +899,7 @@ fn who_leaves_before_anything_is_asked_is_counted_on_the_timer() {
         leave(&world, &form("a=1"));
     }
     let counted = flush(&world, Ok(ScriptReply::Passed));
-    assert_eq!(counted, [(0, 2, 1, false); GONE_IN_A_ROW]);
+    assert_eq!(counted, [(2, 0, 1, false); GONE_IN_A_ROW]);
     // One that is told to be over its limit is known to be, and so are all after it.
     assert_eq!(flush(&world, Ok(LIMITED)).len(), 1);
     assert_eq!(flush(&world, Ok(ScriptReply::Passed)), []);
