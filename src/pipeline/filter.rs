@@ -494,6 +494,7 @@ impl InFlight {
     ///
     /// # Errors
     /// The call that it needs first.
+    #[inline(never)]
     fn progress(&mut self, progress: Progress) -> Result<Decision, StoreCall> {
         match progress {
             Progress::Done(decision) => Ok(decision),

@@ -248,19 +248,12 @@ impl<H: Host> HttpStream<H> {
                 self.state = State::Forwarded(Some(unsettled));
                 self.settle_unheard(outcome);
             }
-            State::AwaitingStore(awaiting, _) => {
-                awaiting.on_client_gone(self.host.now().into());
-                worker.report(&self.host);
-            }
-            State::Releasing(pending, _) => {
-                pending.abandon(self.host.now().into());
-                worker.report(&self.host);
-            }
-            State::AwaitingBody(awaiting) => {
-                worker.filter.on_client_gone(*awaiting);
-            }
-            State::New | State::Forwarded(None) | State::Rejected => {}
+            State::AwaitingStore(awaiting, _) => awaiting.on_client_gone(self.host.now().into()),
+            State::Releasing(pending, _) => pending.abandon(self.host.now().into()),
+            State::AwaitingBody(awaiting) => worker.filter.on_client_gone(*awaiting),
+            State::New | State::Forwarded(None) | State::Rejected => return,
         }
+        worker.report(&self.host);
     }
 
     /// Does what a step says, up to where the request has to wait or is decided.

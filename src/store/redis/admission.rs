@@ -15,9 +15,6 @@ pub struct Admission {
     /// How many of them are early: those that were deferred from the request's headers.
     early: usize,
     claim: Option<PendingClaim>,
-    /// One of the limits that is known to be used up: then only the early ones are asked for,
-    /// and if they let the request pass, this is the answer.
-    known: Option<(LimitCheck, Millis)>,
 }
 
 /// A claim that Redis is asked for.
@@ -60,9 +57,8 @@ impl Admission {
             limits: late,
             claim: request,
         } = query;
-        let limited = |(check, wait)| Err((Decision::Limited { check, wait }, Vec::new()));
-        if let Some(known) = shared.known_limit(webhook, &deferred, now) {
-            return limited(known);
+        if let Some((check, wait)) = shared.known_limit(webhook, &deferred, now) {
+            return Err((Decision::Limited { check, wait }, Vec::new()));
         }
         let prepared = request.and_then(|request| shared.local.prepare(webhook, request, now));
         let claim = match prepared {
@@ -82,23 +78,21 @@ impl Admission {
                 },
             }),
         };
-        let mut admission = Admission {
+        let early = deferred.len();
+        let mut limits = deferred;
+        limits.extend(late);
+        let admission = Admission {
             webhook,
-            early: deferred.len(),
-            limits: deferred,
+            limits,
+            early,
             claim,
-            known: None,
         };
-        match shared.known_limit(webhook, &late, now) {
-            None => admission.limits.extend(late),
-            Some(known) => {
-                admission.release_locally(shared, now);
-                if admission.limits.is_empty() {
-                    return limited(known);
-                }
-                admission.claim = None;
-                admission.known = Some(known);
-            }
+        // Where an early limit has to count the request, Redis is asked in any case.
+        if early == 0
+            && let Some((check, wait)) = shared.known_limit(webhook, &admission.limits, now)
+        {
+            admission.release_locally(shared, now);
+            return Err((Decision::Limited { check, wait }, Vec::new()));
         }
         Ok(admission)
     }
@@ -139,7 +133,7 @@ impl Admission {
                 self.release_locally(shared, now);
                 Decision::Limited { check, wait }
             }
-            (Ok(ScriptReply::Passed), None) => self.without_claim(),
+            (Ok(ScriptReply::Passed), None) => Decision::Admitted(None),
             (
                 Ok(ScriptReply::Claimed {
                     evicted,
@@ -185,14 +179,6 @@ impl Admission {
         self.release_remotely(shared, now);
     }
 
-    /// Returns the decision on a query that has room by what was asked for, and no claim.
-    fn without_claim(&self) -> Decision {
-        match self.known {
-            Some((check, wait)) => Decision::Limited { check, wait },
-            None => Decision::Admitted(None),
-        }
-    }
-
     fn decide_without_redis(
         &self,
         shared: &Shared,
@@ -227,13 +213,8 @@ impl Admission {
         if let Err(problem) = local {
             return problem.into();
         }
-        if let Some(limited) = limited(late) {
-            return limited;
-        }
-        match &self.claim {
-            Some(pending) => Decision::Admitted(Some(pending.claim)),
-            None => self.without_claim(),
-        }
+        let claim = self.claim.map(|pending| pending.claim);
+        limited(late).unwrap_or(Decision::Admitted(claim))
     }
 
     /// Returns the claim, if it stands in the local table.
