@@ -17,7 +17,7 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- Counters: as src/table/limiter.rs has them, where it is explained. A history is a flat list {moment, events,
+-- Counters: as src/store/local/limiter.rs has them, where it is explained. A history is a flat list {moment, events,
 -- moment, events …}, newest first; a bucket is {residue = history, entries = {{whom, since, inherited, history…} …}}.
 
 local function rounded_up(rule)
