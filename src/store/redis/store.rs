@@ -5,13 +5,9 @@ use std::rc::Rc;
 use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
-use crate::store::port::{
-    Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall, UpstreamOutcome,
-};
-use crate::store::redis::admission::Admission;
-use crate::store::redis::gone_queue::{GONE_IN_A_ROW, Gone};
-use crate::store::redis::pending::{Purpose, call, call_for_gone};
-use crate::store::redis::script_reply::Failure;
+use crate::store::port::{HashKey, Progress, Query, Report, Store, StoreCall, UpstreamOutcome};
+use crate::store::redis::gone_queue::GONE_IN_A_ROW;
+use crate::store::redis::pending::{Moment, Purpose, admit, call, call_for_gone};
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::shared::Shared;
 use crate::time::Timestamp;
@@ -68,29 +64,11 @@ impl Store for RedisStore {
     /// checks in between cost less than a question. So only what is decided without one is
     /// decided here.
     fn admit_early(&self, query: Query, now: Timestamp) -> Progress {
-        let shared = &self.shared;
-        let admission = match Admission::begin(shared, query, now) {
-            Ok(admission) => admission,
-            Err(progress) => return progress,
-        };
-        if !shared.circuit.is_due(now) {
-            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
-        }
-        Progress::Deferred(Decision::Admitted(None), admission.into_limits())
+        admit(&self.shared, query, Moment::Headers, now)
     }
 
     fn admit(&self, query: Query, now: Timestamp) -> Progress {
-        let shared = &self.shared;
-        let admission = match Admission::begin(shared, query, now) {
-            Ok(admission) => admission,
-            Err(progress) => return progress,
-        };
-        if !shared.circuit.try_acquire(now) {
-            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
-        }
-        let script = admission.script(shared, now);
-        let purpose = Purpose::Admission(admission);
-        Progress::Call(call(Rc::clone(shared), script, purpose, now))
+        admit(&self.shared, query, Moment::End, now)
     }
 
     fn is_settled(&self, _: &Claim, _: UpstreamOutcome) -> bool {
@@ -98,9 +76,8 @@ impl Store for RedisStore {
     }
 
     /// A call of this request would end with it: the next flush counts it.
-    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, _now: Timestamp) {
-        let limits = deferred;
-        self.shared.gone.push(Gone { webhook, limits });
+    fn count_gone(&self, query: Query) {
+        self.shared.gone.push(query);
     }
 
     /// Where the upstream failed, a retry is to pass at every Envoy, so that the response
