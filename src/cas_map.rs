@@ -1,6 +1,7 @@
 //! A map shared by all workers, changed by compare-and-swap.
 
 pub mod memory;
+pub mod sharded;
 
 /// A version distinguishes one value of a key from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,12 +29,14 @@ mod cas_map;
 mod copied;
 mod reason;
 mod secret;
+mod sort;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
 pub use cas_map::memory::MemoryMap;
+pub use cas_map::sharded::ShardedMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
 pub use config::settings::{Count, RuleKey, RuleSettings, Settings};

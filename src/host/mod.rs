@@ -1,4 +1,6 @@
 //! The hosts that the filter runs in.
 
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
+mod native;
 #[cfg(target_os = "wasi")]
 mod wasm;

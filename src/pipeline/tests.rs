@@ -124,20 +124,23 @@ impl World {
         stopped.expect("a call")
     }
 
+    /// Sends a request's headers, and no body yet.
+    pub(crate) fn send_headers(&self, request: &Request) -> Step {
+        let pairs = request.pairs();
+        let client = ClientAddress::from_source_address(request.client.as_bytes());
+        self.filter
+            .on_headers(Headers::new(&pairs), client, request.now)
+    }
+
     fn drive(
         &self,
         request: &Request,
         mut called: impl FnMut(AwaitingStore, HttpCall) -> Step,
     ) -> Verdict {
         self.sent.set(self.sent.get() + 1);
-        let path = request.path.as_bytes();
-        let mut pairs: Vec<(&[u8], &[u8])> =
-            vec![(b":method", request.method.as_bytes()), (b":path", path)];
-        let own = request.headers.iter();
-        pairs.extend(own.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let pairs = request.pairs();
         let headers = Headers::new(&pairs);
-        let client = ClientAddress::from_source_address(request.client.as_bytes());
-        let mut step = self.filter.on_headers(headers, client, request.now);
+        let mut step = self.send_headers(request);
         let mut verdict = loop {
             step = match step {
                 Step::AwaitBody(awaiting) => {
@@ -277,6 +280,15 @@ pub(crate) fn handshake(url: &str, parameters: &str) -> Request {
 }
 
 impl Request {
+    fn pairs(&self) -> Vec<(&[u8], &[u8])> {
+        let pseudo = [(":method", self.method), (":path", &self.path)];
+        let own = self.headers.iter();
+        let own = own.map(|(name, value)| (*name, value.as_str()));
+        let pairs = pseudo.into_iter().chain(own);
+        let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        pairs.collect()
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Request {
         self.headers.retain(|(own, _)| *own != name);
         self.and(name, value)
@@ -310,7 +322,7 @@ impl Request {
         self.with("content-type", "application/json").body(body)
     }
 
-    fn from(mut self, client: &'static str) -> Request {
+    pub(crate) fn from(mut self, client: &'static str) -> Request {
         self.client = client;
         self
     }
@@ -888,7 +900,7 @@ fn a_limit_by_client_counts_every_request_of_that_client() {
 }
 
 #[test]
-fn a_limit_by_account_cannot_be_used_up_by_strangers_or_repeats() {
+fn a_limit_by_account_cannot_be_used_up_by_unauthenticated_clients_or_repeats() {
     for count in ["all", "authenticated"] {
         let world = limited("account", count);
         world.expect_times(5, &of("wrong", "AccountSid=ACa"), "invalid_signature");

@@ -18,8 +18,14 @@ pub trait Host {
     /// Writes a line to Envoy's log.
     fn log(&self, level: Level, line: &str);
 
-    /// Defines a metric. To define it again gives the same one.
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Result<Metric, HostError>;
+    /// Defines a metric with the names and values of its labels. To define it again gives the
+    /// same one.
+    fn define_metric(
+        &self,
+        kind: MetricKind,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Metric, HostError>;
 
     /// Adds to a counter or gauge.
     fn increment(&self, metric: Metric, by: i64);

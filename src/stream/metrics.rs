@@ -1,9 +1,7 @@
 //! Counters in Envoy's stats.
 //!
-//! Envoy gives a metric of a wasm filter labels only by a pattern in its name
-//! (`stats_tags` in the bootstrap; see `envoy/envoy.yaml`), so every combination of
-//! webhook and verdict has a metric of its own, defined with the configuration:
-//! a fixed set, whatever is requested.
+//! Every combination of webhook and verdict is a metric of its own, defined with the
+//! configuration: a fixed set, whatever is requested.
 
 use std::time::Duration;
 
@@ -46,19 +44,27 @@ fn verdicts() -> impl Iterator<Item = &'static str> {
 impl Metrics {
     /// Defines all metrics.
     pub(super) fn define(host: &impl Host, filter: &Filter) -> Result<Metrics, HostError> {
-        let define = |kind, name: &str| host.define_metric(kind, &format!("twilio_webhook.{name}"));
-        let counter = |name: &str| define(MetricKind::Counter, name);
+        let define = |kind, name: &str, labels: &[(&str, &str)]| {
+            host.define_metric(kind, &format!("twilio_webhook.{name}"), labels)
+        };
+        let counter = |name: &str| define(MetricKind::Counter, name, &[]);
+        let gauge = |name: &str| define(MetricKind::Gauge, name, &[]);
         let webhooks = filter.webhooks().iter();
         let labels = webhooks.map(|webhook| webhook.settings.label.as_str());
         let of_webhook = |webhook: &str| {
-            let name = |verdict| format!("requests.verdict.{verdict}.webhook.{webhook}");
-            verdicts().map(|verdict| counter(&name(verdict))).collect()
+            let labels = |verdict| [("verdict", verdict), ("webhook", webhook)];
+            verdicts()
+                .map(|verdict| define(MetricKind::Counter, "requests", &labels(verdict)))
+                .collect()
         };
         let requests: Result<_, _> = labels.chain([NO_WEBHOOK]).map(of_webhook).collect();
         let keyring = &filter.settings().keyring;
         let keys = (0..keyring.len()).filter_map(|index| keyring.get(index));
         let keys: Result<_, _> = keys
-            .map(|key| counter(&format!("signatures.key.{}", plain(&key.label))))
+            .map(|key| {
+                let label = plain(&key.label);
+                define(MetricKind::Counter, "signatures", &[("key", &label)])
+            })
             .collect();
         Ok(Metrics {
             requests: requests?,
@@ -66,8 +72,8 @@ impl Metrics {
             nonces_released: counter("nonces_released")?,
             nonces_evicted: counter("nonces_evicted")?,
             nonces_refused_for_space: counter("nonces_refused_for_space")?,
-            nonces_in_use: define(MetricKind::Gauge, "nonces_in_use")?,
-            nonces_last_evicted_age: define(MetricKind::Gauge, "nonces_last_evicted_age_seconds")?,
+            nonces_in_use: gauge("nonces_in_use")?,
+            nonces_last_evicted_age: gauge("nonces_last_evicted_age_seconds")?,
             store_conflicts: counter("store_cas_retries")?,
             store_errors: counter("store_errors")?,
             store_callouts: counter("store_callouts")?,
@@ -75,8 +81,9 @@ impl Metrics {
             store_callout_microseconds: define(
                 MetricKind::Histogram,
                 "store_callout_microseconds",
+                &[],
             )?,
-            store_circuits_open: define(MetricKind::Gauge, "store_circuits_open")?,
+            store_circuits_open: gauge("store_circuits_open")?,
             store_fallbacks: counter("store_fallbacks")?,
             store_settlements_lost: counter("store_settlements_lost")?,
         })

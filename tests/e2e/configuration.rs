@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use support::envoy::{
     Setup, connection_manager, listener, plugin, plugin_config, plugin_with, shared,
 };
+use support::filter_host::{FilterHost, filter_host};
 use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, bare, forged, form, form_for, message, sid, unsigned,
     whatsapp,
@@ -91,7 +92,8 @@ fn mistakes() -> Vec<(Value, String)> {
 /// What Envoy logged of the rejection: the one line of the filter that says why.
 fn complaint(log: &str) -> Vec<&str> {
     let ours = |line: &&str| {
-        (line.contains("[error]") || line.contains("[critical]")) && line.contains("wasm log")
+        (line.contains("[error]") || line.contains("[critical]"))
+            && line.contains(filter_host().log_marker())
     };
     log.lines().filter(ours).collect()
 }
@@ -194,14 +196,6 @@ fn what_copying_leaves_keeps_envoy_from_starting_and_the_log_says_what_it_is() {
             "accounts": [{{"auth_tokens": ["second"]}}]}}"#
     );
     let deep = format!("{{\"mode\": {}{}}}", "[".repeat(5_000), "]".repeat(5_000));
-    let as_a_struct = |plugin: Value| {
-        Setup::shipped().edit(move |config| {
-            plugin_config(listener(config))["configuration"] = json!({
-                "@type": "type.googleapis.com/google.protobuf.Struct",
-                "value": plugin,
-            });
-        })
-    };
     let cases = [
         (
             in_the_environment("TWILIO_AUTH_TOKEN", &format!("{TOKEN}\n")),
@@ -257,20 +251,38 @@ fn what_copying_leaves_keeps_envoy_from_starting_and_the_log_says_what_it_is() {
             "configuration: expected JSON",
             "recursion limit",
         ),
-        (
-            as_a_struct(minimal(json!({"log": {"accepted": true}}))),
+    ];
+    for (setup, field, words) in cases {
+        assert_rejected_in_words(setup, field, words);
+    }
+}
+
+fn assert_rejected_in_words(setup: Setup, field: &str, words: &str) {
+    let log = setup
+        .rejected()
+        .unwrap_or_else(|started| panic!("{started}: {field}"));
+    let lines = complaint(&log);
+    let says = |line: &&str| line.contains(field) && line.contains(words);
+    assert!(lines.len() == 1 && lines.iter().any(says), "{field}: {log}");
+    assert!(!log.contains(TOKEN) && !log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn a_protobuf_struct_is_rejected_in_words_unless_envoy_hands_it_over_as_json() {
+    let plugin = minimal(json!({"log": {"accepted": true}}));
+    let setup = Setup::shipped().edit(move |config| {
+        plugin_config(listener(config))["configuration"] = json!({
+            "@type": "type.googleapis.com/google.protobuf.Struct",
+            "value": plugin,
+        });
+    });
+    match filter_host() {
+        FilterHost::Wasm => assert_rejected_in_words(
+            setup,
             "configuration: expected JSON text, found the bytes of a google.protobuf.Struct",
             "use google.protobuf.StringValue with JSON text",
         ),
-    ];
-    for (setup, field, words) in cases {
-        let log = setup
-            .rejected()
-            .unwrap_or_else(|started| panic!("{started}: {field}"));
-        let lines = complaint(&log);
-        let says = |line: &&str| line.contains(field) && line.contains(words);
-        assert!(lines.len() == 1 && lines.iter().any(says), "{field}: {log}");
-        assert!(!log.contains(TOKEN) && !log.contains("panicked"), "{log}");
+        FilterHost::Native => drop(setup.start()),
     }
 }
 
@@ -424,9 +436,9 @@ fn in_off_mode_everything_passes_and_the_log_says_so_once() {
             assert_eq!(received.header("x-twilio-webhook-verified"), None);
         }
         let log = t.envoy.full_log();
-        let said = log
-            .lines()
-            .filter(|line| line.contains("wasm log") && line.to_ascii_lowercase().contains("off"));
+        let said = log.lines().filter(|line| {
+            line.contains(filter_host().log_marker()) && line.to_ascii_lowercase().contains("off")
+        });
         assert_eq!(said.count(), 1, "{log}");
     });
 }

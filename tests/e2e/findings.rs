@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use support::assert_passed;
 use support::assert_rejected;
 use support::envoy::{Setup, connection_manager, listener, plugin_config, plugin_with, shared};
+use support::filter_host::{FilterHost, filter_host};
 use support::http2::Framing;
 use support::messages::{
     ORIGIN, TOKEN, WEBHOOK, bare, encode, forged, form, form_for, hashed, message, pairs, set, sid,
@@ -319,6 +320,10 @@ fn an_envoy_that_never_shows_a_body_leaves_a_line_that_says_so() {
         connection_manager(listener(config))["request_timeout"] = json!("1s");
     });
     setup.start().run(async |t| {
+        if filter_host() == FilterHost::Native {
+            // There is no such setting: a dynamic module is shown every body.
+            return t.passes(&message()).await;
+        }
         let answer = t.send(&message()).await;
         assert_ne!(answer.status, 200);
         t.assert_nothing_received().await;

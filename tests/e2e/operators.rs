@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use support::assert_rejected;
 use support::envoy::{Setup, plugin, plugin_with, shared};
+use support::filter_host::filter_host;
 use support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
 
 #[test]
@@ -59,7 +60,7 @@ fn each_rejection_is_one_line_of_json_at_warn() {
             let id = id.as_str().expect("a request id");
             let raw: Vec<_> = log
                 .lines()
-                .filter(|line| line.contains("wasm log") && line.contains(id))
+                .filter(|line| line.contains(filter_host().log_marker()) && line.contains(id))
                 .collect();
             assert_eq!(raw.len(), 1, "{raw:?}");
             assert!(raw[0].contains("[warning]"), "{}", raw[0]);

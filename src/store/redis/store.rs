@@ -5,9 +5,12 @@ use std::rc::Rc;
 use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
-use crate::store::port::{HashKey, Progress, Query, Report, Store, StoreCall, UpstreamOutcome};
+use crate::store::port::{
+    Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall, UpstreamOutcome,
+};
 use crate::store::redis::admission::Admission;
-use crate::store::redis::pending::{Purpose, call};
+use crate::store::redis::gone_queue::{GONE_IN_A_ROW, Gone};
+use crate::store::redis::pending::{Purpose, call, call_for_gone};
 use crate::store::redis::script_reply::Failure;
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::shared::Shared;
@@ -61,21 +64,43 @@ impl Store for RedisStore {
         self.hash_key
     }
 
+    /// What Redis is asked at the end of a request, it need not be asked at its headers: the
+    /// checks in between cost less than a question. So only what is decided without one is
+    /// decided here.
+    fn admit_early(&self, query: Query, now: Timestamp) -> Progress {
+        let shared = &self.shared;
+        let admission = match Admission::begin(shared, query, now) {
+            Ok(admission) => admission,
+            Err(progress) => return progress,
+        };
+        if !shared.circuit.is_due(now) {
+            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
+        }
+        Progress::Deferred(Decision::Admitted(None), admission.into_limits())
+    }
+
     fn admit(&self, query: Query, now: Timestamp) -> Progress {
         let shared = &self.shared;
         let admission = match Admission::begin(shared, query, now) {
             Ok(admission) => admission,
-            Err(decision) => return Progress::Done(decision),
+            Err(progress) => return progress,
         };
-        if let Some(limited) = admission.known_limit(shared, now) {
-            return Progress::Done(admission.finish(shared, Ok(limited), now));
-        }
         if !shared.circuit.try_acquire(now) {
             return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
         }
         let script = admission.script(shared, now);
         let purpose = Purpose::Admission(admission);
         Progress::Call(call(Rc::clone(shared), script, purpose, now))
+    }
+
+    fn is_settled(&self, _: &Claim, _: UpstreamOutcome) -> bool {
+        false
+    }
+
+    /// A call of this request would end with it: the next flush counts it.
+    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, _now: Timestamp) {
+        let limits = deferred;
+        self.shared.gone.push(Gone { webhook, limits });
     }
 
     /// Where the upstream failed, a retry is to pass at every Envoy, so that the response
@@ -103,12 +128,12 @@ impl Store for RedisStore {
     fn flush(&self, now: Timestamp) -> Option<StoreCall> {
         let shared = &self.shared;
         if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
-            return None;
+            return call_for_gone(shared, GONE_IN_A_ROW, now);
         }
         let settlements = shared.queue.send(now);
         if settlements.is_empty() {
             shared.queue.arrived();
-            return None;
+            return call_for_gone(shared, GONE_IN_A_ROW, now);
         }
         let script = shared.keyspace.settle(&settlements, now);
         Some(call(Rc::clone(shared), script, Purpose::Flush, now))

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::filter_host::filter_host;
 use super::http1::{Http1, PATIENCE};
 use super::http2::Http2;
 use super::messages::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, TEXT, TOKEN};
@@ -198,6 +199,7 @@ fn configuration(setup: &mut Setup, upstream: SocketAddr, directory: &Path) -> V
     for edit in setup.edits.drain(..) {
         edit(&mut config);
     }
+    filter_host().translate(&mut config);
     config
 }
 
@@ -219,7 +221,7 @@ impl Envoy {
     fn start(mut setup: Setup) -> Result<Self, String> {
         let binary =
             tool("ENVOY_BIN", "target/tools/envoy").unwrap_or_else(|error| panic!("{error}"));
-        let module = repository().join("target/wasm32-wasip1/release/twilio_webhook_filter.wasm");
+        let module = filter_host().module();
         assert!(
             module.is_file(),
             "{} does not exist: run scripts/setup, or build it",
@@ -364,6 +366,7 @@ impl Envoy {
             "VM failed",
             "Plugin configured to fail",
             "[critical]",
+            "a fault at",
         ] {
             let line = log.lines().find(|line| line.contains(sign));
             assert!(

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::envoy::{Envoy, Setup, listener, new_address, plugin_config};
+use crate::filter_host::filter_host;
 use crate::http1::{Http1, PATIENCE};
 use crate::messages::unsigned;
 
@@ -84,6 +85,8 @@ fn file(directory: &TempDir) -> PathBuf {
 
 /// Envoy watches for the file being replaced.
 fn write(file: &Path, listener: &Value) {
+    let mut listener = listener.clone();
+    filter_host().translate(&mut listener);
     let new = file.with_extension("new");
     let resources = json!({"resources": [listener]});
     std::fs::write(&new, resources.to_string()).expect("a file");

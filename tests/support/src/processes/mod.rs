@@ -8,6 +8,7 @@ use answers::{check_passed, check_rejected};
 pub mod bodies;
 pub mod burst;
 pub mod envoy;
+pub mod filter_host;
 pub mod http1;
 pub mod http2;
 pub mod live;

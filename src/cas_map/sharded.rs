@@ -1,0 +1,130 @@
+//! A map in this process's memory behind many locks: what workers of a native host share.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Mutex, PoisonError};
+
+use crate::cas_map::{CasError, CasMap, Entry, Version};
+
+/// A map in this process's memory. Keys in different shards never wait for each other.
+pub struct ShardedMap {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+/// Several times the number of workers, so that two rarely meet in one.
+const SHARDS: usize = 64;
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<String, (Vec<u8>, Version)>,
+    last_version: u32,
+}
+
+impl ShardedMap {
+    /// Returns an empty map.
+    pub fn new() -> ShardedMap {
+        ShardedMap {
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    /// Runs `work` with the shard of a key locked. A worker that panicked there has changed
+    /// an entry or has not: there is nothing between.
+    fn with_shard<T>(&self, key: &str, work: impl FnOnce(&mut Shard) -> T) -> Result<T, CasError> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        let shard = self.shards.get(index).ok_or(CasError::Unavailable)?;
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(work(&mut shard))
+    }
+}
+
+impl Default for ShardedMap {
+    fn default() -> ShardedMap {
+        ShardedMap::new()
+    }
+}
+
+impl CasMap for ShardedMap {
+    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
+        self.with_shard(key, |shard| {
+            shard.entries.get(key).map(|(value, version)| Entry {
+                value: value.clone(),
+                version: *version,
+            })
+        })
+    }
+
+    fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<Version>,
+        value: &[u8],
+    ) -> Result<bool, CasError> {
+        self.with_shard(key, |shard| {
+            let next = Version(shard.last_version.wrapping_add(1));
+            match shard.entries.get_mut(key) {
+                Some((current, version)) if expected == Some(*version) => {
+                    current.clear();
+                    current.extend_from_slice(value);
+                    *version = next;
+                }
+                None if expected.is_none() => {
+                    shard.entries.insert(key.to_owned(), (value.to_vec(), next));
+                }
+                _ => return false,
+            }
+            shard.last_version = next.0;
+            true
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_write_with_another_version_than_the_entrys_is_refused() {
+        let map = ShardedMap::new();
+        assert!(map.get("key").unwrap().is_none());
+        let stale = Some(Version(7));
+        assert_eq!(map.compare_and_swap("key", stale, b"x"), Ok(false));
+        assert_eq!(map.compare_and_swap("key", None, b"first"), Ok(true));
+        assert_eq!(map.compare_and_swap("key", None, b"again"), Ok(false));
+        let first = map.get("key").unwrap().unwrap();
+        assert_eq!(first.value, b"first");
+        let version = Some(first.version);
+        assert_eq!(map.compare_and_swap("key", version, b"second"), Ok(true));
+        assert_eq!(map.compare_and_swap("key", version, b"third"), Ok(false));
+        assert_eq!(map.get("key").unwrap().unwrap().value, b"second");
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    #[test]
+    fn no_update_is_lost_when_several_threads_write_the_same_keys() {
+        use crate::cas_map::{Update, update};
+        let map = ShardedMap::new();
+        let add = |value: Option<Vec<u8>>| {
+            let mut number = [0; 4];
+            number.copy_from_slice(&value.unwrap_or(vec![0; 4]));
+            Update::Replace((u32::from_le_bytes(number) + 1).to_le_bytes().into(), ())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..40_000 {
+                        let key = format!("key {}", round % 400);
+                        while update(&map, &key, add).is_err() {}
+                    }
+                });
+            }
+        });
+        for key in 0..400 {
+            let entry = map.get(&format!("key {key}")).unwrap().unwrap();
+            assert_eq!(entry.value, 400_u32.to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The native module with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, makes it
+//! panic. What a fault does to a WebAssembly module is in tests/endurance/traps.rs.
+
+use serde_json::json;
+
+use support::envoy::{Setup, listener, new_address, plugin, plugin_config};
+use support::filter_host::{FilterHost, filter_host};
+use support::http1::{Http1, PATIENCE};
+use support::messages::message;
+use support::process::{in_time, repository};
+use support::tap::Behaviour;
+use support::{assert_passed, assert_rejected};
+
+const MODULE: &str = "target/trap/release/libtwilio_webhook_filter.so";
+
+#[test]
+fn a_panic_rejects_that_request_and_leaves_envoy_and_all_others_alone() {
+    if filter_host() != FilterHost::Native {
+        return;
+    }
+    assert!(
+        repository().join(MODULE).is_file(),
+        "{MODULE} does not exist: scripts/test end-to-end-native builds it"
+    );
+    let setup = Setup::with(&plugin()).workers(1).edit(|config| {
+        plugin_config(listener(config))["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
+    });
+    let envoy = setup.start();
+    in_time(
+        PATIENCE,
+        Box::pin(async {
+            envoy.tap.behave(Behaviour::Answer(200));
+            let mut other = Http1::connect(envoy.address(), new_address()).await;
+            let mut client = Http1::connect(envoy.address(), new_address()).await;
+            for _ in 0..3 {
+                // One that is open while another panics.
+                let open = message();
+                let bytes = open.bytes();
+                let (first, last) = bytes.split_at(bytes.len() - 1);
+                other.write(first).await;
+                let answer = client.send(&message().header("x-trap", "now")).await;
+                assert_rejected(&answer, 500, "internal");
+                other.write(last).await;
+                assert_passed(&other.response().await);
+                // What the fault left behind does not keep the same request from passing later.
+                assert_passed(&client.send(&message()).await);
+            }
+            let log = envoy.full_log();
+            let faults = log.lines().filter(|line| line.contains("a fault at src/"));
+            assert_eq!(faults.count(), 3, "{log}");
+        }),
+    );
+}
