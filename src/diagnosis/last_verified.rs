@@ -120,11 +120,8 @@ mod tests {
         assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
         assert_eq!(there.lately(0, at(599)), None);
         here.learn(&keyring);
-        assert_eq!(
-            here.lately(1, at(599)),
-            Some(Millis(0)),
-            "it knows better itself"
-        );
+        // It knows better itself.
+        assert_eq!(here.lately(1, at(599)), Some(Millis(0)));
         note(600);
         assert_eq!(store.writes(), 2);
         // A clock that was set back does not count as an interval.

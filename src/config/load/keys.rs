@@ -59,7 +59,7 @@ impl Loader<'_> {
     }
 
     fn account(&self, node: &Node<'_>, keys: &mut Vec<Key>) {
-        let Some(account) = node.object(&["account_sid", "auth_tokens"]) else {
+        let Some(account) = node.object("account_sid, auth_tokens") else {
             return;
         };
         let sid = account.field("account_sid").and_then(|node| {
@@ -85,7 +85,7 @@ impl Loader<'_> {
     }
 
     fn shared_key(&self, node: &Node<'_>, keys: &mut Vec<Key>) {
-        let Some(object) = node.object(&["id", "secret"]) else {
+        let Some(object) = node.object("id, secret") else {
             return;
         };
         let id = object
