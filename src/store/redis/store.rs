@@ -1,15 +1,19 @@
 //! The store: what the requests of one worker share when nonces and limits live in Redis.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
-use crate::store::port::{HashKey, Progress, Query, Report, Store, StoreCall, UpstreamOutcome};
+use crate::store::port::{
+    HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
+};
 use crate::store::redis::admission::Admission;
 use crate::store::redis::pending::{Purpose, call};
 use crate::store::redis::script_reply::Failure;
 use crate::store::redis::settings::RedisSettings;
+use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
 use crate::time::Timestamp;
 
@@ -116,6 +120,19 @@ impl Store for RedisStore {
 
     fn needs_flush(&self) -> bool {
         true
+    }
+
+    fn hand_over(&self) -> Option<Untold> {
+        let waiting = self.shared.queue.take_waiting();
+        (!waiting.is_empty()).then(|| Box::new(waiting) as Untold)
+    }
+
+    fn take_over(&self, untold: Untold) {
+        if let Ok(waiting) = untold.downcast::<VecDeque<Settlement>>() {
+            for settlement in *waiting {
+                self.shared.queue.push(settlement);
+            }
+        }
     }
 
     fn take_report(&self) -> Report {
