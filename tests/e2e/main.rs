@@ -48,5 +48,5 @@ mod operators;
 /// After all kinds of abuse at once, the filter is still the one that was started.
 mod canary;
 
-/// A panic in native code.
-mod faults;
+/// What differs between the WebAssembly and the native module.
+mod hosts;
