@@ -15,10 +15,8 @@ const ALL: [&str; 3] = [VERIFIED, NONCE, ACCOUNT];
 
 /// Removes from a request what its client has sent under these names.
 pub fn remove_from_request(host: &impl Host, sent: &[(&[u8], &[u8])]) -> Result<(), HostError> {
-    let spoofed = sent.iter().filter(|(name, _)| is_ours(name));
-    spoofed
-        .map(|(name, _)| host.remove_request_header(name))
-        .collect()
+    let mut spoofed = sent.iter().filter(|(name, _)| is_ours(name));
+    spoofed.try_for_each(|(name, _)| host.remove_request_header(name))
 }
 
 /// Removes from trailers what their client has sent under these names: an HTTP/2 upstream
@@ -26,10 +24,8 @@ pub fn remove_from_request(host: &impl Host, sent: &[(&[u8], &[u8])]) -> Result<
 pub fn remove_from_trailers(host: &impl Host) -> Result<(), HostError> {
     let trailers = host.request_trailers()?;
     let sent = trailers.pairs().unwrap_or_default();
-    let spoofed = sent.iter().filter(|(name, _)| is_ours(name));
-    spoofed
-        .map(|(name, _)| host.remove_request_trailer(name))
-        .collect()
+    let mut spoofed = sent.iter().filter(|(name, _)| is_ours(name));
+    spoofed.try_for_each(|(name, _)| host.remove_request_trailer(name))
 }
 
 /// Tells the upstream what was verified.

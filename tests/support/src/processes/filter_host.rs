@@ -77,10 +77,8 @@ impl FilterHost {
             return;
         }
         match config {
-            Value::String(text) => {
-                if text.contains(WASM_VERDICT) {
-                    *text = text.replace(WASM_VERDICT, NATIVE_VERDICT);
-                }
+            Value::String(text) if text.contains(WASM_VERDICT) => {
+                *text = text.replace(WASM_VERDICT, NATIVE_VERDICT);
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.translate(item)),
             Value::Object(fields) => {
