@@ -29,7 +29,11 @@ mod cas_map;
 mod copied;
 mod reason;
 mod secret;
+mod sort;
 mod time;
+
+#[cfg(test)]
+mod tests;
 
 pub use cas_map::memory::MemoryMap;
 pub use cas_map::sharded::ShardedMap;

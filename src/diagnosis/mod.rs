@@ -23,7 +23,6 @@
 //! - `remains`: the hint if nothing matches
 //! - `stale_streak`: a wrong clock
 //! - `rate`: how many diagnoses a worker makes
-//! - `sort`: sorting in little code
 
 mod body;
 mod charsets;
@@ -36,7 +35,6 @@ mod parameters;
 mod queries;
 mod rate;
 mod remains;
-mod sort;
 mod spellings;
 mod stale_streak;
 mod urls;

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 
 use crate::diagnosis::charsets;
 use crate::diagnosis::names::{self, OF_CALLED_AND_CALLER, OF_FROM_AND_TO, SOMETIMES_EMPTY};
-use crate::diagnosis::sort::sorted;
 use crate::diagnosis::spellings::replaced;
 use crate::diagnosis::work::{Beginning, Search};
 use crate::signature::form::Form;
 use crate::signature::urlencoded::decode;
+use crate::sort::sorted;
 
 /// The maximum number of parameters of a form that is tried: Twilio's largest have about 60.
 pub(super) const MAX_PARAMETERS: usize = 100;

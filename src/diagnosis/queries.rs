@@ -1,10 +1,10 @@
 //! The query: its parameters in another order or escaping, or more of them than were signed.
 
-use crate::diagnosis::sort::sorted;
 use crate::diagnosis::spellings;
 use crate::diagnosis::work::{Beginning, Search};
 use crate::signature::body_hash::BODY_HASH_PARAMETER;
 use crate::signature::urlencoded::split_at_first_equals;
+use crate::sort::sorted;
 
 /// The maximum length of a query that is tried in other ways.
 const MAX_LEN: usize = 2048;

@@ -4,7 +4,7 @@
 //!          headers                                body is complete
 //! on_headers ─────────────▶ AwaitingBody ─────────────────────────▶ verdict
 //!     │ 0 which webhook          5 body within the limit
-//!     │ 1 early rate limits      6 a body that can be signed
+//!     │ 1 early rate limits ┄┄┄▶ 6 a body that can be signed
 //!     │ 2 is there a key         7 signature
 //!     │ 3 signature header       8 account
 //!     │ 4 unsigned timestamp     9 signed timestamp
@@ -14,6 +14,8 @@
 //!
 //! The checks 1, 10 and 11 and the counting of rejections ask the store, which may answer
 //! later: the request is then [`AwaitingStore`], and goes on in [`Filter::on_answer`].
+//! A store may defer check 1 to its next question, so that it is asked once. What it says
+//! then is the same: an early limit that is used up is the answer, whatever else was found.
 //! Any doubt rejects the request.
 
 use std::mem;
@@ -141,7 +143,11 @@ impl Filter {
             }
         };
         record.webhook = Some(Rc::clone(&webhook));
-        let mut request = InFlight { webhook, record };
+        let mut request = InFlight {
+            webhook,
+            record,
+            deferred: Vec::new(),
+        };
         if let Err(rejection) = check_target(&self.settings, &request.webhook.settings, headers) {
             request.record.target = Some(shown());
             return self.reject(request, rejection, None, now);
@@ -150,15 +156,16 @@ impl Filter {
         // 1: limits that count every request. What follows is looked at before the store
         // answers a call: the headers cannot be read any more then.
         let limits = self.limits_at(Stage::Headers, &request, None);
-        match self.store.admit(request.query(limits, None), now) {
-            Progress::Done(decision) => match request.admitted(decision) {
+        let query = request.query(limits, None);
+        match request.progress(self.store.admit_early(query, now)) {
+            Ok(decision) => match request.admitted(decision) {
                 Ok(_) => {
                     let parsed = self.parse_headers(&request.webhook, headers, now);
                     self.after_early_limits(request, parsed, now)
                 }
                 Err(rejection) => self.reject(request, rejection, None, now),
             },
-            Progress::Call(call) => {
+            Err(call) => {
                 let parsed = self.parse_headers(&request.webhook, headers, now);
                 request.await_store(call, Continuation::Headers(parsed))
             }
@@ -213,6 +220,17 @@ impl Filter {
     /// Rejects a request whose body has grown too large: check 5, without its end.
     pub fn on_body_too_large(&self, awaiting: AwaitingBody, now: Timestamp) -> Step {
         self.reject(awaiting.request, Reason::BodyTooLarge.into(), None, now)
+    }
+
+    /// Ends a request whose client has left before its body was complete. Limits that count
+    /// every request count this one, too.
+    pub fn on_client_gone(&self, awaiting: AwaitingBody, now: Timestamp) {
+        let InFlight {
+            webhook, deferred, ..
+        } = awaiting.request;
+        if !deferred.is_empty() {
+            self.store.count_gone(webhook.index, deferred, now);
+        }
     }
 
     /// Rejects a request, since something failed that never should.
@@ -276,12 +294,13 @@ impl Filter {
             id: claim_id,
             signed_until,
         });
-        match self.store.admit(request.query(limits, claim), now) {
-            Progress::Done(decision) => match request.admitted(decision) {
+        let query = request.query(limits, claim);
+        match request.progress(self.store.admit(query, now)) {
+            Ok(decision) => match request.admitted(decision) {
                 Ok(claim) => request.accept(nonce, claim),
                 Err(rejection) => self.reject(request, rejection, Some(authenticated), now),
             },
-            Progress::Call(call) => {
+            Err(call) => {
                 // What limits count by is not there any more when the store answers.
                 let duplicate = Reason::Duplicate.into();
                 let if_duplicate = self.limits_of(&duplicate, &request, Some(authenticated));
@@ -323,13 +342,13 @@ impl Filter {
         now: Timestamp,
     ) -> Step {
         let AwaitingStore {
-            request,
+            mut request,
             pending,
             continuation,
         } = awaiting;
-        let decision = match pending.resume(answer, now) {
-            Progress::Done(decision) => decision,
-            Progress::Call(call) => return request.await_store(call, continuation),
+        let decision = match request.progress(pending.resume(answer, now)) {
+            Ok(decision) => decision,
+            Err(call) => return request.await_store(call, continuation),
         };
         match continuation {
             Continuation::Headers(parsed) => match request.admitted(decision) {
@@ -343,7 +362,10 @@ impl Filter {
                 Ok(claim) => request.accept(nonce, claim),
                 Err(rejection) => self.reject_by(request, if_duplicate, rejection, now),
             },
-            Continuation::Rejection(rejection) => request.after_counting(decision, rejection),
+            Continuation::Rejection {
+                rejection,
+                with_early,
+            } => request.after_counting(decision, rejection, with_early),
         }
     }
 
@@ -360,20 +382,32 @@ impl Filter {
         self.reject_by(request, limits, rejection, now)
     }
 
-    /// Rejects a request that these limits count.
+    /// Rejects a request that these limits count. Deferred limits are asked for also where
+    /// nothing counts the rejection: they count every request.
     fn reject_by(
         &self,
-        request: InFlight,
-        limits: Vec<LimitCheck>,
+        mut request: InFlight,
+        mut limits: Vec<LimitCheck>,
         rejection: Rejection,
         now: Timestamp,
     ) -> Step {
-        if limits.is_empty() || !rejection.is_counted() {
+        if !rejection.is_counted() {
+            limits.clear();
+        }
+        let with_early = !request.deferred.is_empty();
+        if limits.is_empty() && !with_early {
             return request.end(rejection);
         }
-        match self.store.admit(request.query(limits, None), now) {
-            Progress::Done(decision) => request.after_counting(decision, rejection),
-            Progress::Call(call) => request.await_store(call, Continuation::Rejection(rejection)),
+        let query = request.query(limits, None);
+        match request.progress(self.store.admit(query, now)) {
+            Ok(decision) => request.after_counting(decision, rejection, with_early),
+            Err(call) => {
+                let continuation = Continuation::Rejection {
+                    rejection,
+                    with_early,
+                };
+                request.await_store(call, continuation)
+            }
         }
     }
 
@@ -423,16 +457,16 @@ impl InFlight {
         Step::decided(Outcome::Rejected(rejection), self.record)
     }
 
-    /// One rejection too many, and the limit is the answer. It is a rejection in any case: a
-    /// store that fails changes nothing about that.
-    fn after_counting(self, decision: Decision, rejection: Rejection) -> Step {
-        match decision {
-            Decision::Limited { check, wait } => {
-                let limited = self.limited(check, wait);
-                self.end(limited)
-            }
-            _ => self.end(rejection),
-        }
+    /// One request or rejection too many, and the limit is the answer. It is a rejection in
+    /// any case: a store that fails changes nothing about that, unless it was to say first
+    /// whether the request is looked at.
+    fn after_counting(self, decision: Decision, rejection: Rejection, with_early: bool) -> Step {
+        let rejection = match decision {
+            Decision::Limited { check, wait } => self.limited(check, wait),
+            Decision::Unavailable if with_early => Reason::StoreUnavailable.into(),
+            _ => rejection,
+        };
+        self.end(rejection)
     }
 
     fn await_store(self, call: StoreCall, continuation: Continuation) -> Step {
@@ -445,11 +479,28 @@ impl InFlight {
         Step::AwaitStore(Box::new(awaiting), http)
     }
 
-    fn query(&self, limits: Vec<LimitCheck>, claim: Option<ClaimRequest>) -> Query {
+    /// Returns what the store is asked, with what it has deferred.
+    fn query(&mut self, limits: Vec<LimitCheck>, claim: Option<ClaimRequest>) -> Query {
         Query {
             webhook: self.webhook.index,
+            deferred: mem::take(&mut self.deferred),
             limits,
             claim,
+        }
+    }
+
+    /// Returns what the store has decided, and keeps what it has deferred.
+    ///
+    /// # Errors
+    /// The call that it needs first.
+    fn progress(&mut self, progress: Progress) -> Result<Decision, StoreCall> {
+        match progress {
+            Progress::Done(decision) => Ok(decision),
+            Progress::Deferred(decision, deferred) => {
+                self.deferred = deferred;
+                Ok(decision)
+            }
+            Progress::Call(call) => Err(call),
         }
     }
 

@@ -148,7 +148,7 @@ fn key_hash(key: &RuleKey, subject: Subject<'_>, hash_key: HashKey) -> Option<u6
     Some(hasher.finish())
 }
 
-/// Counters belong to a rule as it is configured: whoever changes a rule starts anew.
+/// Counters belong to a rule as it is configured: a changed rule begins anew.
 fn table_name(settings: &RuleSettings) -> String {
     let RuleSettings {
         key,

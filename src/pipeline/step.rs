@@ -25,6 +25,8 @@ pub enum Step {
 pub struct InFlight {
     pub(super) webhook: Rc<Webhook>,
     pub(super) record: RequestRecord,
+    /// The early limits that the store answers with its next question.
+    pub(super) deferred: Vec<LimitCheck>,
 }
 
 /// A request whose headers have passed their checks.
@@ -52,7 +54,11 @@ pub(super) enum Continuation {
         if_duplicate: Vec<LimitCheck>,
     },
     /// The limits that count rejections: if one is used up, that is the answer.
-    Rejection(Rejection),
+    Rejection {
+        rejection: Rejection,
+        /// Whether early limits were asked for, too.
+        with_early: bool,
+    },
 }
 
 impl AwaitingBody {

@@ -237,14 +237,8 @@ mod tests {
 
     #[test]
     fn a_prefix_matches_what_lies_below_it() {
-        for below in [
-            "/hooks//a",
-            "/hooks/",
-            "/hooks/a",
-            "/hooks/a/b",
-            "/hooks/a%20b",
-            "/hooks/.well-known",
-        ] {
+        let paths = "/hooks//a /hooks/ /hooks/a /hooks/a/b /hooks/a%20b /hooks/.well-known";
+        for below in paths.split(' ') {
             assert!(matches("/hooks/*", below), "{below}");
         }
         assert!(!matches("/hooks/*", "/hooks"));

@@ -223,14 +223,9 @@ mod tests {
 
     #[test]
     fn an_identifier_inside_a_value_a_name_or_the_url_shows_that_a_boundary_was_moved() {
-        for identifier in [
-            "AccountSidAC",
-            "MessageSidSM",
-            "SmsSidSM",
-            "SmsMessageSidSM",
-            "CallSidCA",
-            "MessageSidMM",
-        ] {
+        let identifiers =
+            "AccountSidAC MessageSidSM SmsSidSM SmsMessageSidSM CallSidCA MessageSidMM";
+        for identifier in identifiers.split(' ') {
             let text = format!("{identifier}{HEX}");
             for body in [
                 format!("Body=2+tacos{text}"),

@@ -23,6 +23,7 @@ use std::fmt;
 
 use crate::signature::spelling::{Flaw, MalformedForm, first_flaw, has_forbidden_byte};
 use crate::signature::urlencoded::Decoder;
+use crate::sort::sort_by;
 
 /// The spellings of a form body that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +131,12 @@ impl Form {
         is_regular &= name_end.is_some() && !decoder.has_stray;
         parameters.extend(Parameter::new(&decoder, start, name_end));
         let decoded = decoder.finish();
-        parameters.sort_unstable_by(|left, right| left.compare(right, &decoded));
+        sort_by(&mut parameters, |left: &Parameter, right| {
+            left.is_less(right, &decoded)
+        });
         parameters.dedup_by(|later, earlier| {
-            later.first_of_name == earlier.first_of_name && later.compare(earlier, &decoded).is_eq()
+            later.first_of_name == earlier.first_of_name
+                && later.compare_all(earlier, &decoded).is_eq()
         });
         Parsed {
             form: Form {
@@ -241,13 +245,13 @@ impl Parameter {
         })
     }
 
-    /// Compares by name, then by value, both bytewise.
-    fn compare(&self, other: &Parameter, decoded: &[u8]) -> Ordering {
+    /// Returns whether it comes first: by name, then by value, both bytewise.
+    fn is_less(&self, other: &Parameter, decoded: &[u8]) -> bool {
         // These compare as the names do, where they differ: a name that ends before the
         // difference is smaller, and so is the zero in its place.
-        match self.first_of_name.cmp(&other.first_of_name) {
-            Ordering::Equal => self.compare_all(other, decoded),
-            decided => decided,
+        match self.first_of_name == other.first_of_name {
+            true => self.compare_all(other, decoded).is_lt(),
+            false => self.first_of_name < other.first_of_name,
         }
     }
 

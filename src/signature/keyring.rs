@@ -1,6 +1,7 @@
 //! The configured keys, and those that a request may have been signed with.
 
 use crate::signature::key::{SigningKey, sha256};
+use crate::sort::sorted;
 
 /// A configured key.
 #[derive(Debug)]
@@ -59,8 +60,7 @@ impl Keyring {
     /// is no text that Twilio signs.
     pub fn derive(&self, label: &[u8]) -> [u8; 32] {
         let of = |key: &Key| key.signing.mac(label).nonce().0;
-        let mut parts: Vec<[u8; 32]> = self.keys.iter().map(of).collect();
-        parts.sort_unstable();
+        let mut parts: Vec<[u8; 32]> = sorted(self.keys.iter().map(of).collect());
         parts.dedup();
         sha256(&[label, parts.as_flattened()])
     }

@@ -14,11 +14,30 @@ pub trait Store {
     /// the store, and unknown to clients.
     fn hash_key(&self) -> HashKey;
 
+    /// Counts a request by its early limits: its headers have arrived, and nothing else is
+    /// known of it. A store may leave this to the next query about the request, or to
+    /// [`Store::count_gone`]: see [`Progress::Deferred`].
+    fn admit_early(&self, query: Query, now: Timestamp) -> Progress {
+        self.admit(query, now)
+    }
+
     /// Counts a request by its limits and claims its nonce: all of it, or nothing.
+    ///
+    /// What was deferred comes first: a request that an early limit rejects is counted by no
+    /// other, and claims nothing; one that they let pass stays counted, whatever follows.
     ///
     /// A request whose nonce is known already is not counted: who replays it must not use
     /// up the limits of its account.
     fn admit(&self, query: Query, now: Timestamp) -> Progress;
+
+    /// Returns whether there is nothing to settle: the store has the usual outcome already.
+    fn is_settled(&self, claim: &Claim, outcome: UpstreamOutcome) -> bool;
+
+    /// Counts a request by the limits that were deferred, though it has ended: its client has
+    /// left. Nobody waits for the answer.
+    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, now: Timestamp) {
+        let _ = (webhook, deferred, now);
+    }
 
     /// Settles a claim by what became of its request. The upstream's response is to wait
     /// for the call, if there is one.
@@ -105,6 +124,8 @@ pub struct LimitSettings {
 pub struct Query {
     /// The index of its webhook.
     pub webhook: usize,
+    /// The early limits, if this store has deferred them.
+    pub deferred: Vec<LimitCheck>,
     /// The limits that it is checked against.
     pub limits: Vec<LimitCheck>,
     /// The nonce that it claims, if it does.
@@ -137,6 +158,10 @@ pub struct ClaimRequest {
 pub enum Progress {
     /// It is decided. (For the call of a settlement this says nothing.)
     Done(Decision),
+    /// It is decided without a call, and these limits were not asked for yet: the next query
+    /// about the request is to bring them along as [`Query::deferred`]. Only for limits that
+    /// are early, and for a request that is a repeat.
+    Deferred(Decision, Vec<LimitCheck>),
     /// A call has to be made.
     Call(StoreCall),
 }
@@ -175,8 +200,8 @@ pub enum UpstreamOutcome {
 impl UpstreamOutcome {
     /// Returns what a response says.
     ///
-    /// A 5xx is a failure whoever gave it: the upstream, or Envoy for an upstream
-    /// that was reset, timed out or refused the connection. A 401 is one because
+    /// A 5xx is a failure, the upstream's own or Envoy's for an upstream that was
+    /// reset, timed out or refused the connection. A 401 is one because
     /// Twilio sends a request twice where the URL has HTTP authentication, first
     /// without it. 408, 425 and 429 say that the same request is welcome later: it came
     /// too slowly, too early, or among too many. Any other response counts as processed

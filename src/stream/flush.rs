@@ -50,7 +50,7 @@ impl Flush {
             .record_call(host, now.saturating_sub(flush.sent));
         let next = match flush.pending.resume(answer, now.into()) {
             Progress::Call(call) => Some(call),
-            Progress::Done(_) => None,
+            Progress::Done(_) | Progress::Deferred(..) => None,
         };
         self.send(host, worker, next);
         worker.report(host);

@@ -145,9 +145,14 @@ impl<H: Host> HttpStream<H> {
             State::AwaitingBody(_) => {
                 self.body_size = body_size;
                 self.has_ended = end_of_stream;
+                let Some(worker) = self.worker.clone() else {
+                    return Action::Pause;
+                };
+                if !end_of_stream && worker.filter.fits(body_size) {
+                    return Action::Pause;
+                }
                 let state = mem::replace(&mut self.state, State::Rejected);
-                let (State::AwaitingBody(awaiting), Some(worker)) = (state, self.worker.clone())
-                else {
+                let State::AwaitingBody(awaiting) = state else {
                     return Action::Pause;
                 };
                 let event = Event::at(self.host.now());
@@ -168,7 +173,7 @@ impl<H: Host> HttpStream<H> {
     pub fn on_request_trailers(&mut self) -> Action {
         let is_removed = upstream_headers::remove_from_trailers(&self.host);
         if is_removed.is_err() && !matches!(self.state, State::Rejected) {
-            self.settle_unheard(UpstreamOutcome::Failed);
+            self.leave(UpstreamOutcome::Failed);
             return self.fail("a trailer cannot be removed");
         }
         self.on_request_body(self.body_size, true)
@@ -229,14 +234,24 @@ impl<H: Host> HttpStream<H> {
 
     /// The request has ended, and nothing more comes of it.
     pub fn on_end(&mut self) {
+        if let (State::AwaitingBody(_), Some(worker)) = (&self.state, &self.worker)
+            && !self.has_been_shown
+        {
+            self.note_unseen_body(worker);
+        }
+        // Where there never was a response, the client has left.
+        self.leave(UpstreamOutcome::ClientGone);
+    }
+
+    /// Ends whatever the request waits for: nobody waits for it any more.
+    fn leave(&mut self, outcome: UpstreamOutcome) {
         let Some(worker) = self.worker.clone() else {
             return;
         };
         match mem::replace(&mut self.state, State::Rejected) {
-            // There never was a response: the client has left.
             State::Forwarded(Some(unsettled)) => {
                 self.state = State::Forwarded(Some(unsettled));
-                self.settle_unheard(UpstreamOutcome::ClientGone);
+                self.settle_unheard(outcome);
             }
             State::AwaitingStore(awaiting, _) => {
                 awaiting.on_client_gone(self.host.now().into());
@@ -246,8 +261,12 @@ impl<H: Host> HttpStream<H> {
                 pending.abandon(self.host.now().into());
                 worker.report(&self.host);
             }
-            State::AwaitingBody(_) if !self.has_been_shown => self.note_unseen_body(&worker),
-            State::New | State::AwaitingBody(_) | State::Forwarded(None) | State::Rejected => {}
+            State::AwaitingBody(awaiting) => {
+                worker
+                    .filter
+                    .on_client_gone(*awaiting, self.host.now().into());
+            }
+            State::New | State::Forwarded(None) | State::Rejected => {}
         }
     }
 
@@ -426,9 +445,12 @@ impl<H: Host> HttpStream<H> {
         unsettled: &Unsettled,
         outcome: UpstreamOutcome,
     ) -> Action {
-        let now = self.host.now().into();
         let Unsettled { webhook, claim } = unsettled;
         let store = worker.filter.store();
+        if store.is_settled(claim, outcome) {
+            return Action::Continue;
+        }
+        let now = self.host.now().into();
         let call = store.settle(*webhook, claim, outcome, now);
         let action = call.map_or(Action::Continue, |call| {
             self.release(worker, Progress::Call(call))

@@ -50,3 +50,8 @@ mod canary;
 
 /// What differs between the WebAssembly and the native module.
 mod hosts;
+
+/// An Envoy with this plugin's configuration, for the tests that `tests/replicas` runs with Redis, too.
+fn setup(plugin: &serde_json::Value) -> support::envoy::Setup {
+    support::envoy::Setup::with(plugin)
+}

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use support::burst::{CONNECTIONS, WORKERS, burst, spread};
-use support::envoy::{Setup, plugin_with};
+use support::envoy::plugin_with;
 use support::messages::message;
 use support::rule;
 use support::tap::Behaviour;
@@ -11,7 +11,7 @@ use support::tap::Behaviour;
 #[test]
 fn of_16_identical_requests_at_once_over_4_workers_one_passes_in_each_of_300_rounds() {
     let plugin = plugin_with(json!({"rate_limits": []}));
-    Setup::with(&plugin)
+    crate::setup(&plugin)
         .workers(WORKERS)
         .start()
         .run(async |t| {
@@ -51,7 +51,7 @@ fn of_16_identical_requests_at_once_one_passes_and_none_is_acknowledged_before_i
     let plugin = plugin_with(json!({
         "rate_limits": [], "replay": {"on_duplicate": "acknowledge"},
     }));
-    Setup::with(&plugin)
+    crate::setup(&plugin)
         .workers(WORKERS)
         .start()
         .run(async |t| {
@@ -88,7 +88,7 @@ fn of_16_identical_requests_at_once_one_passes_and_none_is_acknowledged_before_i
 #[test]
 fn a_failing_upstream_gets_each_of_many_concurrent_retries_one_at_a_time() {
     let plugin = plugin_with(json!({"rate_limits": []}));
-    Setup::with(&plugin)
+    crate::setup(&plugin)
         .workers(WORKERS)
         .start()
         .run(async |t| {
@@ -129,7 +129,7 @@ fn a_failing_upstream_gets_each_of_many_concurrent_retries_one_at_a_time() {
 fn a_rate_limit_is_exact_for_requests_at_once_over_4_workers() {
     for (key, count) in [("client_ip", "all"), ("account", "authenticated")] {
         let plugin = plugin_with(json!({"rate_limits": [rule(key, count, 60, "600s")]}));
-        Setup::with(&plugin)
+        crate::setup(&plugin)
             .workers(WORKERS)
             .start()
             .run(async |t| {

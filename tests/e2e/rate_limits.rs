@@ -14,7 +14,7 @@ use support::wire::Response;
 use support::{assert_passed, assert_rejected, rule};
 
 fn limits(rules: &Value) -> Setup {
-    Setup::with(&plugin_with(json!({"rate_limits": rules})))
+    crate::setup(&plugin_with(json!({"rate_limits": rules})))
 }
 
 fn retry_after(answer: &Response) -> u64 {
@@ -345,7 +345,7 @@ fn a_flood_of_rejected_requests_from_one_48_rejects_no_genuine_sender() {
         "rate_limits": [rule("client_ip", "rejected", 2, "600s")],
         "rate_limit_capacity": 4,
     }));
-    let setup = Setup::with(&plugin);
+    let setup = crate::setup(&plugin);
     let setup = setup
         .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
     setup.start().run(async |t| {
@@ -419,7 +419,7 @@ fn a_webhook_may_have_limits_of_its_own() {
     let mut plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 3, "600s")]}));
     plugin["webhooks"][1]["rate_limits"] = json!([]);
     plugin["webhooks"][3]["rate_limits"] = json!([rule("client_ip", "all", 1, "600s")]);
-    Setup::with(&plugin).start().run(async |t| {
+    crate::setup(&plugin).start().run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for _ in 0..10 {
             t.passes(&form("/voice/status", &whatsapp())).await;
@@ -491,7 +491,7 @@ fn a_flood_from_ever_new_addresses_does_not_free_the_limited_one() {
         "rate_limits": [rule("client_ip", "all", 2, "600s")],
         "rate_limit_capacity": 64,
     }));
-    let setup = Setup::with(&plugin);
+    let setup = crate::setup(&plugin);
     let setup = setup
         .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
     setup.start().run(async |t| {

@@ -15,7 +15,7 @@ use support::{assert_passed, assert_rejected, signing};
 fn impatient() -> &'static Envoy {
     static ENVOY: std::sync::LazyLock<Envoy> = std::sync::LazyLock::new(|| {
         let plugin = plugin_with(json!({"rate_limits": []}));
-        let setup = Setup::with(&plugin).edit(|config| {
+        let setup = crate::setup(&plugin).edit(|config| {
             let hosts = &mut connection_manager(listener(config))["route_config"]["virtual_hosts"];
             for host in hosts.as_array_mut().expect("virtual hosts") {
                 for route in host["routes"].as_array_mut().expect("routes") {
@@ -31,12 +31,12 @@ fn impatient() -> &'static Envoy {
 /// Without limits, and with the timeouts of the file: for what is under way for a while.
 fn patient() -> &'static Envoy {
     static ENVOY: std::sync::LazyLock<Envoy> =
-        std::sync::LazyLock::new(|| Setup::with(&plugin_with(json!({"rate_limits": []}))).start());
+        std::sync::LazyLock::new(|| crate::setup(&plugin_with(json!({"rate_limits": []}))).start());
     &ENVOY
 }
 
 fn replay(replay: &Value) -> Setup {
-    Setup::with(&plugin_with(json!({"rate_limits": [], "replay": replay})))
+    crate::setup(&plugin_with(json!({"rate_limits": [], "replay": replay})))
 }
 
 /// The retry passes and is the one that counts: a third attempt is a duplicate.
@@ -554,7 +554,7 @@ fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
     plugin["webhooks"][1]["replay"] = json!("off");
     plugin["webhooks"][2]["replay"] = json!({"on_duplicate": "acknowledge"});
     plugin["webhooks"][2]["methods"] = json!(["POST"]);
-    Setup::with(&plugin).start().run(async |t| {
+    crate::setup(&plugin).start().run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let (off, on, acknowledged) = (
             form("/voice/status", &whatsapp()),

@@ -88,33 +88,33 @@ fn default_cases() -> Vec<Case> {
         case("stale_timestamp", 9, message().header(header, "1")),
         case("future_timestamp", 9, message().header(header, tomorrow)),
         case("malformed_timestamp", 9, message().header(header, "soon")),
-        case("missing_timestamp", 12, form("/strict", &whatsapp())),
-        case("body_too_large", 10, form(WEBHOOK, &large)),
+        case("missing_timestamp", 13, form("/strict", &whatsapp())),
+        case("body_too_large", 11, form(WEBHOOK, &large)),
         Case {
             before: Before::ASecond,
             ..case(
                 "unsigned_body",
-                15,
+                16,
                 message().with("content-type", "text/plain"),
             )
         },
         case(
             "malformed_body",
-            11,
+            12,
             message().header("content-encoding", "gzip"),
         ),
         Case {
             before: Before::ASecond,
-            ..case("invalid_signature", 15, forged(&whatsapp()))
+            ..case("invalid_signature", 16, forged(&whatsapp()))
         },
         Case {
             before: Before::ASecond,
-            ..case("body_hash_mismatch", 15, hashed.body(r#"{"a": 2}"#))
+            ..case("body_hash_mismatch", 16, hashed.body(r#"{"a": 2}"#))
         },
-        case("account_mismatch", 12, form(WEBHOOK, &for_another)),
+        case("account_mismatch", 13, form(WEBHOOK, &for_another)),
         Case {
             before: Before::Itself,
-            ..case("duplicate", 13, message())
+            ..case("duplicate", 14, message())
         },
     ]
 }
@@ -203,14 +203,14 @@ fn each_request_stays_within_its_budget_of_calls_of_the_host() {
             start(&with_replay(&json!({"capacity": 1}))),
             vec![Case {
                 before: Before::Another,
-                ..case("store_full", 14, message())
+                ..case("store_full", 15, message())
             }],
         ),
         (
             start(&with_replay(&json!({"on_duplicate": "acknowledge"}))),
             vec![Case {
                 before: Before::Itself,
-                ..case("duplicate, acknowledged", 13, message())
+                ..case("duplicate, acknowledged", 14, message())
             }],
         ),
         (

@@ -374,7 +374,9 @@ fn a_nonce_is_never_accepted_again_while_it_is_pinned_whatever_the_load() {
         let told = format!("capacity {capacity}: {:?}", model.counts);
         assert!(accepted > 1_000 && duplicates > 100, "{told}");
         assert!(full + evicted > 0, "the table was never full: {told}");
-        let max_bytes = buckets as usize * (16 + 32 * slots);
+        // A small table leaves copies in the buckets of the others, two in each at most.
+        let copies = if buckets == 1 { nonces as usize } else { 0 };
+        let max_bytes = buckets as usize * (16 + 32 * slots) + copies * (16 + 2 * 32);
         assert!(model.store.bytes() <= max_bytes, "{told}");
     }
 }

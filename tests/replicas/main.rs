@@ -79,3 +79,7 @@ mod updates;
 
 /// What an operator sees of the store.
 mod metrics;
+
+/// What one Envoy promises of limits, repeats and races.
+mod with_redis;
+use with_redis::setup;

@@ -7,8 +7,11 @@ use crate::replicas::{Replicas, metric, plugin};
 use support::assert_passed;
 use support::envoy::{Envoy, Setup};
 use support::http1::PATIENCE;
-use support::messages::message;
+use support::messages::{WEBHOOK, forged, form, message, set, whatsapp};
+use support::rule;
 use support::tap::Behaviour;
+use support::wire::{Received, Request};
+use twilio_webhook_filter::Scripts;
 
 /// Count and sum of a histogram.
 fn histogram(envoy: &Envoy, name: &str) -> (f64, f64) {
@@ -51,6 +54,66 @@ fn how_long_redis_takes_is_measured_for_every_question() {
         println!("{count} questions, {mean:?} each");
         assert!((slow / 2..slow * 20).contains(&mean), "{mean:?}");
     });
+}
+
+/// Sends one of each, and counts the calls to Redis: those for decisions, and all.
+async fn calls(replicas: &Replicas, requests: Vec<Request>) -> (usize, u64) {
+    let envoy = &replicas.envoys[0];
+    let (first, asked) = (
+        replicas.proxy.settled().await,
+        metric(envoy, "store_callouts"),
+    );
+    for request in &requests {
+        replicas.send(0, request).await;
+    }
+    replicas.proxy.settled().await;
+    let settle = Scripts::new().settle.hash;
+    let sent = replicas.proxy.since(first);
+    let decides = |call: &&Received| !String::from_utf8_lossy(&call.body).contains(settle.as_str());
+    (
+        sent.iter().filter(decides).count(),
+        metric(envoy, "store_callouts") - asked,
+    )
+}
+
+#[test]
+fn a_request_that_is_accepted_and_one_that_is_rejected_ask_redis_once_each() {
+    let all = rule("client_ip", "all", 1000, "600s");
+    let rejected = rule("client_ip", "rejected", 1000, "600s");
+    let signed = rule("account", "authenticated", 1000, "600s");
+    for rules in [json!([all]), json!([all, rejected, signed]), json!([])] {
+        let plugin = plugin(json!({"rate_limits": rules}));
+        Replicas::of(1, |setup| setup.workers(1), &plugin).run(async |replicas| {
+            replicas.recovered().await;
+            const EACH: usize = 10;
+            let known = message();
+            assert_passed(&replicas.send(0, &known).await);
+            let forged = forged(&whatsapp());
+            let large = form(WEBHOOK, &set(whatsapp(), "Body", &"a".repeat(70_000)));
+            let kinds = [
+                ("accepted", (0..EACH).map(|_| message()).collect()),
+                ("duplicate", vec![known; EACH]),
+                ("invalid_signature", vec![forged.clone(); EACH]),
+                (
+                    "missing_signature",
+                    vec![forged.without("x-twilio-signature"); EACH],
+                ),
+                ("body_too_large", vec![large; EACH]),
+            ];
+            for (name, requests) in kinds {
+                let (decisions, all) = calls(replicas, requests).await;
+                println!("{rules}: {EACH} {name}, {decisions} calls for decisions, {all} calls");
+                // What became of those that are accepted is told for several at once.
+                let settlements = if name == "accepted" { EACH } else { 0 };
+                assert!(
+                    (decisions..=decisions + settlements).contains(&(all as usize)),
+                    "{name}"
+                );
+                let asks = rules != json!([]) || name == "accepted";
+                assert_eq!(decisions, if asks { EACH } else { 0 }, "{name}");
+            }
+        });
+    }
 }
 
 #[test]

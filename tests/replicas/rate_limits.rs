@@ -55,6 +55,79 @@ fn one_address_has_one_allowance_at_all_envoys() {
     });
 }
 
+/// It is asked for with the claim, and with the limits of rejections, and is the answer all the same.
+#[test]
+fn an_address_over_its_limit_gets_429_whatever_it_sends_and_nothing_else_counts_that() {
+    let rules = json!([
+        rule("client_ip", "all", 4, "600s"),
+        rule("webhook", "authenticated", 2, "600s"),
+        rule("webhook", "rejected", 4, "600s"),
+    ]);
+    Replicas::of(
+        2,
+        |setup| setup.workers(1),
+        &plugin(json!({"rate_limits": rules})),
+    )
+    .run(async |replicas| {
+        let from = new_address();
+        let captured = message();
+        let stale = form(WEBHOOK, &set(whatsapp(), "Timestamp", "1700000000"));
+        let unsigned = message().without("x-twilio-signature");
+        // All of these count.
+        for (number, (request, reason)) in [
+            (&captured, ""),
+            (&captured, "duplicate"),
+            (&forged(&whatsapp()), "invalid_signature"),
+            (&unsigned, "missing_signature"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let answer = send_from(replicas, number % 2, from, request).await;
+            assert_eq!(answer.reason(), reason, "{answer:?}");
+        }
+        // One Envoy is told so by each kind; the other knows it then.
+        let late = message();
+        for request in [&captured, &forged(&whatsapp()), &stale, &unsigned, &late] {
+            for envoy in [0, 1] {
+                let answer = send_from(replicas, envoy, from, request).await;
+                assert_rejected(&answer, 429, "rate_limited");
+                assert!((590..=600).contains(&retry_after(&answer)), "{answer:?}");
+            }
+        }
+        // The webhook's limits have room for one more of each kind, and the late one was not claimed.
+        assert_passed(&replicas.send(1, &late).await);
+        assert_rejected(
+            &replicas.send(0, &forged(&whatsapp())).await,
+            403,
+            "invalid_signature",
+        );
+        assert_eq!(replicas.accepted(), 2);
+    });
+}
+
+#[test]
+fn who_leaves_before_its_body_is_complete_is_counted_at_all_envoys() {
+    limited(&json!([rule("client_ip", "all", 4, "600s")])).run(async |replicas| {
+        let from = new_address();
+        for number in 0..4 {
+            let address = replicas.envoys[number % 2].address();
+            let mut client = Http1::connect(address, from).await;
+            let bytes = message().bytes();
+            client.write(&bytes[..bytes.len() - 1]).await;
+            // Until Envoy has shown that to the filter.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            client.reset();
+        }
+        assert!(replicas.proxy.settled().await >= 4);
+        for envoy in [0, 1] {
+            let answer = send_from(replicas, envoy, from, &message()).await;
+            assert_rejected(&answer, 429, "rate_limited");
+        }
+        assert_eq!(replicas.accepted(), 0);
+    });
+}
+
 #[test]
 fn many_at_once_at_all_envoys_get_no_more_than_one_limit_through() {
     limited(&json!([rule("client_ip", "all", 20, "600s")])).run(async |replicas| {

@@ -1,7 +1,7 @@
 //! The scripts in a real Redis, step by step, against models: the counters against the filter's own limiter, the claims
 //! against a table that a reader can check.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
     CheckResult, Claim, Keyspace, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis,
@@ -31,7 +31,7 @@ fn decide(
         .iter()
         .map(|check| (*check, &limits[check.rule]))
         .collect();
-    keyspace().decide(&limits, claim, now)
+    keyspace().decide(&[], &limits, claim, now)
 }
 
 /// Evenly spread, as a keyed hash is.
@@ -390,6 +390,221 @@ fn a_request_is_counted_by_all_limits_or_by_none() {
         ScriptReply::Limited { which: 1, .. }
     ));
     assert_eq!(ask(&[due(0, 2)]), ScriptReply::Passed);
+}
+
+/// The same in two places: asked for at once in one, by one question after the other in the other.
+struct Twice {
+    asked: Asked,
+    limits: Vec<Limiter>,
+    table: NonceTable,
+    at_once: Keyspace,
+    apart: Keyspace,
+}
+
+impl Twice {
+    fn ask(
+        &mut self,
+        keyspace: &Keyspace,
+        [early, late]: [&[LimitCheck]; 2],
+        claim: Option<&Claim>,
+        now: Timestamp,
+    ) -> ScriptReply {
+        let of = |checks: &[LimitCheck]| {
+            let checks = checks.iter();
+            checks
+                .map(|check| (*check, &self.limits[check.rule]))
+                .collect::<Vec<_>>()
+        };
+        let claim = claim.zip(Some(self.table.rules()));
+        let question = keyspace.decide(&of(early), &of(late), claim, now);
+        self.asked.ask_at(&question, now)
+    }
+
+    /// As it was asked before limits could be deferred.
+    fn ask_apart(
+        &mut self,
+        [early, late]: [&[LimitCheck]; 2],
+        claim: Option<&Claim>,
+        now: Timestamp,
+    ) -> ScriptReply {
+        let apart = Keyspace::new("apart");
+        if !early.is_empty() {
+            let reply = self.ask(&apart, [&[], early], None, now);
+            if reply != ScriptReply::Passed {
+                return reply;
+            }
+        }
+        match self.ask(&apart, [&[], late], claim, now) {
+            ScriptReply::Limited { which, wait } => ScriptReply::Limited {
+                which: which + early.len(),
+                wait,
+            },
+            reply => reply,
+        }
+    }
+}
+
+/// All that Redis has with this prefix, the prefix aside.
+fn contents(redis: &Redis, keyspace: &Keyspace) -> BTreeMap<String, String> {
+    let keys = redis.keys().into_iter();
+    let own = keys.filter_map(|key| {
+        let name = key.strip_prefix(keyspace.prefix())?.to_owned();
+        let value = if name.starts_with("i:") {
+            let count = redis.command(&["ZCARD", &key]).number();
+            count.to_string()
+        } else {
+            redis.command(&["GET", &key]).text()
+        };
+        let is_counter = name.starts_with("l:");
+        let value = if is_counter {
+            let value: serde_json::Value = serde_json::from_str(&value).expect("JSON");
+            value.to_string()
+        } else {
+            value
+        };
+        Some((name, value))
+    });
+    own.collect()
+}
+
+#[test]
+fn limits_and_claim_asked_for_at_once_are_decided_as_one_after_the_other() {
+    let redis = Redis::start();
+    let named = |name: &str, requests, capacity| {
+        let window = WINDOW;
+        Limiter::new(name, Limit { requests, window }, capacity)
+    };
+    let mut twice = Twice {
+        asked: Asked::new(&redis),
+        // The second and the third have few places; the fourth rejects seldom.
+        limits: vec![
+            named("one", 3, 8),
+            named("two", 4, 4),
+            named("three", 2, 1),
+            named("four", 60, 8),
+        ],
+        table: NonceTable::new(nonce_rules(6, OnFull::Reject)),
+        at_once: keyspace(),
+        apart: Keyspace::new("apart"),
+    };
+    let mut chance = Chance(11);
+    let mut now = now();
+    let mut seen: HashMap<_, u32> = HashMap::new();
+    for step in 0..4000_u64 {
+        now = now.after(Millis(chance.below(400)));
+        let mut checks = |most: u64| -> Vec<LimitCheck> {
+            let checks = 0..chance.below(most + 1);
+            checks
+                .map(|_| LimitCheck {
+                    // Also the same limit twice, early and late, looked at and taken from.
+                    rule: chance.below(4) as usize,
+                    key_hash: spread(chance.below(5)),
+                    counts: chance.below(3) > 0,
+                })
+                .collect()
+        };
+        let (early, late) = (checks(3), checks(2));
+        let (nonce, id) = (Nonce([chance.below(9) as u8; 32]), step);
+        let claim = twice.table.prepare(nonce, id, None, now);
+        let claim = (chance.below(3) > 0).then_some(&claim);
+        let at_once = Keyspace::new("twf");
+        let once = twice.ask(&at_once, [&early, &late], claim, now);
+        let apart = twice.ask_apart([&early, &late], claim, now);
+        // For how long a nonce is kept goes by the machine's clock.
+        let without_time = |reply| match reply {
+            ScriptReply::Kept { .. } => ScriptReply::Kept { left: Millis(0) },
+            ScriptReply::NeverAnswered { .. } => ScriptReply::NeverAnswered { left: Millis(0) },
+            reply => reply,
+        };
+        assert_eq!(without_time(once), without_time(apart), "step {step}");
+        let kind = match once {
+            ScriptReply::Limited { which, .. } if which < early.len() => "limited early",
+            ScriptReply::Limited { .. } if early.is_empty() => "limited late",
+            ScriptReply::Limited { .. } => "limited late, after early limits",
+            ScriptReply::Passed => "passed",
+            ScriptReply::Claimed { .. } => "claimed",
+            ScriptReply::Full => "full",
+            ScriptReply::Pending | ScriptReply::Kept { .. } if early.is_empty() => "duplicate",
+            ScriptReply::Pending | ScriptReply::Kept { .. } => "duplicate, after early limits",
+            other => panic!("step {step}: {other:?}"),
+        };
+        *seen.entry(kind).or_default() += 1;
+        if let (ScriptReply::Claimed { .. }, Some(claim)) = (once, claim) {
+            let outcome = match chance.below(3) {
+                0 => UpstreamOutcome::Processed,
+                _ => UpstreamOutcome::Failed,
+            };
+            let settlement = Settlement::new(claim, twice.table.rules(), outcome, now);
+            if chance.below(4) > 0 {
+                for keyspace in [&twice.at_once, &twice.apart] {
+                    let question = keyspace.settle(&[settlement], now);
+                    assert_eq!(twice.asked.ask_at(&question, now), ScriptReply::Settled);
+                }
+            }
+        }
+        if step % 20 == 0 {
+            let [once, apart] =
+                [&twice.at_once, &twice.apart].map(|keyspace| contents(&redis, keyspace));
+            assert_eq!(once, apart, "step {step}");
+        }
+        if chance.below(200) == 0 {
+            redis.command(&["FLUSHALL"]);
+        }
+    }
+    println!("{seen:?}");
+    assert_eq!(seen.len(), 8, "{seen:?}");
+    assert!(seen.values().all(|times| *times > 20), "{seen:?}");
+}
+
+#[test]
+fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_limit() {
+    let redis = Redis::start();
+    let mut asked = Asked::new(&redis);
+    let limit = |name: &str, requests| {
+        let limit = Limit {
+            requests,
+            window: WINDOW,
+        };
+        Limiter::new(name, limit, 8)
+    };
+    let (early, late) = (limit("early", 6), limit("late", 1));
+    let table = NonceTable::new(nonce_rules(1, OnFull::Reject));
+    let check = LimitCheck {
+        rule: 0,
+        key_hash: 1,
+        counts: true,
+    };
+    let now = now();
+    let mut ask = |nonce, id, with_late: bool| {
+        let claim = table.prepare(Nonce([nonce; 32]), id, None, now);
+        let claim = Some((&claim, table.rules()));
+        let late = [(check, &late)];
+        let late = if with_late { &late[..] } else { &[] };
+        let question = keyspace().decide(&[(check, &early)], late, claim, now);
+        asked.ask_at(&question, now)
+    };
+    redis.command(&["SET", "{twf:1}:v:99", "1"]);
+    assert_eq!(ask(9, 0x99, true), ScriptReply::Void);
+    assert_eq!(ask(1, 1, true), CLAIMED);
+    assert_eq!(ask(1, 2, true), ScriptReply::Pending);
+    let limited = |which| ScriptReply::Limited {
+        which,
+        wait: wait_until(now),
+    };
+    assert_eq!(ask(2, 3, true), limited(1));
+    assert_eq!(ask(2, 4, false), ScriptReply::Full);
+    assert_eq!(ask(1, 5, true), ScriptReply::Pending);
+    // Six were counted: now it is the early limit that answers, also a repeat.
+    for nonce in [1, 2] {
+        assert_eq!(ask(nonce, 6, true), limited(0));
+    }
+    assert_eq!(nonces(&redis), 1);
+}
+
+/// How long what was counted now has to wait: moments are rounded up to the resolution.
+fn wait_until(now: Timestamp) -> Millis {
+    let resolution = limits(6, 8)[0].resolution().0;
+    Millis(now.0.div_ceil(resolution) * resolution + WINDOW.0 - now.0)
 }
 
 // --- claims --------------------------------------------------------------------------------------

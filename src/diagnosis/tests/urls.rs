@@ -6,48 +6,29 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
 fn another_scheme_host_port_or_path_is_named() {
-    for (url, expected) in [
-        (
-            "http://orders.example.com/hook",
-            "the scheme that was signed is http, not https",
-        ),
-        (
-            "https://mesh.internal/hook",
-            "the host that was signed is mesh.internal",
-        ),
-        (
-            "https://www.orders.example.com/hook",
-            "the host that was signed is www.orders.example.com",
-        ),
-        (
-            "https://orders.example.com:8080/hook",
-            "the URL that was signed has the port 8080",
-        ),
-        (
-            "https://orders.example.com:8443/hook",
-            "the URL that was signed has the port 8443",
-        ),
-        ("https://orders.example.com/hook/", "has a slash at its end"),
-        (
-            "https://orders.example.com/hook?",
-            "the URL that was signed ends in a question mark",
-        ),
-    ] {
-        let hint = signed_url(url, "/hook");
-        assert_says(&hint, expected);
+    let cases = "
+        http://orders.example.com/hook => the scheme that was signed is http, not https
+        https://mesh.internal/hook => the host that was signed is mesh.internal
+        https://www.orders.example.com/hook => the host that was signed is www.orders.example.com
+        https://orders.example.com:8080/hook => the URL that was signed has the port 8080
+        https://orders.example.com:8443/hook => the URL that was signed has the port 8443
+        https://orders.example.com/hook/ => has a slash at its end
+        https://orders.example.com/hook? => the URL that was signed ends in a question mark
+    ";
+    for [url, expected] in rows(cases) {
+        expect_of_url(url, "/hook", expected);
     }
 }
 
 #[test]
 fn several_wrong_parts_of_a_url_are_all_named() {
-    let hint = signed_url("http://mesh.internal:8080/hook/", "/hook");
     for expected in [
         "scheme that was signed is http",
         "mesh.internal",
         "port 8080",
         "slash",
     ] {
-        assert_says(&hint, expected);
+        expect_of_url("http://mesh.internal:8080/hook/", "/hook", expected);
     }
 }
 
@@ -55,138 +36,102 @@ fn several_wrong_parts_of_a_url_are_all_named() {
 fn a_path_that_was_rewritten_is_named() {
     let json = r#"{"rate_limits": [], "webhooks": [
         {"path": "/hook", "url": "https://orders.example.com/public/hook"}]}"#;
-    let as_received = form(BODY).signed("token", "https://orders.example.com/hook", BODY);
+    let as_received = signed_for("https://orders.example.com/hook");
     let hint = World::new(json).hint(&as_received);
     assert_says(&hint, "the one that arrived here");
-    let in_header = form(BODY)
-        .signed("token", "https://orders.example.com/v1/hook", BODY)
-        .with("x-envoy-original-path", "/v1/hook");
-    let hint = world().hint(&in_header);
-    assert_says(&hint, "rewritten on the way");
-    let prefix = form(BODY)
-        .signed("token", "https://orders.example.com/shop/hook", BODY)
-        .with("x-forwarded-prefix", "/shop/");
-    let hint = world().hint(&prefix);
-    assert_says(&hint, "took a prefix off");
+    let prefix = signed_for("https://orders.example.com/shop/hook");
+    let prefix = prefix.with("x-forwarded-prefix", "/shop/");
+    expect(&prefix, "took a prefix off");
 }
 
 #[test]
 fn a_query_in_another_order_or_escaping_is_named() {
-    for (signed, arrives, expected) in [
-        ("b=2&a=1&c=3", "a=1&b=2&c=3", "in another order"),
-        ("c=3&a=1&b=2", "a=1&b=2&c=3", "in another order"),
-        ("x=it's:@", "x=it%27s%3A%40", "escaped in another way"),
-        ("x=it%27s", "x=it's", "escaped in another way"),
-        ("x=a+b", "x=a%20b", "escaped in another way"),
-        ("x=%c3%a9", "x=%C3%A9", "escaped in another way"),
-        ("x=1", "x=1&y=", "lacks the parameters without a value"),
-    ] {
-        let hint = signed_url(&format!("{URL}?{signed}"), &format!("/hook?{arrives}"));
-        assert_says(&hint, expected);
+    let cases = "
+        b=2&a=1&c=3 => a=1&b=2&c=3 => in another order
+        c=3&a=1&b=2 => a=1&b=2&c=3 => in another order
+        x=it's:@ => x=it%27s%3A%40 => escaped in another way
+        x=it%27s => x=it's => escaped in another way
+        x=a+b => x=a%20b => escaped in another way
+        x=%c3%a9 => x=%C3%A9 => escaped in another way
+        x=%2B49 => x=+49 => escaped in another way
+        x=1 => x=1&y= => lacks the parameters without a value
+        zone=b&Retry=1&RetryMessage=Couldn%27t+find+it => Retry=1&RetryMessage=Couldn%27t%20find%20it&zone=b => in another order and escaped in another way
+        d=%28x%29&a=1&c=2&b=it%27s => a=1&b=it's&c=2&d=(x) => in another order and escaped in another way
+        b=2+3&a=it%27s => a=it%27s&b=2%203 => in another order and escaped in another way
+    ";
+    for [signed, arrives, expected] in rows(cases) {
+        expect_of_url(
+            &format!("{URL}?{signed}"),
+            &format!("/hook?{arrives}"),
+            expected,
+        );
     }
-    let hint = signed_url(URL, "/hook?utm=1");
-    assert_says(&hint, "has no query");
+    expect_of_url(URL, "/hook?utm=1", "has no query");
 }
 
 #[test]
 fn the_configured_query_that_did_not_arrive_is_named() {
     let own = "https://orders.example.com/s?call_id=8753c945";
-    let hint = by_get(own, own, "/s");
+    let lost = "the query of the configured url was signed, and the request came without it";
+    assert_says(&by_get("token", own, own, "/s"), lost);
     assert_says(
-        &hint,
-        "the query of the configured url was signed, and the request came without it",
+        &by_get("token", own, own, "/s?other=1"),
+        "came with another one",
     );
-    let hint = by_get(own, own, "/s?other=1");
-    assert_says(&hint, "came with another one");
     let world = World::new(&format!(
         r#"{{"rate_limits": [], "webhooks": [{{"path": "/s", "url": "{own}", "methods": ["GET"]}}]}}"#
     ));
-    let handshake = form("")
-        .method("GET")
-        .to("/s")
-        .without("content-type")
-        .with("connection", "upgrade")
-        .with("upgrade", "websocket");
-    let hint = world.hint(&handshake.signed("token", &own.replace("https", "wss"), ""));
-    assert_says(&hint, "the query of the configured url was signed");
-}
-
-#[test]
-fn order_and_escaping_of_a_query_changed_together_are_named() {
-    for (signed, arrives) in [
-        (
-            "zone=b&Retry=1&RetryMessage=Couldn%27t+find+it",
-            "Retry=1&RetryMessage=Couldn%27t%20find%20it&zone=b",
-        ),
-        ("d=%28x%29&a=1&c=2&b=it%27s", "a=1&b=it's&c=2&d=(x)"),
-        ("b=2+3&a=it%27s", "a=it%27s&b=2%203"),
-    ] {
-        let hint = signed_url(&format!("{URL}?{signed}"), &format!("/hook?{arrives}"));
-        assert_says(&hint, "in another order and escaped in another way");
-    }
+    let handshake = handshake(&own.replace("https", "wss"), "").to("/s");
+    assert_says(
+        &world.hint(&handshake),
+        "the query of the configured url was signed",
+    );
 }
 
 #[test]
 fn of_a_long_query_in_another_order_and_escaping_it_is_said_that_the_query_may_be_it() {
-    let signed: Vec<String> = (0..17)
-        .map(|number| format!("p{}=a+b", number * 7 % 17))
-        .collect();
+    let piece = |number: u32| format!("p{}=a+b", number * 7 % 17);
+    let signed: Vec<String> = (0..17).map(piece).collect();
     let mut arrives = signed.clone();
     arrives.sort();
     let arrives = arrives.join("&").replace('+', "%20");
     let url = "https://orders.example.com/s";
-    let hint = by_get(
-        url,
-        &format!("{url}?{}", signed.join("&")),
-        &format!("/s?{arrives}"),
-    );
+    let signed = format!("{url}?{}", signed.join("&"));
+    let hint = by_get("token", url, &signed, &format!("/s?{arrives}"));
     assert_says(&hint, LAST_RESORT);
-    assert_says(
-        &hint,
-        "another query than the one that arrived, in order, escaping or parameters",
-    );
+    let words = "another query than the one that arrived, in order, escaping or parameters";
+    assert_says(&hint, words);
     assert!(!hint.contains("a+b") && !hint.contains("p3"), "{hint}");
 }
 
 #[test]
 fn a_parameter_added_to_the_query_is_named_by_its_place() {
-    for (signed, arrives, expected) in [
-        (
-            "a=1&b=2",
-            "a=1&b=2&gclid=x",
-            "ends before the last 1 of its 3 parameters",
-        ),
-        (
-            "a=1",
-            "a=1&utm_source=x&utm_medium=y",
-            "ends before the last 2 of its 3 parameters",
-        ),
-        ("a=1&b=2", "gclid=x&a=1&b=2", "number 1 of 3"),
-        ("x=%2B49", "x=+49", "escaped in another way"),
-    ] {
-        let hint = signed_url(&format!("{URL}?{signed}"), &format!("/hook?{arrives}"));
-        assert_says(&hint, expected);
+    let cases = "
+        a=1&b=2 => a=1&b=2&gclid=x => ends before the last 1 of its 3 parameters
+        a=1 => a=1&utm_source=x&utm_medium=y => ends before the last 2 of its 3 parameters
+        a=1&b=2 => gclid=x&a=1&b=2 => number 1 of 3
+    ";
+    for [signed, arrives, expected] in rows(cases) {
+        let (url, path) = (format!("{URL}?{signed}"), format!("/hook?{arrives}"));
+        let hint = expect_of_url(&url, &path, expected);
         assert!(!hint.contains("gclid") && !hint.contains("utm"), "{hint}");
     }
 }
 
 #[test]
 fn a_path_in_any_header_that_proxies_use_is_found() {
-    for (name, value) in [
-        ("x-replaced-path", "/twilio/sms"),
-        ("x-forwarded-path", "/twilio/sms"),
-        ("x-original-url", "/twilio/sms"),
-        ("x-original-url", "https://front.example.com/twilio/sms?x=1"),
-        ("x-rewrite-url", "/twilio/sms?x=1"),
-    ] {
-        let request = form(BODY)
-            .signed("token", "https://orders.example.com/twilio/sms", BODY)
-            .with(name, value);
-        let hint = world().hint(&request);
-        assert!(
-            hint.contains("the path was rewritten on the way") && hint.contains(name),
-            "{hint}"
-        );
+    let cases = "
+        x-envoy-original-path => /twilio/sms
+        x-replaced-path => /twilio/sms
+        x-forwarded-path => /twilio/sms
+        x-original-url => /twilio/sms
+        x-original-url => https://front.example.com/twilio/sms?x=1
+        x-rewrite-url => /twilio/sms?x=1
+    ";
+    for [name, value] in rows(cases) {
+        let request = signed_for("https://orders.example.com/twilio/sms").with(name, value);
+        let hint = expect(&request, "the path was rewritten on the way");
+        assert_says(&hint, name);
     }
 }
 
@@ -205,55 +150,36 @@ fn escapes_and_slashes_of_a_path_that_were_changed_on_the_way_are_named() {
         ("/hook//a/b", "/hook/a/b", "slashes in the path were merged"),
         ("/hook/a/", "/hook//a/", "spelled without double slashes"),
     ] {
-        let url = format!("https://orders.example.com{signed}");
-        let hint = world.hint(&form(BODY).to(arrives).signed("token", &url, BODY));
-        assert_says(&hint, expected);
+        let request = signed_for(&format!("https://orders.example.com{signed}"));
+        assert_says(&world.hint(&request.to(arrives)), expected);
     }
 }
 
 #[test]
 fn every_host_that_a_header_lists_is_tried() {
-    let signed = form(BODY).signed("token", "https://agent.example.com/hook", BODY);
-    for (name, value) in [
-        (
-            "x-forwarded-host",
-            "agent.example.com, alb-internal.example.net",
-        ),
-        (
-            "x-forwarded-host",
-            "cdn.example.net,alb.internal:8080 ,agent.example.com",
-        ),
-        (
-            "forwarded",
-            "for=192.0.2.1;host=agent.example.com;proto=https",
-        ),
-        (
-            "forwarded",
-            "for=10.0.0.1, for=192.0.2.1; Host=\"agent.example.com\"",
-        ),
-    ] {
-        let request = signed
-            .clone()
-            .with(":authority", "10.0.3.7:8000")
-            .with(name, value);
-        let hint = world().hint(&request);
-        assert_says(&hint, "the host that was signed is agent.example.com");
+    let signed = signed_for("https://agent.example.com/hook").with(":authority", "10.0.3.7:8000");
+    let cases = r#"
+        x-forwarded-host => agent.example.com, alb-internal.example.net
+        x-forwarded-host => cdn.example.net,alb.internal:8080 ,agent.example.com
+        forwarded => for=192.0.2.1;host=agent.example.com;proto=https
+        forwarded => for=10.0.0.1, for=192.0.2.1; Host="agent.example.com"
+    "#;
+    for [name, value] in rows(cases) {
+        let request = signed.clone().with(name, value);
+        expect(&request, "the host that was signed is agent.example.com");
     }
 }
 
 #[test]
 fn an_account_in_the_query_that_is_not_configured_is_named() {
     let query = "MessageSid=SM1&AccountSid=AC77777777777777777777777777777777";
-    let world = World::new(
-        r#"{"rate_limits": [], "webhooks": [
-            {"path": "/s", "url": "https://orders.example.com/s", "methods": ["GET"]}]}"#,
+    let url = "https://orders.example.com/s";
+    let hint = by_get(
+        "subaccount's",
+        url,
+        &format!("{url}?{query}"),
+        &format!("/s?{query}"),
     );
-    let request = form("")
-        .method("GET")
-        .without("content-type")
-        .to(&format!("/s?{query}"));
-    let url = format!("https://orders.example.com/s?{query}");
-    let hint = world.hint(&request.signed("subaccount's", &url, ""));
     assert_says(&hint, "an account that is not configured");
     assert!(!hint.contains("AC7777"), "{hint}");
 }

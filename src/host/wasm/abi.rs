@@ -128,7 +128,7 @@ impl Returned {
             OK if self.data.is_null() => Ok(Some(Vec::new())),
             // SAFETY: the host has filled memory that it got from this module's
             // `proxy_on_memory_allocate` (in the SDK), which gives out a box of just
-            // `size` bytes and leaves it to whoever is called back.
+            // `size` bytes and leaves it to the callee.
             OK => Ok(Some(unsafe {
                 Vec::from_raw_parts(self.data, self.size, self.size)
             })),
@@ -293,7 +293,7 @@ pub(super) fn shared_data(key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError
     Ok(returned.bytes(status)?.map(|value| (value, cas)))
 }
 
-/// Writes to shared data if the key has this version, and answers whether it did.
+/// Writes to shared data if the key has this version, and returns whether it did.
 /// The host ignores the version of a key that does not exist, and takes 0 for
 /// "whatever the version".
 pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<bool, HostError> {

@@ -12,11 +12,11 @@ use crate::stream::host::{
 
 /// The context whose callback this is, and the root context of its worker.
 ///
-/// Calls are sent on behalf of the root context, whoever asks. Envoy ends the calls of a
+/// Calls are sent on behalf of the root context, whichever context asks. Envoy ends the calls of a
 /// stream with the stream, and then never calls back: a client who hangs up again and again
 /// would close a connection to the store each time, and leave an entry in the SDK's list of
 /// calls each time, for ever. A call of the root context always ends with an answer, which
-/// the SDK hands to whoever asked, if that is still there.
+/// the SDK hands to the context that asked, if that is still there.
 #[derive(Clone, Copy)]
 pub(super) struct WasmHost {
     pub(super) root: u32,

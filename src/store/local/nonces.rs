@@ -7,9 +7,10 @@
 //!
 //! **Capacity.** The number of buckets is fixed ([`BUCKETS`]), so a nonce has the same
 //! bucket whatever the capacity is, and a changed capacity neither moves nor loses a
-//! record. Only tables of up to [`MAX_IN_ONE_BUCKET`] records, which are exact and meant
-//! for tests and demonstrations, have a bucket of their own, and do not share what others
-//! have stored.
+//! record. Tables of up to [`MAX_IN_ONE_BUCKET`] records are exact: they have a bucket of
+//! their own. A copy of each of their records goes into the buckets of all others, so that
+//! nothing is lost either when a capacity becomes that small, or larger again: small
+//! tables, meant for tests and demonstrations, pay for that with two claims.
 //!
 //! **Shares.** The capacity sets how many slots a table has in each bucket: its share of
 //! it. Tables with the same share (webhooks of one capacity; a worker before and after an
@@ -43,18 +44,31 @@ pub use terms::{
 /// The table of accepted requests.
 pub struct NonceTable {
     buckets: Buckets,
+    /// The mark of the records whose slots this table shares.
+    share: u16,
     rules: NonceRules,
     awaits_outcome: bool,
+    /// Where a table of a single bucket puts what all others have to find.
+    copies: Option<Box<NonceTable>>,
 }
 
 impl NonceTable {
-    /// Makes a table by these rules. All tables in one store share their records, except
-    /// those of at most [`MAX_IN_ONE_BUCKET`].
+    /// Makes a table by these rules. All tables in one store find each other's records.
     pub fn new(rules: NonceRules) -> NonceTable {
+        let buckets = buckets(rules.capacity);
+        let copies = (buckets.count() == 1).then(|| NonceTable {
+            buckets: Buckets::new(NAME, BUCKETS, SLOTS_OF_COPIES),
+            share: COPIES,
+            rules: rules.clone(),
+            awaits_outcome: false,
+            copies: None,
+        });
         NonceTable {
-            buckets: buckets(rules.capacity),
+            share: u16::try_from(buckets.slots()).unwrap_or(u16::MAX),
+            buckets,
             rules,
             awaits_outcome: false,
+            copies: copies.map(Box::new),
         }
     }
 
@@ -63,6 +77,9 @@ impl NonceTable {
     pub fn awaiting_outcome(self, awaits_outcome: bool) -> NonceTable {
         NonceTable {
             awaits_outcome,
+            copies: self
+                .copies
+                .map(|copies| Box::new(copies.awaiting_outcome(awaits_outcome))),
             ..self
         }
     }
@@ -74,7 +91,8 @@ impl NonceTable {
 
     /// How many keys the table can ever have in the store.
     pub fn keys(&self) -> u64 {
-        self.buckets.count()
+        let copies = self.copies.as_ref().map_or(0, |copies| copies.keys());
+        self.buckets.count() + copies
     }
 
     /// Returns what is known of an earlier delivery that makes this one a repeat. Claims
@@ -88,18 +106,24 @@ impl NonceTable {
         nonce: Nonce,
         now: Timestamp,
     ) -> Result<Option<PriorDelivery>, CasError> {
-        let Some(entry) = store.get(&self.key(nonce))? else {
-            return Ok(None);
-        };
+        let entry = store.get(&self.key(nonce))?;
         // Of a damaged bucket nothing is known; the claim deals with it.
-        let bucket = Bucket::read(entry.value);
+        let bucket = entry.and_then(|entry| Bucket::read(entry.value));
         let record = bucket.and_then(|bucket| bucket.find(fingerprint(nonce)));
-        Ok(record.and_then(|record| self.prior_delivery(&record, now)))
+        match (
+            record.and_then(|record| self.prior_delivery(&record, now)),
+            &self.copies,
+        ) {
+            (None, Some(copies)) => copies.find_prior(store, nonce, now),
+            (prior, _) => Ok(prior),
+        }
     }
 
     /// What a record says of the first delivery, if it makes this one a repeat.
     fn prior_delivery(&self, record: &NonceRecord, now: Timestamp) -> Option<PriorDelivery> {
-        if !record.is_replay(now) {
+        // What the copy of a record says, the record itself has said before.
+        let is_copy = self.share == COPIES && record.share == COPIES;
+        if is_copy || !record.is_replay(now) {
             return None;
         }
         let age = now.since(self.accepted_at(record));
@@ -171,6 +195,27 @@ impl NonceTable {
         claim: Claim,
         now: Timestamp,
     ) -> Result<Claimed, CasError> {
+        let claimed = self.insert_record(store, claim, now)?;
+        let (Claimed::Yes(..), Some(copies)) = (&claimed, &self.copies) else {
+            return Ok(claimed);
+        };
+        match copies.insert_record(store, claim, now) {
+            // A copy that has no room is not missed before the capacity is changed.
+            Ok(Claimed::Yes(..) | Claimed::Full) => Ok(claimed),
+            // Where that fails, the claim lapses by itself.
+            rejected => {
+                let _ = self.settle_record(store, &claim, now, released);
+                rejected
+            }
+        }
+    }
+
+    fn insert_record(
+        &self,
+        store: &impl CasMap,
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<Claimed, CasError> {
         let fingerprint = fingerprint(claim.nonce);
         update(store, &self.key(claim.nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
@@ -207,7 +252,7 @@ impl NonceTable {
                 } else {
                     State::InProgress { abandoned }
                 },
-                share: self.share(),
+                share: self.share,
                 claim: claim.id,
             });
             let change = bucket.grown_from(before, evicted);
@@ -243,11 +288,7 @@ impl NonceTable {
         claim: &Claim,
         now: Timestamp,
     ) -> Result<Change, CasError> {
-        self.settle(store, claim, now, |abandoned| match abandoned {
-            0 => Settled::Removed,
-            // A failure does not reset the count of abandoned deliveries.
-            _ => Settled::As(State::Abandoned(abandoned)),
-        })
+        self.settle(store, claim, now, released)
     }
 
     /// Records that the sender left before there was an answer: a retry may pass, a few
@@ -296,8 +337,23 @@ impl NonceTable {
         Millis(self.retention().0.saturating_sub(left.0))
     }
 
-    /// Settles a claim, if it is still there and still this request's own.
+    /// Settles a claim and its copy, whatever either says; the first error is returned.
     fn settle(
+        &self,
+        store: &impl CasMap,
+        claim: &Claim,
+        now: Timestamp,
+        outcome: impl Fn(u16) -> Settled,
+    ) -> Result<Change, CasError> {
+        let settled = self.settle_record(store, claim, now, &outcome);
+        if let Some(copies) = &self.copies {
+            copies.settle_record(store, claim, now, &outcome)?;
+        }
+        settled
+    }
+
+    /// Settles a claim, if it is still there and still this request's own.
+    fn settle_record(
         &self,
         store: &impl CasMap,
         claim: &Claim,
@@ -331,7 +387,7 @@ impl NonceTable {
                     pinned_until,
                     retained_until: now.after(self.rules.keep).max(pinned_until),
                     state: COMPLETED,
-                    share: self.share(),
+                    share: self.share,
                     claim: SETTLED,
                 });
                 let change = bucket.grown_from(before, evicted);
@@ -368,8 +424,7 @@ impl NonceTable {
     /// Makes room for one more record of this table's share. Returns what was evicted for
     /// it; `None` if nothing may be.
     fn make_room(&self, bucket: &mut Bucket, now: Timestamp) -> Option<Change> {
-        let share = self.share();
-        let is_own = |record: &NonceRecord| record.share == share;
+        let is_own = |record: &NonceRecord| record.share == self.share;
         let mut change = Change::default();
         // Few buckets have that many records in all, so they are seldom counted by share.
         while bucket.len() >= self.buckets.slots() && bucket.count(is_own) >= self.buckets.slots() {
@@ -386,11 +441,6 @@ impl NonceTable {
         Some(change)
     }
 
-    /// The mark of the records whose slots this table shares.
-    fn share(&self) -> u16 {
-        u16::try_from(self.buckets.slots()).unwrap_or(u16::MAX)
-    }
-
     fn key(&self, nonce: Nonce) -> String {
         self.buckets.key(half(nonce, 8))
     }
@@ -401,6 +451,13 @@ pub const MAX_IN_ONE_BUCKET: usize = 64;
 
 /// How many buckets every larger table has.
 const BUCKETS: u64 = 16_384;
+
+/// The share of copies: no table has so many slots.
+const COPIES: u16 = u16::MAX;
+
+/// How many copies a bucket holds: of 64 records spread over all buckets, three hardly
+/// ever meet in one.
+const SLOTS_OF_COPIES: usize = 2;
 
 /// The buckets of a table, and how many slots each has.
 ///
@@ -447,6 +504,15 @@ enum Settled {
     Remote(State, Timestamp),
     /// Nothing.
     Removed,
+}
+
+/// What is left of a claim whose upstream has failed. That does not reset the count of
+/// abandoned deliveries.
+fn released(abandoned: u16) -> Settled {
+    match abandoned {
+        0 => Settled::Removed,
+        _ => Settled::As(State::Abandoned(abandoned)),
+    }
 }
 
 #[cfg(test)]

@@ -220,6 +220,10 @@ impl Store for LocalStore {
         Progress::Done(self.decide(&query, now).unwrap_or(Decision::Unavailable))
     }
 
+    fn is_settled(&self, claim: &Claim, outcome: UpstreamOutcome) -> bool {
+        outcome == UpstreamOutcome::Processed && claim.is_completed()
+    }
+
     fn settle(
         &self,
         webhook: usize,

@@ -1,7 +1,7 @@
 //! A request's limits and claim: checked in the local table, then asked for in Redis.
 
 use crate::store::local::nonces::{Claim, PriorDelivery};
-use crate::store::port::{Decision, LimitCheck, Query, UpstreamOutcome};
+use crate::store::port::{Decision, LimitCheck, Progress, Query, UpstreamOutcome};
 use crate::store::redis::keyspace::counter;
 use crate::store::redis::script_call::ScriptCall;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
@@ -11,8 +11,13 @@ use crate::time::{Millis, Timestamp};
 /// A request whose limits and claim Redis is asked for.
 pub struct Admission {
     webhook: usize,
+    /// What was deferred from the request's headers.
+    early: Vec<LimitCheck>,
     limits: Vec<LimitCheck>,
     claim: Option<PendingClaim>,
+    /// One of the limits that is known to be used up: then only the early ones are asked for,
+    /// and if they let the request pass, this is the answer.
+    known: Option<(LimitCheck, Millis)>,
 }
 
 /// A claim that Redis is asked for.
@@ -43,21 +48,30 @@ impl Admission {
     /// Claims a request's nonce in the local table, which is to stand when Redis is asked.
     ///
     /// # Errors
-    /// The decision, where Redis need not be asked.
-    pub fn begin(shared: &Shared, query: Query, now: Timestamp) -> Result<Admission, Decision> {
+    /// How it goes on, where Redis need not be asked.
+    pub fn begin(shared: &Shared, query: Query, now: Timestamp) -> Result<Admission, Progress> {
         let Query {
             webhook,
+            deferred: early,
             limits,
             claim: request,
         } = query;
+        let limited = |(check, wait)| Err(Progress::Done(Decision::Limited { check, wait }));
+        if let Some(known) = shared.known_limit(webhook, &early, now) {
+            return limited(known);
+        }
         let prepared = request.and_then(|request| shared.local.prepare(webhook, request, now));
         let claim = match prepared {
-            None if limits.is_empty() => return Err(Decision::Admitted(None)),
+            None if limits.is_empty() && early.is_empty() => {
+                return Err(Progress::Done(Decision::Admitted(None)));
+            }
             None => None,
             Some(claim) => Some(PendingClaim {
                 claim,
                 local: match shared.local.insert(webhook, claim, now) {
-                    Ok(Decision::Duplicate(prior)) => return Err(Decision::Duplicate(prior)),
+                    Ok(duplicate @ Decision::Duplicate(_)) => {
+                        return Err(Progress::Deferred(duplicate, early));
+                    }
                     Ok(Decision::Admitted(_)) => Ok(()),
                     Ok(Decision::Full) => Err(LocalProblem::Full),
                     Ok(Decision::Limited { .. } | Decision::Unavailable) | Err(_) => {
@@ -66,32 +80,41 @@ impl Admission {
                 },
             }),
         };
-        Ok(Admission {
+        let mut admission = Admission {
             webhook,
+            early,
             limits,
             claim,
-        })
+            known: None,
+        };
+        if let Some(known) = shared.known_limit(webhook, &admission.limits, now) {
+            admission.release_locally(shared, now);
+            if admission.early.is_empty() {
+                return limited(known);
+            }
+            admission.limits.clear();
+            admission.claim = None;
+            admission.known = Some(known);
+        }
+        Ok(admission)
+    }
+
+    /// Returns the limits that it is about.
+    pub fn into_limits(self) -> Vec<LimitCheck> {
+        self.limits
     }
 
     /// Returns the script that asks for it.
     pub fn script(&self, shared: &Shared, now: Timestamp) -> ScriptCall {
         let limiter = |check: &LimitCheck| shared.local.limiter(self.webhook, *check);
-        let limits = self.limits.iter();
-        let limits: Vec<_> = limits
-            .filter_map(|check| Some((*check, limiter(check)?)))
-            .collect();
+        let [early, limits] = [&self.early, &self.limits].map(|checks| {
+            let checks = checks.iter();
+            let checks = checks.filter_map(|check| Some((*check, limiter(check)?)));
+            checks.collect::<Vec<_>>()
+        });
         let claim = self.claim.as_ref().map(|pending| &pending.claim);
         let claim = claim.zip(shared.rules(self.webhook));
-        shared.keyspace.decide(&limits, claim, now)
-    }
-
-    /// Returns what Redis would say of the first limit that is known to be used up.
-    pub fn known_limit(&self, shared: &Shared, now: Timestamp) -> Option<ScriptReply> {
-        self.limits.iter().enumerate().find_map(|(which, check)| {
-            let limiter = shared.local.limiter(self.webhook, *check)?;
-            let wait = shared.over_limit.wait(counter(limiter, *check), now)?;
-            Some(ScriptReply::Limited { which, wait })
-        })
+        shared.keyspace.decide(&early, &limits, claim, now)
     }
 
     /// Decides by what Redis has replied.
@@ -103,7 +126,7 @@ impl Admission {
     ) -> Decision {
         match (reply, &self.claim) {
             (Ok(ScriptReply::Limited { which, wait }), _)
-                if let Some(check) = self.limits.get(which) =>
+                if let Some(check) = self.early.iter().chain(&self.limits).nth(which) =>
             {
                 let check = *check;
                 if let Some(limiter) = shared.local.limiter(self.webhook, check) {
@@ -113,7 +136,7 @@ impl Admission {
                 self.release_locally(shared, now);
                 Decision::Limited { check, wait }
             }
-            (Ok(ScriptReply::Passed), None) => Decision::Admitted(None),
+            (Ok(ScriptReply::Passed), None) => self.without_claim(),
             (
                 Ok(ScriptReply::Claimed {
                     evicted,
@@ -159,6 +182,14 @@ impl Admission {
         self.release_remotely(shared, now);
     }
 
+    /// Returns the decision on a query that has room by what was asked for, and no claim.
+    fn without_claim(&self) -> Decision {
+        match self.known {
+            Some((check, wait)) => Decision::Limited { check, wait },
+            None => Decision::Admitted(None),
+        }
+    }
+
     fn decide_without_redis(
         &self,
         shared: &Shared,
@@ -181,14 +212,23 @@ impl Admission {
 
     fn decide_locally(&self, shared: &Shared, now: Timestamp) -> Decision {
         shared.local.note(|report| report.fallbacks += 1);
+        let limited = |checks| match shared.local.count(self.webhook, checks, now) {
+            Ok(limited) => limited,
+            Err(_) => Some(Decision::Unavailable),
+        };
+        if let Some(limited) = limited(&self.early) {
+            return limited;
+        }
         let local = self.claim.map_or(Ok(()), |pending| pending.local);
         if let Err(problem) = local {
             return problem.into();
         }
-        match shared.local.count(self.webhook, &self.limits, now) {
-            Ok(None) => Decision::Admitted(self.claim.map(|pending| pending.claim)),
-            Ok(Some(limited)) => limited,
-            Err(_) => Decision::Unavailable,
+        if let Some(limited) = limited(&self.limits) {
+            return limited;
+        }
+        match &self.claim {
+            Some(pending) => Decision::Admitted(Some(pending.claim)),
+            None => self.without_claim(),
         }
     }
 

@@ -25,15 +25,18 @@ impl CircuitBreaker {
     /// Whether a question may be sent now. An open circuit says yes once in
     /// [`BETWEEN_TRIES`].
     pub fn try_acquire(&self, now: Timestamp) -> bool {
-        if !self.is_open() {
-            return true;
-        }
-        // A clock that was put back must not keep it open for that long.
-        let is_due = now >= self.next_try.get() || now.after(BETWEEN_TRIES) < self.next_try.get();
-        if is_due {
+        let is_due = self.is_due(now);
+        if is_due && self.is_open() {
             self.next_try.set(now.after(BETWEEN_TRIES));
         }
         is_due
+    }
+
+    /// Returns whether [`CircuitBreaker::try_acquire`] would say yes.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        // A clock that was put back must not keep it open for that long.
+        let is_put_back = now.after(BETWEEN_TRIES) < self.next_try.get();
+        !self.is_open() || now >= self.next_try.get() || is_put_back
     }
 
     /// Whether it is open.
@@ -90,7 +93,12 @@ mod tests {
     fn one_answer_closes_it() {
         let now = Timestamp(1_000_000);
         let circuit = opened_at(now);
-        assert!(!circuit.try_acquire(now));
+        assert!(!circuit.is_due(now) && !circuit.try_acquire(now));
+        let later = now.after(BETWEEN_TRIES);
+        assert!(
+            circuit.is_due(later) && circuit.is_due(later),
+            "to look is no try"
+        );
         circuit.record_success();
         assert!(circuit.try_acquire(now) && circuit.try_acquire(now));
     }

@@ -1,10 +1,11 @@
 //! Nonces and rate limits in Redis, where several Envoys share them.
 //!
-//! A request asks at most twice: once at its headers, where limits count all requests,
-//! and once when its signature is known to be right, for the claim of its nonce and the
-//! limits that count what is signed, together. What became of the request then settles the
-//! claim. All of it is decided by scripts that Redis runs as a whole, so that of any number
-//! of identical requests at any number of Envoys one is accepted.
+//! A request asks once: when its signature is known to be right, for the limits that count
+//! every request, those that count what is signed, and the claim of its nonce; when it is
+//! rejected before, for the limits that count every request and those that count rejections.
+//! Only a repeat that Redis alone knew asks again, where a limit counts that. What became of
+//! the request then settles the claim. All of it is decided by scripts that Redis runs as a
+//! whole, so that of any number of identical requests at any number of Envoys one is accepted.
 //!
 //! The local tables stand in front. What they know to be a repeat is not asked for, and
 //! where the configuration says so they decide while Redis does not answer.
@@ -14,6 +15,7 @@
 //! - [`pending`]: a script that was sent, and what goes on with its reply
 //! - [`shared`]: what a worker knows of Redis
 //! - [`settlement_queue`]: settlements on their way, until Redis has them
+//! - [`gone_queue`]: requests whose clients left before anything was asked
 //! - [`circuit_breaker`]: does not ask a Redis that is known to be dead
 //! - [`over_limit_cache`]: who is over a limit, so that a flood does not become one of Redis
 //! - [`keyspace`]: what keys are called
@@ -24,6 +26,7 @@
 
 mod admission;
 pub mod circuit_breaker;
+pub mod gone_queue;
 pub mod keyspace;
 pub mod over_limit_cache;
 mod pending;

@@ -26,7 +26,7 @@ struct Slot {
 const SLOTS: usize = 512;
 
 impl OverLimitCache {
-    /// `whom` (a keyed hash of limit and subject) has to wait.
+    /// Stores that a counter (a keyed hash of limit and subject) is used up for so long.
     pub fn insert(&self, key_hash: u64, wait: Millis, now: Timestamp) {
         let mut slots = self.slots.borrow_mut();
         if slots.is_empty() {
@@ -41,7 +41,7 @@ impl OverLimitCache {
         }
     }
 
-    /// How long `whom` still has to wait, if that is known.
+    /// Returns for how long a counter is still used up, if that is known.
     pub fn wait(&self, key_hash: u64, now: Timestamp) -> Option<Millis> {
         let slots = self.slots.borrow();
         let slot = slots.get(index(key_hash))?;

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use crate::store::port::{
-    CallError, Decision, HttpCall, HttpResponse, PendingCall, Progress, StoreCall,
+    CallError, Decision, HttpCall, HttpResponse, PendingCall, Progress, Query, StoreCall,
 };
 use crate::store::redis::admission::Admission;
+use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_call::{ScriptCall, ScriptRef};
 use crate::store::redis::script_reply::{Failure, ScriptReply};
 use crate::store::redis::settlement_queue::Settlement;
@@ -20,6 +21,8 @@ pub enum Purpose {
     Release(Settlement),
     /// The settlements that were queued.
     Flush,
+    /// The limits of a request whose client has left. So many more may be asked for then.
+    Gone(Admission, usize),
 }
 
 /// A script that was sent.
@@ -42,6 +45,30 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
         purpose,
     };
     pending.call(timeout)
+}
+
+/// Returns the call that counts the next request whose client has left, if there is one. Of
+/// no more than so many in a row.
+pub fn call_for_gone(shared: &Rc<Shared>, in_a_row: usize, now: Timestamp) -> Option<StoreCall> {
+    for left in (0..in_a_row).rev() {
+        let gone = shared.gone.pop()?;
+        let query = Query {
+            webhook: gone.webhook,
+            deferred: Vec::new(),
+            limits: gone.limits,
+            claim: None,
+        };
+        let Ok(admission) = Admission::begin(shared, query, now) else {
+            continue;
+        };
+        if shared.circuit.try_acquire(now) {
+            let script = admission.script(shared, now);
+            let purpose = Purpose::Gone(admission, left);
+            return Some(call(Rc::clone(shared), script, purpose, now));
+        }
+        let _ = admission.finish(shared, Err(Failure::CircuitOpen), now);
+    }
+    None
 }
 
 impl Pending {
@@ -109,6 +136,7 @@ impl PendingCall for Pending {
             Ok(_) => shared.record_success(),
             Err(failure) => shared.record_failure(failure, now),
         }
+        let mut next = None;
         match purpose {
             Purpose::Admission(admission) => {
                 return Progress::Done(admission.finish(&shared, reply, now));
@@ -117,10 +145,17 @@ impl PendingCall for Pending {
                 shared.queue.push(settlement);
             }
             Purpose::Release(_) => {}
-            Purpose::Flush if reply == Ok(ScriptReply::Settled) => shared.queue.arrived(),
+            Purpose::Flush if reply == Ok(ScriptReply::Settled) => {
+                shared.queue.arrived();
+                next = call_for_gone(&shared, GONE_IN_A_ROW, now);
+            }
             Purpose::Flush => shared.queue.failed(),
+            Purpose::Gone(admission, left) => {
+                let _ = admission.finish(&shared, reply, now);
+                next = call_for_gone(&shared, left, now);
+            }
         }
-        Progress::Done(Decision::Admitted(None))
+        next.map_or(Progress::Done(Decision::Admitted(None)), Progress::Call)
     }
 
     fn abandon(self: Box<Self>, now: Timestamp) {
@@ -130,6 +165,7 @@ impl PendingCall for Pending {
             // twice is to release once.
             Purpose::Release(settlement) => self.shared.queue.push(settlement),
             Purpose::Flush => self.shared.queue.failed(),
+            Purpose::Gone(..) => {}
         }
     }
 }

@@ -23,19 +23,19 @@ pub enum ScriptReply {
     },
     /// The request was accepted before.
     Kept {
-        /// For how long that is remembered yet.
+        /// For how long Redis still retains that.
         left: Millis,
     },
     /// The same request is just on its way to an upstream.
     Pending,
     /// The senders of the same request have left once too often before there was an answer.
     NeverAnswered {
-        /// For how long that is remembered yet.
+        /// For how long Redis still retains that.
         left: Millis,
     },
     /// There is no room for the nonce.
     Full,
-    /// The claim had been given up before it arrived.
+    /// The claim had been released before it arrived.
     Void,
     /// The settlements are done.
     Settled,

@@ -32,7 +32,7 @@ pub struct Settlement {
     pub id: u64,
     /// What becomes of it.
     pub verb: Verb,
-    /// Until then it must be remembered, if it was accepted. By then a claim that is
+    /// Until then its nonce is pinned, if it was accepted. By then a claim that is
     /// still on its way lapses by itself.
     pub pinned_until: Timestamp,
     /// Until then it is, while there is room.
@@ -143,8 +143,8 @@ impl Settlement {
         }
     }
 
-    /// How long it must be remembered from now on, and how long it is while there is
-    /// room; at least a millisecond, since Redis has no shorter time.
+    /// Returns for how long from now on its nonce is pinned, and for how long it is
+    /// retained while there is space; at least a millisecond, since Redis has no shorter time.
     pub(super) fn spans(&self, now: Timestamp) -> (Millis, Millis) {
         let left = |until: Timestamp| Millis(until.since(now).0.max(1));
         (left(self.pinned_until), left(self.keep_until))

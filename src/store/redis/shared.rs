@@ -2,15 +2,16 @@
 
 use crate::store::local::nonces::{Claim, NonceRules, NonceTable};
 use crate::store::local::store::LocalStore;
-use crate::store::port::{Notice, NoticeLevel, UpstreamOutcome};
+use crate::store::port::{LimitCheck, Notice, NoticeLevel, UpstreamOutcome};
 use crate::store::redis::circuit_breaker::CircuitBreaker;
-use crate::store::redis::keyspace::Keyspace;
+use crate::store::redis::gone_queue::GoneQueue;
+use crate::store::redis::keyspace::{Keyspace, counter};
 use crate::store::redis::over_limit_cache::OverLimitCache;
 use crate::store::redis::script_reply::Failure;
 use crate::store::redis::scripts::Scripts;
 use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::settlement_queue::{Settlement, SettlementQueue};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// What a worker knows of Redis.
 pub struct Shared {
@@ -26,6 +27,8 @@ pub struct Shared {
     pub over_limit: OverLimitCache,
     /// What it is still to be told.
     pub queue: SettlementQueue,
+    /// Whom it is still to count.
+    pub gone: GoneQueue,
     /// The tables in front.
     pub local: LocalStore,
 }
@@ -40,6 +43,7 @@ impl Shared {
             circuit: CircuitBreaker::default(),
             over_limit: OverLimitCache::default(),
             queue: SettlementQueue::default(),
+            gone: GoneQueue::default(),
             local,
         }
     }
@@ -52,6 +56,20 @@ impl Shared {
     /// Returns the rules of a webhook's nonces.
     pub fn rules(&self, webhook: usize) -> Option<&NonceRules> {
         self.local.nonces(webhook).map(NonceTable::rules)
+    }
+
+    /// Returns the first of these limits that is known to be used up, and for how long yet.
+    pub fn known_limit(
+        &self,
+        webhook: usize,
+        checks: &[LimitCheck],
+        now: Timestamp,
+    ) -> Option<(LimitCheck, Millis)> {
+        checks.iter().find_map(|check| {
+            let limiter = self.local.limiter(webhook, *check)?;
+            let wait = self.over_limit.wait(counter(limiter, *check), now)?;
+            Some((*check, wait))
+        })
     }
 
     /// Returns what Redis is to be told of a claim.

@@ -7,10 +7,12 @@ use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
+    Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall, Untold,
+    UpstreamOutcome,
 };
 use crate::store::redis::admission::Admission;
-use crate::store::redis::pending::{Purpose, call};
+use crate::store::redis::gone_queue::{GONE_IN_A_ROW, Gone};
+use crate::store::redis::pending::{Purpose, call, call_for_gone};
 use crate::store::redis::script_reply::Failure;
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::settlement_queue::Settlement;
@@ -44,6 +46,12 @@ impl RedisStore {
     }
 }
 
+/// What one thread's store hands over to another's.
+struct Waiting {
+    settlements: VecDeque<Settlement>,
+    gone: VecDeque<Gone>,
+}
+
 /// Returns the key for hashing: the same at all Envoys that share this Redis, and made from
 /// what is needed to get into Redis; where that is nothing, from the keys that sign. (Who
 /// exchanges one begins the counters anew, once.)
@@ -65,21 +73,43 @@ impl Store for RedisStore {
         self.hash_key
     }
 
+    /// What Redis is asked at the end of a request, it need not be asked at its headers: the
+    /// checks in between cost less than a question. So only what is decided without one is
+    /// decided here.
+    fn admit_early(&self, query: Query, now: Timestamp) -> Progress {
+        let shared = &self.shared;
+        let admission = match Admission::begin(shared, query, now) {
+            Ok(admission) => admission,
+            Err(progress) => return progress,
+        };
+        if !shared.circuit.is_due(now) {
+            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
+        }
+        Progress::Deferred(Decision::Admitted(None), admission.into_limits())
+    }
+
     fn admit(&self, query: Query, now: Timestamp) -> Progress {
         let shared = &self.shared;
         let admission = match Admission::begin(shared, query, now) {
             Ok(admission) => admission,
-            Err(decision) => return Progress::Done(decision),
+            Err(progress) => return progress,
         };
-        if let Some(limited) = admission.known_limit(shared, now) {
-            return Progress::Done(admission.finish(shared, Ok(limited), now));
-        }
         if !shared.circuit.try_acquire(now) {
             return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
         }
         let script = admission.script(shared, now);
         let purpose = Purpose::Admission(admission);
         Progress::Call(call(Rc::clone(shared), script, purpose, now))
+    }
+
+    fn is_settled(&self, _: &Claim, _: UpstreamOutcome) -> bool {
+        false
+    }
+
+    /// A call of this request would end with it: the next flush counts it.
+    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, _now: Timestamp) {
+        let limits = deferred;
+        self.shared.gone.push(Gone { webhook, limits });
     }
 
     /// Where the upstream failed, a retry is to pass at every Envoy, so that the response
@@ -107,12 +137,12 @@ impl Store for RedisStore {
     fn flush(&self, now: Timestamp) -> Option<StoreCall> {
         let shared = &self.shared;
         if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
-            return None;
+            return call_for_gone(shared, GONE_IN_A_ROW, now);
         }
         let settlements = shared.queue.send(now);
         if settlements.is_empty() {
             shared.queue.arrived();
-            return None;
+            return call_for_gone(shared, GONE_IN_A_ROW, now);
         }
         let script = shared.keyspace.settle(&settlements, now);
         Some(call(Rc::clone(shared), script, Purpose::Flush, now))
@@ -123,14 +153,21 @@ impl Store for RedisStore {
     }
 
     fn hand_over(&self) -> Option<Untold> {
-        let waiting = self.shared.queue.take_waiting();
-        (!waiting.is_empty()).then(|| Box::new(waiting) as Untold)
+        let waiting = Waiting {
+            settlements: self.shared.queue.take_waiting(),
+            gone: self.shared.gone.take(),
+        };
+        let is_empty = waiting.settlements.is_empty() && waiting.gone.is_empty();
+        (!is_empty).then(|| Box::new(waiting) as Untold)
     }
 
     fn take_over(&self, untold: Untold) {
-        if let Ok(waiting) = untold.downcast::<VecDeque<Settlement>>() {
-            for settlement in *waiting {
+        if let Ok(waiting) = untold.downcast::<Waiting>() {
+            for settlement in waiting.settlements {
                 self.shared.queue.push(settlement);
+            }
+            for gone in waiting.gone {
+                self.shared.gone.push(gone);
             }
         }
     }

@@ -12,9 +12,10 @@ use crate::pipeline::verdict::{Outcome, Verdict};
 use crate::store::StoreSettings;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    CallError, HashKey, HttpCall, HttpResponse, Report, Store, UpstreamOutcome,
+    CallError, HashKey, HttpCall, HttpResponse, Progress, Report, Store, UpstreamOutcome,
 };
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
+use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
 use crate::store::redis::settlement_queue::Verb;
 use crate::store::redis::shared::Shared;
@@ -135,6 +136,11 @@ const LIMITED: ScriptReply = ScriptReply::Limited {
     which: 0,
     wait: Millis(5000),
 };
+/// By the second limit that was asked for.
+const SECOND_LIMITED: ScriptReply = ScriptReply::Limited {
+    which: 1,
+    wait: Millis(5000),
+};
 const KEPT: ScriptReply = ScriptReply::Kept {
     left: Millis(600_000),
 };
@@ -212,14 +218,10 @@ fn told(world: &Redis) -> Vec<Verb> {
 }
 
 #[test]
-fn a_message_asks_once_at_its_headers_and_once_at_its_end() {
+fn a_message_asks_once_at_its_end() {
     let world = world("reject", "");
-    let (verdict, asked) = send(
-        &world,
-        &form("a=1"),
-        &[Ok(ScriptReply::Passed), Ok(CLAIMED)],
-    );
-    assert_eq!((verdict.outcome.name(), asked), ("accepted", 2));
+    let (verdict, asked) = send(&world, &form("a=1"), &[Ok(CLAIMED)]);
+    assert_eq!((verdict.outcome.name(), asked), ("accepted", 1));
     assert_eq!(world.report().fallbacks, 0);
     world.settle(&verdict, UpstreamOutcome::Processed);
     assert_eq!(told(&world), [Verb::Keep]);
@@ -228,52 +230,34 @@ fn a_message_asks_once_at_its_headers_and_once_at_its_end() {
 #[test]
 fn only_the_answer_that_fits_lets_a_request_through() {
     for reply in REPLIES {
-        let at_headers = world("reject", "");
-        let mut first = true;
-        let verdict = at_headers.send_with(&form("a=1"), &mut |_| {
-            let answer = if first { reply } else { CLAIMED };
-            first = false;
-            Ok(answer)
-        });
-        let passes = verdict.outcome.name() == "accepted";
-        assert_eq!(
-            passes,
-            reply == ScriptReply::Passed,
-            "{reply:?} at the headers"
-        );
-
-        let at_the_end = world("reject", NO_LIMITS);
-        let verdict = at_the_end.send_with(&form("a=1"), &mut |_| Ok(reply));
-        let passes = verdict.outcome.name() == "accepted";
-        assert_eq!(passes, reply == CLAIMED, "{reply:?} at the end");
-
-        let without_replay = r#", "replay": "off", "rate_limits": [
-            {"key": "account", "count": "authenticated", "requests": 1, "window": "1s"}]"#;
-        let limits_only = world("reject", without_replay);
-        let verdict = limits_only.send_with(&form("a=1"), &mut |_| Ok(reply));
-        let passes = verdict.outcome.name() == "accepted";
-        assert_eq!(
-            passes,
-            reply == ScriptReply::Passed,
-            "{reply:?} for limits at the end"
-        );
+        for limits in ["", NO_LIMITS] {
+            let with_claim = world("reject", limits);
+            let verdict = with_claim.send_with(&form("a=1"), &mut |_| Ok(reply));
+            let passes = verdict.outcome.name() == "accepted";
+            assert_eq!(passes, reply == CLAIMED, "{reply:?}, {limits}");
+        }
+        for count in ["authenticated", "all"] {
+            let without_replay = format!(
+                r#", "replay": "off", "rate_limits": [
+                    {{"key": "client_ip", "count": "{count}", "requests": 1, "window": "1s"}}]"#
+            );
+            let limits_only = world("reject", &without_replay);
+            let verdict = limits_only.send_with(&form("a=1"), &mut |_| Ok(reply));
+            let passes = verdict.outcome.name() == "accepted";
+            assert_eq!(passes, reply == ScriptReply::Passed, "{reply:?}, {count}");
+        }
     }
 }
 
 #[test]
 fn no_failure_lets_a_request_through_where_none_is_to_be_accepted_on_a_doubt() {
-    for failure in FAILURES {
-        let early = world("reject", "");
+    for (limits, failure) in ["", NO_LIMITS]
+        .into_iter()
+        .flat_map(|limits| FAILURES.map(|failure| (limits, failure)))
+    {
+        let world = world("reject", limits);
         assert_eq!(
-            ended(&early, &form("a=1"), &[Err(failure)]),
-            "store_unavailable",
-            "{failure:?}"
-        );
-        assert_eq!(told(&early), [], "nothing was claimed");
-
-        let late = world("reject", NO_LIMITS);
-        assert_eq!(
-            ended(&late, &form("a=1"), &[Err(failure)]),
+            ended(&world, &form("a=1"), &[Err(failure)]),
             "store_unavailable",
             "{failure:?}"
         );
@@ -283,9 +267,9 @@ fn no_failure_lets_a_request_through_where_none_is_to_be_accepted_on_a_doubt() {
         } else {
             &[]
         };
-        assert_eq!(told(&late), expected, "{failure:?}");
+        assert_eq!(told(&world), expected, "{failure:?}");
         // The retry finds no claim here, either.
-        assert_eq!(ended(&late, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
+        assert_eq!(ended(&world, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
     }
 }
 
@@ -431,9 +415,9 @@ fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all
         r#", "rate_limits": [{"key": "client_ip", "count": "rejected", "requests": 1, "window": "60s"}]"#,
     );
     let forged = form("a=1").signed("wrong", "https://orders.example.com/hook", "a=1");
-    let limited = [Ok(ScriptReply::Passed), Ok(LIMITED)];
+    let limited = [Ok(SECOND_LIMITED)];
     assert_eq!(ended(&world, &forged, &limited), "rate_limited");
-    let genuine = [Ok(ScriptReply::Passed), Ok(CLAIMED)];
+    let genuine = [Ok(CLAIMED)];
     assert_eq!(ended(&world, &form("a=1"), &genuine), "accepted");
     // That one more rejection is not asked for again, that is known here.
     assert_eq!(
@@ -572,7 +556,7 @@ fn who_is_over_the_limit_is_not_asked_for_until_his_time_has_come() {
         let (verdict, asked) = send(&world, &request.clone().at(after(4)), &[]);
         assert_eq!((wait(&verdict), asked), (Some(Millis(1000)), 0));
     }
-    let answers = [Ok(ScriptReply::Passed), Ok(CLAIMED)];
+    let answers = [Ok(CLAIMED)];
     assert_eq!(ended(&world, &request.at(after(5)), &answers), "accepted");
 }
 
@@ -583,21 +567,371 @@ fn a_limit_of_rejections_is_asked_for_where_there_is_a_rejection() {
         r#", "rate_limits": [{"key": "client_ip", "count": "rejected", "requests": 1, "window": "5s"}]"#,
     );
     let forged = form("a=1").signed("wrong", "https://orders.example.com/hook", "a=1");
-    let passes = [Ok(ScriptReply::Passed), Ok(ScriptReply::Passed)];
+    let passes = [Ok(ScriptReply::Passed)];
     assert_eq!(ended(&world, &forged, &passes), "invalid_signature");
-    let limits = [Ok(ScriptReply::Passed), Ok(LIMITED)];
-    assert_eq!(ended(&world, &forged, &limits), "rate_limited");
-    let fails = [Ok(ScriptReply::Passed), Err(Failure::NoAnswer)];
-    let later = forged.at(after(6));
     assert_eq!(
-        ended(&world, &later, &fails),
-        "invalid_signature",
-        "it is rejected as it is"
+        ended(&world, &forged, &[Ok(SECOND_LIMITED)]),
+        "rate_limited"
     );
     // One that passes is counted by nobody.
     let genuine = form("a=1").at(after(6));
-    let answers = [Ok(ScriptReply::Passed), Ok(CLAIMED)];
-    assert_eq!(ended(&world, &genuine, &answers), "accepted");
+    assert_eq!(ended(&world, &genuine, &[Ok(CLAIMED)]), "accepted");
+}
+
+#[test]
+fn a_rejection_that_cannot_be_counted_stays_one_unless_a_limit_was_to_be_asked_before() {
+    let by_account = r#", "rate_limits": [{"key": "account", "count": "rejected", "requests": 9, "window": "5s"}]"#;
+    let other_account = form("AccountSid=ACother");
+    for (limits, name) in [(by_account, "account_mismatch"), ("", "store_unavailable")] {
+        let rejecting = world("reject", limits);
+        for failure in FAILURES {
+            rejecting.shared.record_success();
+            assert_eq!(ended(&rejecting, &other_account, &[Err(failure)]), name);
+        }
+        let local = world("local", limits);
+        let answers = [Err(Failure::NoAnswer)];
+        assert_eq!(ended(&local, &other_account, &answers), "account_mismatch");
+    }
+}
+
+/// How a question is put: how many early limits, how many others, how many of all count, and
+/// whether there is a claim.
+fn put(words: &[String]) -> (usize, usize, usize, bool) {
+    let keys: usize = words[2].parse().expect("a number");
+    let arguments = &words[3 + keys..];
+    let [early, limits] = [0, 1].map(|index| arguments[index].parse().expect("a number"));
+    let takes = arguments.iter().filter(|word| *word == "take").count();
+    (early, limits, takes, keys > early + limits)
+}
+
+/// Sends a request to which Redis replies so, and says how it ended and how it was put.
+fn put_by(
+    world: &Redis,
+    request: &Request,
+    reply: ScriptReply,
+) -> (&'static str, Vec<(usize, usize, usize, bool)>) {
+    let mut questions = Vec::new();
+    let verdict = world.send_with(request, &mut |words| {
+        questions.push(put(words));
+        Ok(reply)
+    });
+    (verdict.outcome.name(), questions)
+}
+
+/// Each way in which a request ends without being accepted, and how its one question is put
+/// where a limit counts all requests of an address, and one its rejections.
+fn rejections() -> Vec<(Request, &'static str, (usize, usize, usize, bool))> {
+    let forged = || form("a=1").signed("wrong", "https://orders.example.com/hook", "a=1");
+    let long = "a".repeat(70_000);
+    let with_rejection = (2, 1, 2, false);
+    vec![
+        (
+            form("a=1").without("x-twilio-signature"),
+            "missing_signature",
+            with_rejection,
+        ),
+        (
+            form("a=1").with("x-twilio-signature", "x"),
+            "malformed_signature",
+            with_rejection,
+        ),
+        (
+            form("a=1").with("x-twilio-request-timestamp", "1"),
+            "stale_timestamp",
+            with_rejection,
+        ),
+        (form(&long), "body_too_large", with_rejection),
+        (
+            form("a=1").with("content-type", "text/plain"),
+            "unsigned_body",
+            with_rejection,
+        ),
+        (form("a=1&&"), "malformed_body", with_rejection),
+        (forged(), "invalid_signature", with_rejection),
+        (
+            form("AccountSid=ACother"),
+            "account_mismatch",
+            with_rejection,
+        ),
+        (form("Timestamp=1"), "stale_timestamp", with_rejection),
+    ]
+}
+
+const BOTH: &str = r#", "rate_limits": [
+    {"key": "client_ip", "requests": 9, "window": "5s"},
+    {"key": "client_ip", "count": "rejected", "requests": 9, "window": "5s"}]"#;
+
+#[test]
+fn a_rejection_that_is_found_here_asks_once_and_an_early_limit_is_the_answer() {
+    for (request, name, question) in rejections() {
+        let passing = world("reject", BOTH);
+        let ended = put_by(&passing, &request, ScriptReply::Passed);
+        assert_eq!(ended, (name, vec![question]));
+        for which in 0..3 {
+            let limited = world("reject", BOTH);
+            let reply = ScriptReply::Limited {
+                which,
+                wait: Millis(5000),
+            };
+            let ended = put_by(&limited, &request, reply);
+            assert_eq!(ended, ("rate_limited", vec![question]), "{name}");
+            assert_eq!(told(&limited), []);
+        }
+        // With a limit on all requests alone, that is what is asked.
+        let passing = world("reject", "");
+        let ended = put_by(&passing, &request, ScriptReply::Passed);
+        assert_eq!(ended, (name, vec![(1, 0, 1, false)]));
+    }
+    // What is rejected before any limit is asked about nobody but those of rejections, which
+    // do not count it.
+    let put = form("a=1").method("PUT");
+    let ended = put_by(&world("reject", BOTH), &put, ScriptReply::Passed);
+    assert_eq!(ended, ("method_not_allowed", vec![]));
+}
+
+#[test]
+fn what_no_limit_of_rejections_counts_is_counted_by_early_ones() {
+    // Nobody has configured a key.
+    let memory = Rc::new(MemoryMap::new());
+    let json = br#"{"webhooks": [{"url": "https://orders.example.com/hook"}],
+        "store": {"type": "redis", "cluster": "c", "api": "webdis"}}"#;
+    let environment = |_: &str| None;
+    let settings = crate::config::load::load(json, &environment).expect("settings");
+    let filter = Filter::new(settings, Rc::clone(&memory) as _, [7; 16]).expect("memory");
+    let unkeyed = World::with_filter(&memory, filter);
+    let mut asked = 0;
+    let verdict = unkeyed.send_answering(&form("a=1"), &mut |_| {
+        asked += 1;
+        answer(Ok(ScriptReply::Passed))
+    });
+    assert_eq!((verdict.outcome.name(), asked), ("not_configured", 1));
+
+    // A failure inside, between headers and body.
+    let world = world("reject", BOTH);
+    let Step::AwaitBody(awaiting) = world.world.send_headers(&form("a=1")) else {
+        panic!("not deferred");
+    };
+    let step = world.world.filter.on_internal_error(awaiting, NOW);
+    let Step::AwaitStore(_, call) = step else {
+        panic!("not asked");
+    };
+    assert_eq!(put(&words(&call)), (2, 0, 1, false));
+}
+
+#[test]
+fn a_repeat_that_is_known_here_asks_once_for_early_limits_and_those_of_rejections() {
+    let world = world("reject", BOTH);
+    let request = form("a=1");
+    let first = put_by(&world, &request, CLAIMED);
+    assert_eq!(first, ("accepted", vec![(2, 0, 1, true)]));
+    let repeat = (2, 1, 2, false);
+    let known = put_by(&world, &request, ScriptReply::Passed);
+    assert_eq!(known, ("duplicate", vec![repeat]));
+    let limited = put_by(&world, &request, LIMITED);
+    assert_eq!(limited, ("rate_limited", vec![repeat]));
+    assert_eq!(put_by(&world, &request, LIMITED), ("rate_limited", vec![]));
+    let later = request.at(after(6));
+    let known = put_by(&world, &later, ScriptReply::Passed);
+    assert_eq!(known, ("duplicate", vec![repeat]), "it is still known");
+}
+
+#[test]
+fn a_retry_that_may_have_been_lost_is_counted_by_early_limits_alone() {
+    let acknowledging = format!(r#"{BOTH}, "replay": {{"on_duplicate": "acknowledge"}}"#);
+    let world = world("reject", &acknowledging);
+    let request = form("a=1");
+    let first = send(&world, &request, &[Ok(CLAIMED)]).0;
+    for outcome in [None, Some(UpstreamOutcome::Processed)] {
+        if let Some(outcome) = outcome {
+            world.settle(&first, outcome);
+        }
+        let repeat = put_by(&world, &request, ScriptReply::Passed);
+        assert_eq!(repeat, ("duplicate", vec![(2, 0, 1, false)]));
+    }
+}
+
+#[test]
+fn a_repeat_that_redis_alone_knew_has_been_counted_by_early_limits_already() {
+    let world = world("reject", BOTH);
+    let mut questions = Vec::new();
+    let verdict = world.send_with(&form("a=1"), &mut |words| {
+        let question = put(words);
+        questions.push(question);
+        Ok(if question.3 {
+            KEPT
+        } else {
+            ScriptReply::Passed
+        })
+    });
+    assert_eq!(verdict.outcome.name(), "duplicate");
+    assert_eq!(questions, [(2, 0, 1, true), (0, 1, 1, false)]);
+}
+
+#[test]
+fn a_request_that_an_early_limit_rejects_leaves_no_claim_here() {
+    let world = world("reject", BOTH);
+    assert_eq!(ended(&world, &form("a=1"), &[Ok(LIMITED)]), "rate_limited");
+    assert_eq!(world.report().nonces, 0);
+    assert_eq!(told(&world), [], "Redis has no claim either");
+    let later = form("a=1").at(after(6));
+    assert_eq!(ended(&world, &later, &[Ok(CLAIMED)]), "accepted");
+}
+
+#[test]
+fn who_is_known_to_be_over_an_early_limit_is_rejected_at_the_headers() {
+    let world = world("reject", "");
+    assert_eq!(ended(&world, &form("a=1"), &[Ok(LIMITED)]), "rate_limited");
+    let Step::Decided(verdict) = world.world.send_headers(&form("a=2")) else {
+        panic!("the body is awaited");
+    };
+    assert_eq!(verdict.outcome.name(), "rate_limited");
+    // One of two requests under way may learn it from the other.
+    let other = form("a=2").from("192.0.2.2:1");
+    let Step::AwaitBody(awaiting) = world.world.send_headers(&other) else {
+        panic!("not deferred");
+    };
+    let limited = ended(&world, &form("a=3").from("192.0.2.2:1"), &[Ok(LIMITED)]);
+    assert_eq!(limited, "rate_limited");
+    let step = world.world.filter.on_body(awaiting, b"a=2", 5000, NOW);
+    let Step::Decided(verdict) = step else {
+        panic!("it is asked");
+    };
+    assert_eq!(verdict.outcome.name(), "rate_limited");
+    assert_eq!(world.report().nonces, 0, "and nothing was claimed");
+}
+
+/// Who may not pass in any case is still counted by the limits that count every request.
+#[test]
+fn a_limit_that_is_known_to_be_used_up_does_not_keep_early_ones_from_counting() {
+    let limits = r#", "rate_limits": [
+        {"key": "client_ip", "requests": 9, "window": "5s"},
+        {"key": "account", "count": "authenticated", "requests": 9, "window": "5s"}]"#;
+    let world = world("reject", limits);
+    let limited = put_by(&world, &form("a=1"), SECOND_LIMITED);
+    assert_eq!(limited, ("rate_limited", vec![(1, 1, 2, true)]));
+    for _ in 0..3 {
+        let wait = |verdict: &Verdict| match &verdict.outcome {
+            Outcome::Rejected(rejection) => rejection.limited.map(|limited| limited.wait),
+            _ => None,
+        };
+        let request = form("a=2").at(after(4));
+        let mut questions = Vec::new();
+        let verdict = world.send_with(&request, &mut |words| {
+            questions.push(put(words));
+            Ok(ScriptReply::Passed)
+        });
+        assert_eq!(questions, [(1, 0, 1, false)]);
+        assert_eq!(
+            wait(&verdict),
+            Some(Millis(1000)),
+            "no longer than Redis said"
+        );
+        assert_eq!(world.report().nonces, 0);
+    }
+    let later = form("a=2").at(after(5));
+    assert_eq!(ended(&world, &later, &[Ok(CLAIMED)]), "accepted");
+    let failed = [Err(Failure::NoAnswer)];
+    let limited = form("a=3").at(after(5));
+    assert_eq!(
+        ended(&world, &limited, &[Ok(SECOND_LIMITED)]),
+        "rate_limited"
+    );
+    assert_eq!(ended(&world, &limited, &failed), "store_unavailable");
+    assert_eq!(told(&world), [], "nothing was claimed");
+}
+
+#[test]
+fn while_redis_is_not_asked_early_limits_are_decided_at_the_headers() {
+    let limits = r#", "rate_limits": [{"key": "client_ip", "requests": 1, "window": "60s"}]"#;
+    for (on_error, second) in [("reject", "store_unavailable"), ("local", "rate_limited")] {
+        let world = world(on_error, limits);
+        for _ in 0..3 {
+            world.shared.record_failure(Failure::NoAnswer, NOW);
+        }
+        let mut names = Vec::new();
+        for body in ["a=1", "a=2"] {
+            match world.world.send_headers(&form(body)) {
+                Step::Decided(verdict) => names.push(verdict.outcome.name()),
+                Step::AwaitBody(_) => names.push("awaits its body"),
+                Step::AwaitStore(..) => panic!("it is asked"),
+            }
+        }
+        let first = if on_error == "local" {
+            "awaits its body"
+        } else {
+            second
+        };
+        assert_eq!(names, [first, second]);
+        // The one that looks whether Redis is back asks at its end, for all.
+        let due = NOW.after(BETWEEN_TRIES);
+        let probe = put_by(&world, &form("a=3").at(due), CLAIMED);
+        assert_eq!(probe, ("accepted", vec![(1, 0, 1, true)]));
+    }
+}
+
+/// Sends a request's headers, and leaves.
+fn leave(world: &Redis, request: &Request) {
+    match world.world.send_headers(request) {
+        Step::AwaitBody(awaiting) => world.world.filter.on_client_gone(awaiting, NOW),
+        _ => panic!("decided at its headers"),
+    }
+}
+
+/// Asks what is to be asked on a timer, to which Redis replies so; the questions.
+fn flush(world: &Redis, reply: Result<ScriptReply, Failure>) -> Vec<(usize, usize, usize, bool)> {
+    let mut questions = Vec::new();
+    let mut call = world.world.filter.store().flush(NOW);
+    while let Some(next) = call {
+        questions.push(put(&words(&next.http)));
+        call = match next.pending.resume(answer(reply), NOW) {
+            Progress::Call(call) => Some(call),
+            _ => None,
+        };
+    }
+    questions
+}
+
+#[test]
+fn who_leaves_before_anything_is_asked_is_counted_on_the_timer() {
+    let world = world("reject", BOTH);
+    assert_eq!(flush(&world, Ok(ScriptReply::Passed)), []);
+    for _ in 0..GONE_IN_A_ROW + 3 {
+        leave(&world, &form("a=1"));
+    }
+    let counted = flush(&world, Ok(ScriptReply::Passed));
+    assert_eq!(counted, [(0, 2, 1, false); GONE_IN_A_ROW]);
+    // One that is told to be over its limit is known to be, and so are all after it.
+    assert_eq!(flush(&world, Ok(LIMITED)).len(), 1);
+    assert_eq!(flush(&world, Ok(ScriptReply::Passed)), []);
+    let verdict = send(&world, &form("a=1"), &[]).0;
+    assert_eq!(verdict.outcome.name(), "rate_limited");
+    // Nobody counts who leaves where no limit does.
+    let unlimited = self::world("reject", NO_LIMITS);
+    leave(&unlimited, &form("a=1"));
+    assert_eq!(flush(&unlimited, Ok(ScriptReply::Passed)), []);
+}
+
+#[test]
+fn who_leaves_while_redis_is_dead_is_counted_here_where_that_is_asked_for() {
+    let limits = r#", "rate_limits": [{"key": "client_ip", "requests": 1, "window": "60s"}]"#;
+    for on_error in ["reject", "local"] {
+        let world = world(on_error, limits);
+        leave(&world, &form("a=1"));
+        for _ in 0..3 {
+            world.shared.record_failure(Failure::NoAnswer, NOW);
+        }
+        assert_eq!(flush(&world, Ok(ScriptReply::Passed)), []);
+        assert_eq!(world.report().fallbacks, u64::from(on_error == "local"));
+        let Step::Decided(verdict) = world.world.send_headers(&form("a=1")) else {
+            panic!("not decided");
+        };
+        let name = if on_error == "local" {
+            "rate_limited"
+        } else {
+            "store_unavailable"
+        };
+        assert_eq!(verdict.outcome.name(), name);
+    }
 }
 
 #[test]

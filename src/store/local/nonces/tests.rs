@@ -528,8 +528,8 @@ fn a_table_holds_its_capacity_in_no_more_keys_than_it_says() {
 #[test]
 fn a_table_has_one_bucket_or_a_fixed_number_and_slots_by_its_capacity() {
     for (capacity, keys, slots) in [
-        (1, 1, 1),
-        (64, 1, 64),
+        (1, 16_385, 1),
+        (64, 16_385, 64),
         (65, 16_384, 7),
         (6_553, 16_384, 7),
         (6_554, 16_384, 8),
@@ -544,7 +544,11 @@ fn a_table_has_one_bucket_or_a_fixed_number_and_slots_by_its_capacity() {
 
 #[test]
 fn a_changed_capacity_forgets_nothing_and_tables_of_any_capacity_share_their_records() {
-    for capacities in [&[1000, 65, 5000, 70_000][..], &[3, 1, 64, 20]] {
+    for capacities in [
+        &[1000, 65, 5000, 70_000][..],
+        &[3, 1, 64, 20],
+        &[64, 1000, 3, 70_000, 20],
+    ] {
         let store = MemoryMap::new();
         for (index, accepting) in (0..).zip(capacities) {
             let table = with_capacity(*accepting).table;

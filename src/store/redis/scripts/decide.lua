@@ -1,20 +1,23 @@
 -- Decides on one request: its rate limits, and whether it is the first of its kind.
 --
 -- KEYS  the bucket of each limit; then, for a claim, the nonce, the index of nonces, the void mark
--- ARGV  how many limits;
+-- ARGV  how many early limits, which count every request; how many others, which do not count a repeat;
 --       for each: "take" or "peek", whom (hex), requests, window, resolution (both in ms), slots;
 --       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned
 --
 -- Answers one line: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
--- "kept <ms left>", "never_answered <ms left>", "pending", "full" or "void". Nothing is written unless all of it passes, but for a counter that
--- had to be put right.
+-- "kept <ms left>", "never_answered <ms left>", "pending", "full" or "void".
+--
+-- In this order: the early limits, by all or by none; the look at the nonce; the other limits and the claim, all of it
+-- or nothing. It is as if the early limits were asked for by a run of their own: what they have counted stays counted.
+-- Nothing else is written unless all of it passes, but for a counter that had to be put right.
 --
 -- Time is Redis' own, so that the clocks of several Envoys need not agree.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- Counters: as src/table/limiter.rs has them, where it is explained. A history is a flat list {moment, events,
+-- Counters: as src/store/local/limiter.rs has them, where it is explained. A history is a flat list {moment, events,
 -- moment, events …}, newest first; a bucket is {residue = history, entries = {{whom, since, inherited, history…} …}}.
 
 local function rounded_up(rule)
@@ -144,6 +147,7 @@ local function write(key, bucket)
   end
   local text = cjson.encode({residue = bucket.residue, entries = entries})
   redis.call('SET', key, text, 'PX', bucket.window)
+  bucket.corrected = false
 end
 
 local function entry_of(bucket, whom)
@@ -203,16 +207,51 @@ local function count(bucket, entry, rule)
   end
 end
 
+-- Counts by limits, by all of them or by none. Answers with one that is used up, or with the buckets to be written.
+local function count_by(first, last)
+  local counted = {}
+  for which = first, last do
+    local at = 3 + 6 * which
+    local rule = {
+      op = ARGV[at], whom = ARGV[at + 1], requests = tonumber(ARGV[at + 2]), window = tonumber(ARGV[at + 3]),
+      resolution = tonumber(ARGV[at + 4]), slots = tonumber(ARGV[at + 5]),
+    }
+    local key = KEYS[which + 1]
+    local bucket = bucket_of(key, rule)
+    local entry = entry_of(bucket, rule.whom)
+    local wait = wait_of(bucket, entry, rule)
+    if wait then
+      -- Not written, it would be put right again each time, and the wait would start anew.
+      if bucket.corrected and not counted[key] then write(key, bucket) end
+      return 'limited ' .. which .. ' ' .. wait
+    end
+    if rule.op == 'take' then
+      count(bucket, entry, rule)
+      counted[key] = bucket
+    end
+  end
+  return nil, counted
+end
+
+local function write_all(counted)
+  for key, bucket in pairs(counted) do write(key, bucket) end
+end
+
+-- Early limits count a repeat, too, and what they reject is looked at no further.
+local early = tonumber(ARGV[1])
+local limits = early + tonumber(ARGV[2])
+local limited, counted = count_by(0, early - 1)
+if limited then return limited end
+write_all(counted)
+
 -- Nonces. A value is "k" (kept), "p:<id>:<abandoned>:<until>" (on its way; after that it counts as one whose sender
 -- left), "a:<abandoned>" (its sender left) or "k:<abandoned>" (once too often). Each stays for as long as a kept one.
 
-local limits = tonumber(ARGV[1])
-local argument = 2
 local claim
 local is_claim = #KEYS > limits
 local abandoned = 0
 if is_claim then
-  local first = 2 + 6 * limits
+  local first = 3 + 6 * limits
   claim = {
     nonce = KEYS[limits + 1], index = KEYS[limits + 2], void = KEYS[limits + 3],
     id = ARGV[first], must = tonumber(ARGV[first + 1]), keep = tonumber(ARGV[first + 2]),
@@ -238,29 +277,9 @@ if is_claim then
   end
 end
 
--- A repeat is not counted: so limits come after the look at the nonce, and before its claim.
-local counted = {}
-for which = 1, limits do
-  local rule = {
-    op = ARGV[argument], whom = ARGV[argument + 1], requests = tonumber(ARGV[argument + 2]),
-    window = tonumber(ARGV[argument + 3]), resolution = tonumber(ARGV[argument + 4]),
-    slots = tonumber(ARGV[argument + 5]),
-  }
-  argument = argument + 6
-  local key = KEYS[which]
-  local bucket = bucket_of(key, rule)
-  local entry = entry_of(bucket, rule.whom)
-  local wait = wait_of(bucket, entry, rule)
-  if wait then
-    -- Not written, it would be put right again each time, and the wait would start anew.
-    if bucket.corrected and not counted[key] then write(key, bucket) end
-    return 'limited ' .. (which - 1) .. ' ' .. wait
-  end
-  if rule.op == 'take' then
-    count(bucket, entry, rule)
-    counted[key] = bucket
-  end
-end
+-- A repeat is not counted: so these limits come after the look at the nonce, and before its claim.
+limited, counted = count_by(early, limits - 1)
+if limited then return limited end
 
 local evicted, evicted_age = 0, 0
 if is_claim and not claim.known then
@@ -284,7 +303,7 @@ if is_claim and not claim.known then
   if room <= 0 then return 'full' end
 end
 
-for key, bucket in pairs(counted) do write(key, bucket) end
+write_all(counted)
 if not is_claim then return 'passed' end
 local till = string.format('%.0f', now + claim.must)
 local value = 'p:' .. claim.id .. ':' .. abandoned .. ':' .. till
