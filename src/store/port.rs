@@ -1,5 +1,7 @@
 //! The port: what a store is asked, what it answers, and what it needs of its caller.
 
+use std::any::Any;
+
 use crate::cas_map::{CasError, CasMap};
 use crate::signature::key::Nonce;
 use crate::store::local::limiter::Limit;
@@ -51,9 +53,21 @@ pub trait Store {
     /// Returns whether [`Store::flush`] ever has anything to do.
     fn needs_flush(&self) -> bool;
 
+    /// Takes out what the store has not been told yet, where another thread's store of the
+    /// same configuration is to [`flush`](Store::flush) it.
+    fn hand_over(&self) -> Option<Untold> {
+        None
+    }
+
+    /// Takes in what another thread's store has handed over.
+    fn take_over(&self, _untold: Untold) {}
+
     /// Returns what has happened since the last report, for metrics and log.
     fn take_report(&self) -> Report;
 }
+
+/// What a store has not been told yet, in a form of its own.
+pub type Untold = Box<dyn Any + Send>;
 
 /// The key of the hash that spreads addresses and parameter values over buckets. Without
 /// it, nobody can choose values that fall into the bucket of another.

@@ -27,6 +27,11 @@ impl GoneQueue {
         }
     }
 
+    /// Takes out all.
+    pub fn take(&self) -> Vec<Query> {
+        self.0.take()
+    }
+
     /// Returns the next to be counted, in no order.
     pub fn pop(&self) -> Option<Query> {
         self.0.borrow_mut().pop()

@@ -1,14 +1,18 @@
 //! The store: what the requests of one worker share when nonces and limits live in Redis.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
-use crate::store::port::{HashKey, Progress, Query, Report, Store, StoreCall, UpstreamOutcome};
+use crate::store::port::{
+    HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
+};
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::pending::{Moment, Purpose, admit, call, call_for_gone};
 use crate::store::redis::settings::RedisSettings;
+use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
 use crate::time::Timestamp;
 
@@ -37,6 +41,12 @@ impl RedisStore {
     pub(super) fn shared(&self) -> Rc<Shared> {
         Rc::clone(&self.shared)
     }
+}
+
+/// What one thread's store hands over to another's.
+struct Waiting {
+    settlements: VecDeque<Settlement>,
+    gone: Vec<Query>,
 }
 
 /// Returns the key for hashing: the same at all Envoys that share this Redis, and made from
@@ -118,6 +128,26 @@ impl Store for RedisStore {
 
     fn needs_flush(&self) -> bool {
         true
+    }
+
+    fn hand_over(&self) -> Option<Untold> {
+        let waiting = Waiting {
+            settlements: self.shared.queue.take_waiting(),
+            gone: self.shared.gone.take(),
+        };
+        let is_empty = waiting.settlements.is_empty() && waiting.gone.is_empty();
+        (!is_empty).then(|| Box::new(waiting) as Untold)
+    }
+
+    fn take_over(&self, untold: Untold) {
+        if let Ok(waiting) = untold.downcast::<Waiting>() {
+            for settlement in waiting.settlements {
+                self.shared.queue.push(settlement);
+            }
+            for gone in waiting.gone {
+                self.shared.gone.push(gone);
+            }
+        }
     }
 
     fn take_report(&self) -> Report {
