@@ -16,12 +16,12 @@ use crate::time::{Millis, Timestamp};
 /// The tables of all webhooks, in memory that the workers share.
 pub struct LocalStore {
     memory: CountingMap,
-    webhooks: Vec<Webhook>,
+    webhooks: Vec<WebhookTables>,
     hash_key: HashKey,
     report: RefCell<Report>,
 }
 
-struct Webhook {
+struct WebhookTables {
     nonces: Option<NonceTable>,
     limiters: Vec<Limiter>,
 }
@@ -29,7 +29,7 @@ struct Webhook {
 impl LocalStore {
     /// Returns the store with the tables of these webhooks, all in `memory`.
     pub fn new(webhooks: &[Tables], memory: Rc<dyn CasMap>, hash_key: HashKey) -> LocalStore {
-        let open = |tables: &Tables| Webhook {
+        let open = |tables: &Tables| WebhookTables {
             nonces: tables.nonces.as_ref().map(|settings| {
                 NonceTable::new(settings.rules.clone()).awaiting_outcome(settings.awaits_outcome)
             }),

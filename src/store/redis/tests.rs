@@ -17,7 +17,6 @@ use crate::store::port::{
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::settlement_queue::Verb;
 use crate::store::redis::shared::Shared;
 use crate::store::redis::store::RedisStore;
 use crate::time::Millis;
@@ -208,12 +207,12 @@ fn ended(
 }
 
 /// What Redis is to be told, and is now taken to know.
-fn told(world: &Redis) -> Vec<Verb> {
+fn told(world: &Redis) -> Vec<UpstreamOutcome> {
     let settlements = world.shared.queue.send(NOW);
     world.shared.queue.arrived();
     settlements
         .iter()
-        .map(|settlement| settlement.verb)
+        .map(|settlement| settlement.outcome)
         .collect()
 }
 
@@ -224,7 +223,7 @@ fn a_message_asks_once_at_its_end() {
     assert_eq!((verdict.outcome.name(), asked), ("accepted", 1));
     assert_eq!(world.report().fallbacks, 0);
     world.settle(&verdict, UpstreamOutcome::Processed);
-    assert_eq!(told(&world), [Verb::Keep]);
+    assert_eq!(told(&world), [UpstreamOutcome::Processed]);
 }
 
 #[test]
@@ -262,8 +261,8 @@ fn no_failure_lets_a_request_through_where_none_is_to_be_accepted_on_a_doubt() {
             "{failure:?}"
         );
         // Redis may have the claim, or get it yet; without this the retry would be rejected.
-        let expected: &[Verb] = if failure.may_have_run() {
-            &[Verb::Release]
+        let expected: &[UpstreamOutcome] = if failure.may_have_run() {
+            &[UpstreamOutcome::Failed]
         } else {
             &[]
         };
@@ -286,7 +285,7 @@ fn where_shared_data_is_to_decide_it_does_and_redis_is_told_later() {
         assert_eq!(verdict.outcome.name(), "accepted", "{failure:?}");
         assert!(world.report().fallbacks > 0);
         world.settle(&verdict, UpstreamOutcome::Processed);
-        assert_eq!(told(&world), [Verb::Keep], "{failure:?}");
+        assert_eq!(told(&world), [UpstreamOutcome::Processed], "{failure:?}");
         world.shared.record_success();
         let repeat = ended(&world, &request, &[Err(failure)]);
         assert_eq!(repeat, "duplicate", "{failure:?}");
@@ -515,7 +514,7 @@ fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
         .send_until_called(&form("a=1"))
         .on_client_gone(NOW);
     assert_eq!(world.report().nonces, 0, "nothing stays in the table");
-    assert_eq!(told(&world), [Verb::Release]);
+    assert_eq!(told(&world), [UpstreamOutcome::Failed]);
     assert_eq!(ended(&world, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
 }
 
