@@ -86,8 +86,9 @@ unsafe extern "C" {
     fn sdk_on_response_headers(context: u32, count: usize, end_of_stream: bool) -> u32;
 }
 
-/// Envoy's `StopAllIterationAndWatermark`, which [`types::Action`] does not have.
-const STOP_ALL: u32 = 4;
+/// Envoy's `StopAllIterationAndBuffer`, which [`types::Action`] does not have. Of a response that
+/// is longer than what Envoy may hold it does what it does where each part is held.
+const STOP_ALL: u32 = 3;
 
 /// Does what the SDK's callback does, but holds all of a response at once, so that Envoy need not
 /// ask for each part. `scripts/finish` exports it in that callback's place; it is not called in a
