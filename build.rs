@@ -1,4 +1,4 @@
-//! Tells the linker to leave out what only a later link would need.
+//! Tells the linker what the module of each host needs.
 
 use std::env;
 
@@ -6,12 +6,18 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     let profile = env::var("PROFILE").unwrap_or_default();
-    if target == "wasi" && profile == "release" {
+    let is_native = env::var_os("CARGO_FEATURE_NATIVE").is_some();
+    let arguments: &[&str] = match target.as_str() {
         // Each number that the linker fills in, such as a called function or the address of a text, has room for the
         // greatest: five bytes. This makes them as short as they can be, which is a twentieth of the module. It moves
         // what debug information points to, and is refused beside it.
-        for argument in ["--strip-debug", "--compress-relocations"] {
-            println!("cargo::rustc-link-arg-cdylib={argument}");
-        }
+        "wasi" if profile == "release" => &["--strip-debug", "--compress-relocations"],
+        // Envoy closes a module that no listener uses any more, but this one has a thread, and nonces that must
+        // outlive any listener.
+        "linux" if is_native => &["-Wl,-z,nodelete"],
+        _ => &[],
+    };
+    for argument in arguments {
+        println!("cargo::rustc-link-arg-cdylib={argument}");
     }
 }

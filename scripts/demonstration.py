@@ -114,6 +114,7 @@ def build(*setup):
     run("scripts/setup", *setup, target=ROOT / "target")
     print("run: building the filter", flush=True)
     run("cargo", "build", "--locked", "--release", "--lib", "--target", "wasm32-wasip1", target=ROOT / "target")
+    run("scripts/finish", ROOT / "target/wasm32-wasip1/release/twilio_webhook_filter.wasm", target=ROOT / "target")
     print("run: building the ordering upstream", flush=True)
     manifest = UPSTREAM / "Cargo.toml"
     run("cargo", "build", "--locked", "--release", "--manifest-path", manifest, target=UPSTREAM / "target")

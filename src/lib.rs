@@ -68,7 +68,7 @@ pub use store::local::store::LocalStore;
 pub use store::port::{
     CallError, ClaimRequest, Decision, HashKey, HttpCall, HttpResponse, LimitCheck, LimitSettings,
     NonceTableSettings, Notice, NoticeLevel, PendingCall, Progress, Query, Report, Store,
-    StoreCall, Tables, UpstreamOutcome,
+    StoreCall, Tables, Untold, UpstreamOutcome,
 };
 pub use store::redis::keyspace::Keyspace;
 pub use store::redis::script_call::{ScriptCall, ScriptRef};

@@ -1,5 +1,7 @@
 //! The port: what a store is asked, what it answers, and what it needs of its caller.
 
+use std::any::Any;
+
 use crate::cas_map::{CasError, CasMap};
 use crate::signature::key::Nonce;
 use crate::store::local::limiter::Limit;
@@ -33,9 +35,7 @@ pub trait Store {
 
     /// Counts a request by the limits that were deferred, though it has ended: its client has
     /// left. Nobody waits for the answer.
-    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, now: Timestamp) {
-        let _ = (webhook, deferred, now);
-    }
+    fn count_gone(&self, _query: Query) {}
 
     /// Settles a claim by what became of its request. The upstream's response is to wait
     /// for the call, if there is one.
@@ -53,9 +53,21 @@ pub trait Store {
     /// Returns whether [`Store::flush`] ever has anything to do.
     fn needs_flush(&self) -> bool;
 
+    /// Takes out what the store has not been told yet, where another thread's store of the
+    /// same configuration is to [`flush`](Store::flush) it.
+    fn hand_over(&self) -> Option<Untold> {
+        None
+    }
+
+    /// Takes in what another thread's store has handed over.
+    fn take_over(&self, _untold: Untold) {}
+
     /// Returns what has happened since the last report, for metrics and log.
     fn take_report(&self) -> Report;
 }
+
+/// What a store has not been told yet, in a form of its own.
+pub type Untold = Box<dyn Any + Send>;
 
 /// The key of the hash that spreads addresses and parameter values over buckets. Without
 /// it, nobody can choose values that fall into the bucket of another.
@@ -145,8 +157,8 @@ pub enum Progress {
     /// It is decided. (For the call of a settlement this says nothing.)
     Done(Decision),
     /// It is decided without a call, and these limits were not asked for yet: the next query
-    /// about the request is to bring them along as [`Query::deferred`]. Only for limits that
-    /// are early, and for a request that is a repeat.
+    /// about the request is to bring them along as [`Query::deferred`]. So it is with early
+    /// limits at the headers, and with a request that is known to be a repeat.
     Deferred(Decision, Vec<LimitCheck>),
     /// A call has to be made.
     Call(StoreCall),

@@ -24,16 +24,6 @@ struct InFlight {
 }
 
 impl Flush {
-    /// Returns whether an answer is still to come.
-    pub fn is_waiting(&self) -> bool {
-        self.in_flight.is_some()
-    }
-
-    /// Returns whether the answer to this call is still to come.
-    pub fn is_waiting_for(&self, id: CallId) -> bool {
-        self.in_flight.as_ref().is_some_and(|flush| flush.id == id)
-    }
-
     /// Tells the store what it has not been told yet, unless that is on its way.
     pub fn on_tick(&mut self, host: &impl Host, worker: &Worker) {
         if self.in_flight.is_none() {

@@ -176,6 +176,30 @@ unsafe extern "C" {
         count: usize,
         by: u64,
     ) -> u32;
+    /// Takes from a gauge, likewise.
+    fn envoy_dynamic_module_callback_http_filter_config_decrement_gauge(
+        config: *mut c_void,
+        id: usize,
+        values: *const Buffer,
+        count: usize,
+        by: u64,
+    ) -> u32;
+    /// Sets a gauge, likewise.
+    fn envoy_dynamic_module_callback_http_filter_config_set_gauge(
+        config: *mut c_void,
+        id: usize,
+        values: *const Buffer,
+        count: usize,
+        value: u64,
+    ) -> u32;
+    /// Adds a sample to a histogram, likewise.
+    fn envoy_dynamic_module_callback_http_filter_config_record_histogram_value(
+        config: *mut c_void,
+        id: usize,
+        values: *const Buffer,
+        count: usize,
+        value: u64,
+    ) -> u32;
     /// Adds to a counter, on the request's own thread. There must be as many values as it has
     /// labels. 0 is success.
     fn envoy_dynamic_module_callback_http_filter_increment_counter(
@@ -579,36 +603,23 @@ impl Filter {
         Ok(id)
     }
 
-    /// Adds to a metric or sets it. A metric that does not count stops nothing.
+    /// Adds to a metric or sets it.
     pub(super) fn change(self, metric: &Metric, change: Change) {
-        let change_by = |function: ChangeFunction, by: u64| {
-            metric.with_values(|values, count| {
-                // SAFETY: the filter is alive, and the values outlive the call.
-                unsafe { function(self.0, metric.id, values, count, by) };
-            });
-        };
-        match (metric.kind, change) {
-            (MetricKind::Counter, Change::Add(by)) => change_by(
-                envoy_dynamic_module_callback_http_filter_increment_counter,
-                by.unsigned_abs(),
-            ),
-            (MetricKind::Gauge, Change::Add(by)) if by < 0 => change_by(
-                envoy_dynamic_module_callback_http_filter_decrement_gauge,
-                by.unsigned_abs(),
-            ),
-            (MetricKind::Gauge, Change::Add(by)) => change_by(
-                envoy_dynamic_module_callback_http_filter_increment_gauge,
-                by.unsigned_abs(),
-            ),
-            (MetricKind::Gauge, Change::Set(value)) => {
-                change_by(envoy_dynamic_module_callback_http_filter_set_gauge, value)
+        metric.change(self.0, change, |kind, change| match (kind, change) {
+            (MetricKind::Counter, _) => envoy_dynamic_module_callback_http_filter_increment_counter,
+            (MetricKind::Histogram, _) => {
+                envoy_dynamic_module_callback_http_filter_record_histogram_value
             }
-            (MetricKind::Histogram, Change::Set(value)) => change_by(
-                envoy_dynamic_module_callback_http_filter_record_histogram_value,
-                value,
-            ),
-            (MetricKind::Counter, Change::Set(_)) | (MetricKind::Histogram, Change::Add(_)) => {}
-        }
+            (MetricKind::Gauge, Change::Set(_)) => {
+                envoy_dynamic_module_callback_http_filter_set_gauge
+            }
+            (MetricKind::Gauge, Change::Add(..0)) => {
+                envoy_dynamic_module_callback_http_filter_decrement_gauge
+            }
+            (MetricKind::Gauge, Change::Add(_)) => {
+                envoy_dynamic_module_callback_http_filter_increment_gauge
+            }
+        });
     }
 }
 
@@ -632,6 +643,25 @@ pub(super) struct Metric {
 const MAX_LABELS: usize = 2;
 
 impl Metric {
+    /// Changes it by the function that `choose` returns. One that does not count stops nothing.
+    fn change(
+        &self,
+        of: *mut c_void,
+        change: Change,
+        choose: impl FnOnce(MetricKind, Change) -> ChangeFunction,
+    ) {
+        let by = match change {
+            Change::Add(by) => by.unsigned_abs(),
+            Change::Set(value) => value,
+        };
+        let function = choose(self.kind, change);
+        self.with_values(|values, count| {
+            // SAFETY: filter or configuration, whichever the function is for, is alive, and the
+            // values outlive the call.
+            unsafe { function(of, self.id, values, count, by) };
+        });
+    }
+
     /// Hands the values of its labels to `work`, and how many there are.
     fn with_values<T>(&self, work: impl FnOnce(*const Buffer, usize) -> T) -> T {
         let mut values = [Buffer::NULL; MAX_LABELS];
@@ -740,6 +770,27 @@ impl FilterConfig {
             )
         })?;
         Ok(id)
+    }
+
+    /// Adds to a metric or sets it, on the main thread.
+    pub(super) fn change(self, metric: &Metric, change: Change) {
+        metric.change(self.0, change, |kind, change| match (kind, change) {
+            (MetricKind::Counter, _) => {
+                envoy_dynamic_module_callback_http_filter_config_increment_counter
+            }
+            (MetricKind::Histogram, _) => {
+                envoy_dynamic_module_callback_http_filter_config_record_histogram_value
+            }
+            (MetricKind::Gauge, Change::Set(_)) => {
+                envoy_dynamic_module_callback_http_filter_config_set_gauge
+            }
+            (MetricKind::Gauge, Change::Add(..0)) => {
+                envoy_dynamic_module_callback_http_filter_config_decrement_gauge
+            }
+            (MetricKind::Gauge, Change::Add(_)) => {
+                envoy_dynamic_module_callback_http_filter_config_increment_gauge
+            }
+        });
     }
 
     /// Returns what wakes the main thread.

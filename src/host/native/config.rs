@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread;
 
 use crate::cas_map::sharded::ShardedMap;
 use crate::host::native::abi::{self, FilterConfig, Scheduler};
-use crate::host::native::calls::Calls;
 use crate::host::native::lock::lock;
 use crate::host::native::metrics::Metrics;
+use crate::store::port::Untold;
+use crate::stream::flush::PERIOD;
 use crate::stream::host::Level;
 
 /// One configuration.
@@ -25,9 +27,11 @@ pub(super) struct Config {
     new_metrics: Mutex<Metrics>,
     /// Defined, once the configuration is loaded.
     metrics: OnceLock<Metrics>,
-    /// What wakes the main thread, which makes the calls that belong to no stream.
+    /// What the workers' stores have not told yet. The main thread does, as it alone has calls
+    /// that no stream's end ends, and a worker without requests has no events.
+    untold: Mutex<Vec<Untold>>,
+    /// What wakes the main thread.
     scheduler: Mutex<Option<Scheduler>>,
-    pub(super) calls: Calls,
 }
 
 /// Returns the memory of a name. It is the process', so that it outlives each configuration:
@@ -50,8 +54,8 @@ impl Config {
             memory: memory(name),
             new_metrics: Mutex::default(),
             metrics: OnceLock::new(),
+            untold: Mutex::default(),
             scheduler: Mutex::new(None),
-            calls: Calls::default(),
         }
     }
 
@@ -60,14 +64,43 @@ impl Config {
         abi::log(level, &format!("{}: {line}", self.name));
     }
 
-    /// Ends the definition of metrics, and, where the store `needs_flush`, prepares the main
-    /// thread for calls.
-    pub(super) fn loaded(&self, needs_flush: bool) {
+    /// Ends the definition of metrics.
+    pub(super) fn loaded(&self) {
         let metrics = std::mem::take(&mut *lock(&self.new_metrics));
         let _ = self.metrics.set(metrics);
-        if needs_flush {
-            *lock(&self.scheduler) = Some(self.envoy.scheduler());
-        }
+    }
+
+    /// Has the main thread woken every [`PERIOD`], until the configuration is closed. The ABI has
+    /// no timer, so a thread of its own sleeps and wakes.
+    pub(super) fn start_timer(self: &Arc<Self>) -> Result<(), String> {
+        *lock(&self.scheduler) = Some(self.envoy.scheduler());
+        let config = Arc::downgrade(self);
+        let timer = move || {
+            while config.upgrade().is_some_and(|config| config.wake()) {
+                thread::sleep(PERIOD);
+            }
+        };
+        let name = "twilio_webhook".to_owned();
+        let timer = thread::Builder::new().name(name).spawn(timer);
+        timer
+            .map(drop)
+            .map_err(|error| format!("there is no timer ({error})"))
+    }
+
+    /// Wakes the main thread. Returns whether the configuration is still open.
+    fn wake(&self) -> bool {
+        let scheduler = lock(&self.scheduler);
+        scheduler.as_ref().inspect(|main| main.wake()).is_some()
+    }
+
+    /// Leaves for the main thread what a worker's store has not told yet.
+    pub(super) fn leave_untold(&self, untold: Untold) {
+        lock(&self.untold).push(untold);
+    }
+
+    /// Takes what the workers' stores have not told yet.
+    pub(super) fn take_untold(&self) -> Vec<Untold> {
+        std::mem::take(&mut *lock(&self.untold))
     }
 
     /// Envoy is about to drop its part.
@@ -83,11 +116,5 @@ impl Config {
     /// Returns the metrics while they are being defined.
     pub(super) fn new_metrics(&self) -> MutexGuard<'_, Metrics> {
         lock(&self.new_metrics)
-    }
-
-    /// Has the main thread make the calls that wait. Returns whether it can be woken.
-    pub(super) fn wake_main_thread(&self) -> bool {
-        let scheduler = lock(&self.scheduler);
-        scheduler.as_ref().inspect(|main| main.wake()).is_some()
     }
 }

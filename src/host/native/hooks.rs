@@ -10,13 +10,12 @@ use std::sync::Arc;
 use crate::host::native::abi::{
     self, BodyStatus, Buffer, Filter, FilterConfig, Header, HeadersStatus, TrailersStatus,
 };
-use crate::host::native::calls::Answer;
+use crate::host::native::answer::answer;
 use crate::host::native::config::Config;
-use crate::host::native::host::{NativeHost, to_status};
-use crate::host::native::local::start_worker;
+use crate::host::native::host::NativeHost;
+use crate::host::native::local::Local;
 use crate::host::native::request::{Request, caught};
-use crate::store::port::{CallError, HttpResponse};
-use crate::stream::host::Level;
+use crate::stream::host::{CallId, Level};
 
 /// The module was loaded. Returns the ABI's version that it was written for.
 #[unsafe(no_mangle)]
@@ -50,13 +49,18 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
 
 fn load(envoy: FilterConfig, name: &[u8], json: &[u8]) -> Option<Arc<Config>> {
     let config = Arc::new(Config::new(envoy, name, json));
-    match start_worker(&NativeHost::of_config(&config)) {
-        Ok(worker) => config.loaded(worker.filter.store().needs_flush()),
-        Err(problem) => {
-            let line = format!("twilio_webhook configuration rejected: {problem}");
-            config.log(Level::Error, &line);
-            return None;
+    let host = NativeHost::of_config(&config);
+    let loaded = Local::load(&host).and_then(|local| {
+        config.loaded();
+        if local.needs_flush() {
+            config.start_timer()?;
         }
+        Ok(())
+    });
+    if let Err(problem) = loaded {
+        let line = format!("twilio_webhook configuration rejected: {problem}");
+        config.log(Level::Error, &line);
+        return None;
     }
     Some(config)
 }
@@ -78,12 +82,8 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
     config: *const Config,
     envoy: *mut c_void,
 ) -> *const Request {
-    // SAFETY: it came from `Arc::into_raw` in `config_new`, and is not destroyed while it has
-    // streams.
-    let config = unsafe {
-        Arc::increment_strong_count(config);
-        Arc::from_raw(config)
-    };
+    // SAFETY: Envoy hands over what `config_new` returned.
+    let config = unsafe { counted_config(config) };
     // SAFETY: Envoy's filter is alive until `http_filter_destroy`, which has it forgotten.
     let filter = unsafe { Filter::new(envoy) };
     let request = caught(|| Rc::into_raw(Rc::new(Request::new(&config, filter))));
@@ -191,47 +191,6 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(request: *const
     });
 }
 
-/// Copies the answer to a call.
-///
-/// # Safety
-/// Headers and chunks are as many as is said, and valid.
-unsafe fn answer(
-    result: u32,
-    headers: *const Header,
-    header_count: usize,
-    chunks: *const Buffer,
-    chunk_count: usize,
-) -> Answer {
-    // `envoy_dynamic_module_type_http_callout_result`: 0 is success.
-    if result != 0 || headers.is_null() {
-        return Err(CallError::NoResponse);
-    }
-    // SAFETY: the caller says so.
-    let headers = unsafe { std::slice::from_raw_parts(headers, header_count) };
-    // SAFETY: what is in them is valid as well.
-    let mut pairs = headers
-        .iter()
-        .map(|header| unsafe { (header.name.bytes(), header.value.bytes()) });
-    let status = pairs.find(|(name, _)| *name == b":status");
-    let status = status.and_then(|(_, value)| to_status(value)).unwrap_or(0);
-    let mut body = Vec::new();
-    if !chunks.is_null() {
-        // SAFETY: the caller says so.
-        for chunk in unsafe { std::slice::from_raw_parts(chunks, chunk_count) } {
-            // SAFETY: what is in it is valid as well.
-            let bytes = unsafe { chunk.bytes() };
-            if body.len().saturating_add(bytes.len()) > HttpResponse::MAX_BODY_BYTES {
-                return Ok(HttpResponse { status, body: None });
-            }
-            body.extend_from_slice(bytes);
-        }
-    }
-    Ok(HttpResponse {
-        status,
-        body: Some(body),
-    })
-}
-
 /// A stream's call was answered.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
@@ -253,16 +212,31 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
     request.on_call_answer(id, answer);
 }
 
-/// A worker has left calls for the main thread.
+/// Counts a configuration once more.
+///
+/// # Safety
+/// It came from `Arc::into_raw` in `config_new`, and is not destroyed yet.
+unsafe fn counted_config(config: *const Config) -> Arc<Config> {
+    // SAFETY: the caller says so.
+    unsafe {
+        Arc::increment_strong_count(config);
+        Arc::from_raw(config)
+    }
+}
+
+/// The timer has woken the main thread.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
     _envoy: *mut c_void,
     config: *const Config,
     _event: u64,
 ) {
-    // SAFETY: Envoy hands over what `config_new` returned, and does not destroy it meanwhile.
-    let config = unsafe { &*config };
-    let _ = caught(|| config.calls.send(config.envoy));
+    // SAFETY: Envoy hands over what `config_new` returned.
+    let config = unsafe { counted_config(config) };
+    let _ = caught(|| {
+        let host = NativeHost::of_config(&config);
+        Local::of(&host).on_tick(&host);
+    });
 }
 
 /// A call of the main thread was answered.
@@ -277,13 +251,18 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_don
     chunks: *const Buffer,
     chunk_count: usize,
 ) {
-    // SAFETY: Envoy hands over what `config_new` returned, does not destroy it meanwhile, and
-    // an answer that is valid during this hook.
+    // SAFETY: Envoy hands over what `config_new` returned, and an answer that is valid during
+    // this hook.
     let (config, answer) = unsafe {
         let answer = answer(result, headers, header_count, chunks, chunk_count);
-        (&*config, answer)
+        (counted_config(config), answer)
     };
-    let _ = caught(|| config.calls.answered(id, answer));
+    let _ = caught(|| {
+        let host = NativeHost::of_config(&config);
+        if let Ok(id) = u32::try_from(id) {
+            Local::of(&host).on_answer(&host, CallId(id), answer);
+        }
+    });
 }
 
 /// Defines hooks that Envoy looks up and that this filter has no use for.

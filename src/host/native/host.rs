@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::host::native::abi::{self, Attribute, Body, Change, Filter, Map};
-use crate::host::native::calls::Mailbox;
 use crate::host::native::config::Config;
 use crate::store::port::HttpCall;
 use crate::stream::host::{
@@ -18,15 +17,15 @@ use crate::stream::host::{
 pub(super) struct NativeHost {
     pub(super) config: Arc<Config>,
     pub(super) handle: Rc<Handle>,
-    /// Where calls are answered that belong to no stream; `None` where they belong to this one.
-    pub(super) mailbox: Option<Arc<Mailbox>>,
 }
 
 /// What a stream's host knows of its filter.
 #[derive(Default)]
 pub(super) struct Handle {
-    /// `None` once it is destroyed, and on the main thread.
+    /// `None` once it is destroyed, and where there is no stream.
     pub(super) filter: Cell<Option<Filter>>,
+    /// Whether this is the main thread, and there never was a stream.
+    is_config: Cell<bool>,
     /// Whether this is a hook for the request's body, which alone shows what was received.
     pub(super) in_body_hook: Cell<bool>,
     /// Whether the request was answered here.
@@ -37,7 +36,22 @@ pub(super) struct Handle {
     pub(super) resumed: Cell<Option<Direction>>,
 }
 
+/// On whose behalf Envoy is asked.
+enum Scope {
+    Stream(Filter),
+    /// The main thread's.
+    Config,
+}
+
 impl Handle {
+    fn scope(&self) -> Result<Scope, HostError> {
+        if self.is_config.get() {
+            Ok(Scope::Config)
+        } else {
+            self.filter().map(Scope::Stream)
+        }
+    }
+
     fn filter(&self) -> Result<Filter, HostError> {
         self.filter.get().ok_or(GONE)
     }
@@ -77,33 +91,32 @@ pub(super) fn to_status(text: &[u8]) -> Option<u16> {
 impl NativeHost {
     /// Returns the host of the main thread.
     pub(super) fn of_config(config: &Arc<Config>) -> NativeHost {
-        NativeHost {
+        let host = NativeHost {
             config: Arc::clone(config),
             handle: Rc::default(),
-            mailbox: None,
-        }
+        };
+        host.handle.is_config.set(true);
+        host
     }
 
     /// Returns the host of a stream.
     pub(super) fn of_filter(config: &Arc<Config>, filter: Filter) -> NativeHost {
-        let host = NativeHost::of_config(config);
+        let host = NativeHost {
+            config: Arc::clone(config),
+            handle: Rc::default(),
+        };
         host.handle.filter.set(Some(filter));
         host
     }
 
-    /// Returns the same host, but its calls belong to no stream, and are answered by mail.
-    pub(super) fn with_mailbox(&self, mailbox: &Arc<Mailbox>) -> NativeHost {
-        NativeHost {
-            mailbox: Some(Arc::clone(mailbox)),
-            ..self.clone()
-        }
-    }
-
     fn change(&self, metric: Metric, change: Change) {
-        if let Ok(filter) = self.handle.filter()
-            && let Some(metric) = self.config.metrics().and_then(|all| all.get(metric))
-        {
-            filter.change(metric, change);
+        let Some(metric) = self.config.metrics().and_then(|all| all.get(metric)) else {
+            return;
+        };
+        match self.handle.scope() {
+            Ok(Scope::Stream(filter)) => filter.change(metric, change),
+            Ok(Scope::Config) => self.config.envoy.change(metric, change),
+            Err(_) => {}
         }
     }
 }
@@ -144,16 +157,11 @@ impl Host for NativeHost {
     }
 
     fn call(&self, call: &HttpCall) -> Result<CallId, HostError> {
-        if let Some(mailbox) = &self.mailbox {
-            let id = self.config.calls.leave(call, mailbox);
-            return if self.config.wake_main_thread() {
-                Ok(id)
-            } else {
-                Err(GONE)
-            };
-        }
         self.handle.has_inline_answer.set(false);
-        let id = self.handle.filter()?.call(call)?;
+        let id = match self.handle.scope()? {
+            Scope::Stream(filter) => filter.call(call)?,
+            Scope::Config => self.config.envoy.call(call)?,
+        };
         if self.handle.has_inline_answer.take() {
             // It is over already, and nothing more comes of it.
             return Err(GONE);

@@ -9,11 +9,11 @@ use std::sync::{Arc, Weak};
 
 use crate::cas_map::sharded::ShardedMap;
 use crate::cas_map::{CasError, CasMap, Entry, Version};
-use crate::host::native::calls::Mailbox;
+use crate::host::native::answer::Answer;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;
 use crate::stream::flush::Flush;
-use crate::stream::host::Level;
+use crate::stream::host::{CallId, Level};
 use crate::stream::startup::start;
 use crate::stream::worker::Worker;
 
@@ -21,14 +21,10 @@ use crate::stream::worker::Worker;
 pub(super) struct Local {
     /// `None` where it could not be made: then every request is rejected.
     pub(super) worker: Option<Rc<Worker>>,
-    needs_flush: bool,
-    /// What the store is being told: several things at once, if the last stream of this thread
-    /// ends while it is being told of others. Nothing else would wake this thread.
-    flushes: RefCell<Vec<Flush>>,
-    mailbox: Arc<Mailbox>,
-    /// How many streams there were, and how many there are.
+    /// What the store is being told, on the main thread.
+    flush: RefCell<Flush>,
+    /// How many streams there were.
     last_stream: Cell<u64>,
-    open_streams: Cell<usize>,
 }
 
 /// The memory of a configuration, as the driver holds it.
@@ -49,8 +45,14 @@ impl CasMap for Memory {
     }
 }
 
+type Known = (u64, Weak<Config>, Rc<Local>);
+
+thread_local! {
+    static ALL: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Makes a configuration's worker.
-pub(super) fn start_worker(host: &NativeHost) -> Result<Worker, String> {
+fn start_worker(host: &NativeHost) -> Result<Worker, String> {
     // A variable that is not UTF-8 is not the same as none: the loader says what it is.
     let environment =
         |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -69,12 +71,13 @@ fn random() -> [u8; 24] {
 }
 
 impl Local {
-    /// Returns what this thread knows of a configuration.
+    /// Loads a configuration, on the main thread.
+    pub(super) fn load(host: &NativeHost) -> Result<Rc<Local>, String> {
+        Ok(Local::keep(host, Some(start_worker(host)?)))
+    }
+
+    /// Returns what this thread knows of a configuration that is loaded.
     pub(super) fn of(host: &NativeHost) -> Rc<Local> {
-        type Known = (u64, Weak<Config>, Rc<Local>);
-        thread_local! {
-            static ALL: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
-        }
         let number = host.config.number;
         let known = ALL.with_borrow(|all| {
             let mut all = all.iter();
@@ -82,82 +85,69 @@ impl Local {
             found.map(|(.., local)| Rc::clone(local))
         });
         known.unwrap_or_else(|| {
-            let local = Rc::new(Local::start(host));
-            ALL.with_borrow_mut(|all| {
-                // Those of configurations that are gone.
-                all.retain(|(_, config, _)| config.strong_count() > 0);
-                all.push((number, Arc::downgrade(&host.config), Rc::clone(&local)));
+            let worker = start_worker(host).inspect_err(|problem| {
+                // It was good on the main thread.
+                let line = format!("twilio_webhook internal: no worker can be made: {problem}");
+                host.config.log(Level::Error, &line);
             });
-            local
+            Local::keep(host, worker.ok())
         })
     }
 
-    fn start(host: &NativeHost) -> Local {
-        let worker = start_worker(host).inspect_err(|problem| {
-            // It was good on the main thread.
-            let line = format!("twilio_webhook internal: no worker can be made: {problem}");
-            host.config.log(Level::Error, &line);
-        });
-        let worker = worker.ok().map(Rc::new);
-        Local {
-            needs_flush: worker
-                .as_ref()
-                .is_some_and(|worker| worker.filter.store().needs_flush()),
-            worker,
-            flushes: RefCell::default(),
-            mailbox: Arc::default(),
+    fn keep(host: &NativeHost, worker: Option<Worker>) -> Rc<Local> {
+        let local = Rc::new(Local {
+            worker: worker.map(Rc::new),
+            flush: RefCell::default(),
             last_stream: Cell::new(0),
-            open_streams: Cell::new(0),
-        }
+        });
+        let config = Arc::downgrade(&host.config);
+        ALL.with_borrow_mut(|all| {
+            // Those of configurations that are gone.
+            all.retain(|(_, config, _)| config.strong_count() > 0);
+            all.push((host.config.number, config, Rc::clone(&local)));
+        });
+        local
+    }
+
+    /// Returns whether the store has to be told anything later.
+    pub(super) fn needs_flush(&self) -> bool {
+        let worker = self.worker.as_ref();
+        worker.is_some_and(|worker| worker.filter.store().needs_flush())
     }
 
     /// A stream begins. Returns a number that no other stream of this thread has.
     pub(super) fn open_stream(&self) -> u64 {
-        self.open_streams
-            .set(self.open_streams.get().saturating_add(1));
         self.last_stream.set(self.last_stream.get().wrapping_add(1));
         self.last_stream.get()
     }
 
-    /// A stream has ended.
-    pub(super) fn close_stream(&self) {
-        self.open_streams
-            .set(self.open_streams.get().saturating_sub(1));
+    /// Leaves what the store has not been told yet for the main thread.
+    pub(super) fn hand_over(&self, config: &Config) {
+        let worker = self.worker.as_ref();
+        if let Some(untold) = worker.and_then(|worker| worker.filter.store().hand_over()) {
+            config.leave_untold(untold);
+        }
     }
 
-    /// Tells the store what it has not been told yet. There is no timer, so this rides on the
-    /// events of streams.
-    pub(super) fn flush(&self, host: &NativeHost) {
-        let (true, Some(worker)) = (self.needs_flush, &self.worker) else {
-            return;
-        };
-        let host = host.with_mailbox(&self.mailbox);
-        let Ok(mut flushes) = self.flushes.try_borrow_mut() else {
-            return;
-        };
-        for (id, answer) in self.mailbox.take() {
-            for flush in flushes.iter_mut() {
-                if flush.is_waiting_for(id) {
-                    flush.on_answer(&host, worker, id, answer);
-                    break;
-                }
+    /// Tells the store what no worker has told it yet. On the main thread.
+    pub(super) fn on_tick(&self, host: &NativeHost) {
+        if let Some(worker) = &self.worker
+            && let Ok(mut flush) = self.flush.try_borrow_mut()
+        {
+            for untold in host.config.take_untold() {
+                worker.filter.store().take_over(untold);
             }
+            flush.on_tick(host, worker);
         }
-        let is_last = self.open_streams.get() == 0;
-        if flushes.iter().any(Flush::is_waiting) && !is_last {
-            // What comes meanwhile is told together, by a later event.
-            return;
-        }
-        let idle = flushes.iter_mut().find(|flush| !flush.is_waiting());
-        if let Some(flush) = idle {
-            flush.on_tick(&host, worker);
-        } else if flushes.len() < MAX_FLUSHES {
-            let mut flush = Flush::default();
-            flush.on_tick(&host, worker);
-            flushes.push(flush);
+    }
+
+    /// A call of the main thread was answered. It cannot be while it is being sent, since
+    /// Envoy then says at once that it was not.
+    pub(super) fn on_answer(&self, host: &NativeHost, id: CallId, answer: Answer) {
+        if let Some(worker) = &self.worker
+            && let Ok(mut flush) = self.flush.try_borrow_mut()
+        {
+            flush.on_answer(host, worker, id, answer);
         }
     }
 }
-
-/// A store that answers is told of everything long before.
-const MAX_FLUSHES: usize = 16;

@@ -6,14 +6,14 @@
 //! - [`local`]: what one thread knows of it
 //! - [`request`]: one request: panics, and hooks that are called from within hooks
 //! - [`host`]: the driver's `Host` by Envoy's functions
-//! - [`calls`]: calls that belong to no stream, made by the main thread
+//! - [`answer`]: the answer to a call
 //! - [`metrics`], [`lock`]
 
 // The functions and hooks of Envoy need it; each use says why it is sound.
 #![allow(unsafe_code)]
 
 mod abi;
-mod calls;
+mod answer;
 mod config;
 mod hooks;
 mod host;

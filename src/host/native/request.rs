@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::host::native::abi::{BodyStatus, Filter, HeadersStatus, TrailersStatus};
-use crate::host::native::calls::Answer;
+use crate::host::native::answer::Answer;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;
 use crate::host::native::local::Local;
@@ -58,6 +58,7 @@ impl Request {
             rejected.unwrap_or(Action::Pause)
         });
         drop(stream);
+        let _ = caught(|| self.local.hand_over(&self.host.config));
         let handle = &self.host.handle;
         if let Some(direction) = handle.resumed.take()
             && let Some(filter) = handle.filter.get()
@@ -75,7 +76,6 @@ impl Request {
         let action = self.event(|stream| {
             #[cfg(feature = "trap")]
             trap(&self.host, crate::host::native::abi::Map::Request);
-            self.local.flush(&self.host);
             stream.on_request_headers(end_of_stream)
         });
         match action {
@@ -139,13 +139,11 @@ impl Request {
         if self.has_ended.replace(true) {
             return;
         }
-        self.local.close_stream();
         // Where the driver is at work it has just answered, and there is nothing to settle.
         self.event(|stream| {
             stream.on_end();
             Action::Continue
         });
-        let _ = caught(|| self.local.flush(&self.host));
     }
 
     /// Envoy's filter is gone.

@@ -47,19 +47,19 @@ impl Keyspace {
         &self.prefix
     }
 
-    /// Returns the call for early limits, then for those that do not count a repeat, and for
-    /// the claim of a nonce if there is one.
+    /// Returns the call for limits, and for the claim of a nonce if there is one. So many of
+    /// the limits are early; the others do not count a repeat.
     pub fn decide(
         &self,
-        early: &[(LimitCheck, &Limiter)],
+        early: usize,
         limits: &[(LimitCheck, &Limiter)],
         claim: Option<(&Claim, &NonceRules)>,
         now: Timestamp,
     ) -> ScriptCall {
         let mut call = ScriptCall::new(Kind::Decide);
-        call.push(early.len());
+        call.push(early);
         call.push(limits.len());
-        for (check, limiter) in early.iter().chain(limits) {
+        for (check, limiter) in limits {
             call.keys.push(self.bucket_key(limiter, *check));
             call.push(if check.counts { "take" } else { "peek" });
             call.push(format_args!("{:x}", check.key_hash));

@@ -66,6 +66,11 @@ impl SettlementQueue {
         waiting.push_back(settlement);
     }
 
+    /// Takes out what waits, oldest first.
+    pub fn take_waiting(&self) -> VecDeque<Settlement> {
+        self.waiting.take()
+    }
+
     /// Whether there is anything to send, and nothing on its way.
     pub fn is_due(&self) -> bool {
         self.sent.borrow().is_empty() && !self.waiting.borrow().is_empty()

@@ -1,7 +1,4 @@
-//! The native module with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, makes it
-//! panic. What a fault does to a WebAssembly module is in tests/endurance/traps.rs.
-
-use serde_json::json;
+use serde_json::{Value, json};
 
 use support::envoy::{Setup, listener, new_address, plugin, plugin_config};
 use support::filter_host::{FilterHost, filter_host};
@@ -11,6 +8,8 @@ use support::process::{in_time, repository};
 use support::tap::Behaviour;
 use support::{assert_passed, assert_rejected};
 
+/// Built with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, makes it panic. What a
+/// fault does to a WebAssembly module is in tests/endurance/traps.rs.
 const MODULE: &str = "target/trap/release/libtwilio_webhook_filter.so";
 
 #[test]
@@ -50,4 +49,36 @@ fn a_panic_rejects_that_request_and_leaves_envoy_and_all_others_alone() {
             assert_eq!(faults.count(), 3, "{log}");
         }),
     );
+}
+
+#[test]
+fn the_shipped_files_of_both_hosts_say_the_same() {
+    let read = |name: &str| -> Value {
+        let text = std::fs::read_to_string(repository().join(name)).expect("a file");
+        yaml_serde::from_str(&text).expect("YAML")
+    };
+    let mut wasm = read("envoy/envoy.yaml");
+    FilterHost::Native.translate(&mut wasm);
+    assert_eq!(wasm, read("envoy/native/envoy.yaml"));
+}
+
+#[test]
+fn the_page_about_hosts_names_what_is_translated() {
+    let page = std::fs::read_to_string(repository().join("docs/hosts.md")).expect("a file");
+    let code = |text: &str| format!("`{text}`");
+    let differences: [fn(FilterHost) -> String; 3] = [
+        |host| host.module_name().to_owned(),
+        |host| host.log_marker().to_owned(),
+        |host| format!("%FILTER_STATE({}:PLAIN)%", host.verdict_key()),
+    ];
+    for difference in differences {
+        let [wasm, native] =
+            [FilterHost::Wasm, FilterHost::Native].map(|host| code(&difference(host)));
+        let says = |line: &str| {
+            let mut cells = line.split('|').skip(2);
+            let mut has = |text: &str| cells.next().is_some_and(|cell| cell.contains(text));
+            has(&wasm) && has(&native)
+        };
+        assert!(page.lines().any(says), "{wasm} | {native}");
+    }
 }
