@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_ABSENT, Version};
+use crate::cas_map::{CasMap, Entry, Result, VERSION_OF_ABSENT, Version};
 
 /// Keys and values behind one lock, as in Envoy.
 #[derive(Default)]
@@ -68,19 +68,14 @@ impl MemoryMap {
 }
 
 impl CasMap for MemoryMap {
-    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
+    fn get(&self, key: &str) -> Result<Option<Entry>> {
         Ok(self.state().entries.get(key).map(|(value, version)| Entry {
             value: value.clone(),
             version: Version(*version),
         }))
     }
 
-    fn compare_and_swap(
-        &self,
-        key: &str,
-        expected: Option<Version>,
-        value: &[u8],
-    ) -> Result<bool, CasError> {
+    fn compare_and_swap(&self, key: &str, expected: Option<Version>, value: &[u8]) -> Result<bool> {
         let version = expected.map_or(VERSION_OF_ABSENT, |version| version.0);
         Ok(self.host_set(key, value, version))
     }

@@ -195,17 +195,12 @@ fn update(begun: &mut BegunMac, pieces: &[&[u8]]) {
 mod tests {
     use super::*;
     use crate::secret::Secret;
-    use crate::signature::key::SigningKey;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn key() -> Key {
-        Key {
-            signing: SigningKey::auth_token(&Secret::new("token".into())).expect("a token"),
-            account: None,
-            label: "token".into(),
-            shared_id: None,
-        }
+        let token = Secret::new("token".into());
+        Key::auth_token(&token, None, "token".into()).expect("a token")
     }
 
     fn sign(message: &[u8]) -> ClaimedMac {

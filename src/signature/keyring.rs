@@ -1,5 +1,6 @@
 //! The configured keys, and those that a request may have been signed with.
 
+use crate::secret::Secret;
 use crate::signature::key::{SigningKey, sha256};
 use crate::sort::sorted;
 
@@ -15,6 +16,18 @@ pub struct Key {
     pub label: String,
     /// The id by which requests select it, for a shared key.
     pub shared_id: Option<String>,
+}
+
+impl Key {
+    /// Returns the key of an auth token; `None` if that is empty.
+    pub fn auth_token(token: &Secret, account: Option<String>, label: String) -> Option<Key> {
+        Some(Key {
+            signing: SigningKey::auth_token(token)?,
+            account,
+            label,
+            shared_id: None,
+        })
+    }
 }
 
 /// All configured keys.
@@ -110,18 +123,13 @@ pub(crate) fn selected_id(settings: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// The key of an auth token, which is its label as well.
     fn token(text: &&str) -> Key {
-        Key {
-            signing: SigningKey::auth_token(&Secret::new((*text).into())).expect("a token"),
-            account: None,
-            label: (*text).into(),
-            shared_id: None,
-        }
+        let token = Secret::new((*text).into());
+        Key::auth_token(&token, None, (*text).into()).expect("a token")
     }
 
     fn keyring() -> Keyring {

@@ -136,17 +136,15 @@ mod tests {
     use crate::secret::Secret;
     use crate::signature::configured_url::ConfiguredUrl;
     use crate::signature::coverage::{Coverage, DeclaredBody, Method, MethodKind};
-    use crate::signature::key::{SigningKey, sha256};
+    use crate::signature::key::sha256;
     use crate::signature::keyring::MAX_KEYS;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn keyring(tokens: &[(&str, Option<&str>)]) -> Keyring {
-        let key = |(index, (token, account)): (usize, &(&str, Option<&str>))| Key {
-            signing: SigningKey::auth_token(&Secret::new((*token).into())).expect("a token"),
-            account: account.map(str::to_owned),
-            label: format!("key {index}"),
-            shared_id: None,
+        let key = |(index, (token, account)): (usize, &(&str, Option<&str>))| {
+            let (token, account) = (Secret::new((*token).into()), account.map(str::to_owned));
+            Key::auth_token(&token, account, format!("key {index}")).expect("a token")
         };
         Keyring::new(tokens.iter().enumerate().map(key).collect())
     }

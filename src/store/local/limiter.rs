@@ -25,7 +25,7 @@
 //! run     = moment << 16 | events
 //! ```
 
-use crate::cas_map::{CasError, CasMap, Update, update};
+use crate::cas_map::{CasMap, Result, Update, update};
 use crate::store::local::buckets::{Buckets, pack, push_word, unpack};
 use crate::store::local::sliding_log::SlidingLog;
 use crate::time::{Millis, Timestamp};
@@ -116,7 +116,7 @@ impl Limiter {
         store: &impl CasMap,
         key_hash: u64,
         now: Timestamp,
-    ) -> Result<CheckResult, CasError> {
+    ) -> Result<CheckResult> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             if let Some(wait) = self.wait(&bucket, now) {
@@ -145,7 +145,7 @@ impl Limiter {
         store: &impl CasMap,
         key_hash: u64,
         now: Timestamp,
-    ) -> Result<Option<Millis>, CasError> {
+    ) -> Result<Option<Millis>> {
         update(store, &self.buckets.key(key_hash), |value| {
             let bucket = self.read(value.as_deref(), key_hash, now);
             let own = bucket.counted.as_ref();
@@ -167,7 +167,7 @@ impl Limiter {
         key_hash: u64,
         permit: Permit,
         now: Timestamp,
-    ) -> Result<(), CasError> {
+    ) -> Result<()> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             let Some(counted) = &mut bucket.counted else {

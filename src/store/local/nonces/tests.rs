@@ -358,7 +358,7 @@ fn abandoning_a_claim_after_it_has_lapsed_counts_once() {
 
 #[test]
 fn an_outcome_after_the_claim_has_lapsed_completes_the_nonce_unless_another_has_claimed_it() {
-    type End = fn(&NonceTable, &MemoryMap, &Claim, Timestamp) -> Result<Change, CasError>;
+    type End = fn(&NonceTable, &MemoryMap, &Claim, Timestamp) -> Result<Change>;
     let ends: [(End, bool); 3] = [
         (NonceTable::complete, true),
         (NonceTable::release, false),
