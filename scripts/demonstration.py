@@ -119,6 +119,8 @@ def build(*setup, host=WASM):
     run("scripts/setup", *setup, target=ROOT / "target")
     print("run: building the filter", flush=True)
     run("cargo", "build", "--locked", "--release", "--lib", *host, target=ROOT / "target")
+    if host == WASM:
+        run("scripts/finish", ROOT / "target/wasm32-wasip1/release/twilio_webhook_filter.wasm", target=ROOT / "target")
     print("run: building the ordering upstream", flush=True)
     manifest = UPSTREAM / "Cargo.toml"
     run("cargo", "build", "--locked", "--release", "--manifest-path", manifest, target=UPSTREAM / "target")

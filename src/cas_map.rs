@@ -29,25 +29,23 @@ pub enum CasError {
     Contended,
 }
 
+/// What reading or changing the map results in.
+pub type Result<T> = std::result::Result<T, CasError>;
+
 /// A map that all workers share, with compare-and-swap.
 pub trait CasMap {
     /// Returns the value of a key; `None` if it was never written.
     ///
     /// # Errors
     /// [`CasError::Unavailable`].
-    fn get(&self, key: &str) -> Result<Option<Entry>, CasError>;
+    fn get(&self, key: &str) -> Result<Option<Entry>>;
 
     /// Writes a key if it still has the `expected` version (`None`: if it still does
     /// not exist). Returns whether it was written.
     ///
     /// # Errors
     /// [`CasError::Unavailable`].
-    fn compare_and_swap(
-        &self,
-        key: &str,
-        expected: Option<Version>,
-        value: &[u8],
-    ) -> Result<bool, CasError>;
+    fn compare_and_swap(&self, key: &str, expected: Option<Version>, value: &[u8]) -> Result<bool>;
 }
 
 /// What [`update`] is to do with a value, and what it is to return.
@@ -73,7 +71,7 @@ pub fn update<T>(
     map: &(impl CasMap + ?Sized),
     key: &str,
     mut decide: impl FnMut(Option<Vec<u8>>) -> Update<T>,
-) -> Result<T, CasError> {
+) -> Result<T> {
     for _ in 0..MAX_ATTEMPTS {
         let entry = map.get(key)?;
         let version = entry.as_ref().map(|entry| entry.version);

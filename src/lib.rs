@@ -75,7 +75,7 @@ pub use store::redis::script_call::{ScriptCall, ScriptRef};
 pub use store::redis::script_reply::{Failure, ScriptReply};
 pub use store::redis::scripts::Scripts;
 pub use store::redis::settings::{OnStoreError, RedisSettings};
-pub use store::redis::settlement_queue::{Settlement, Verb};
+pub use store::redis::settlement_queue::Settlement;
 pub use store::redis::store::RedisStore;
 pub use store::redis::wire::Api;
 pub use stream::flush::{Flush, PERIOD};

@@ -39,7 +39,9 @@ def prepare(module=None):
         copy_module(pathlib.Path(module))
     else:
         run(*cargo, "--lib", "--target", "wasm32-wasip1", target=ROOT / "target")
-        copy_module(ROOT / "target/wasm32-wasip1/release/twilio_webhook_filter.wasm")
+        module = "target/wasm32-wasip1/release/twilio_webhook_filter.wasm"
+        run("scripts/finish", module, target=ROOT / "target")
+        copy_module(ROOT / module)
     empty = "benches/empty-filter/Cargo.toml"
     run(*cargo, "--manifest-path", empty, "--target", "wasm32-wasip1", target=BUILT)
     run(*cargo, "--manifest-path", "benches/load/Cargo.toml", target=BUILT)

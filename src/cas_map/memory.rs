@@ -2,9 +2,9 @@
 //! awkward ones. For tests, fuzzers and benchmarks.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cas_map::{CasError, CasMap, Entry, VERSION_OF_ABSENT, Version};
+use crate::cas_map::{CasMap, Entry, Result, VERSION_OF_ABSENT, Version};
 
 /// Keys and values behind one lock, as in Envoy.
 #[derive(Default)]
@@ -24,11 +24,15 @@ impl MemoryMap {
         MemoryMap::default()
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does what the host's `proxy_set_shared_data` does, and returns whether it wrote: on an
     /// absent key the version is ignored, version 0 writes unconditionally, versions count up
     /// over all keys and skip 0.
     pub fn host_set(&self, key: &str, value: &[u8], version: u32) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if let Some((_, current)) = state.entries.get(key)
             && version != 0
             && version != *current
@@ -43,44 +47,35 @@ impl MemoryMap {
 
     /// Returns how many writes there have been.
     pub fn writes(&self) -> u32 {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.last_version
+        self.state().last_version
     }
 
     /// Returns how many keys were ever written: there is no delete.
     pub fn keys(&self) -> usize {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.entries.len()
+        self.state().entries.len()
     }
 
     /// Returns the size of all values together, in bytes.
     pub fn bytes(&self) -> usize {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         state.entries.values().map(|(value, _)| value.len()).sum()
     }
 
     /// Returns the names of all keys.
     pub fn key_names(&self) -> Vec<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.entries.keys().cloned().collect()
+        self.state().entries.keys().cloned().collect()
     }
 }
 
 impl CasMap for MemoryMap {
-    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(state.entries.get(key).map(|(value, version)| Entry {
+    fn get(&self, key: &str) -> Result<Option<Entry>> {
+        Ok(self.state().entries.get(key).map(|(value, version)| Entry {
             value: value.clone(),
             version: Version(*version),
         }))
     }
 
-    fn compare_and_swap(
-        &self,
-        key: &str,
-        expected: Option<Version>,
-        value: &[u8],
-    ) -> Result<bool, CasError> {
+    fn compare_and_swap(&self, key: &str, expected: Option<Version>, value: &[u8]) -> Result<bool> {
         let version = expected.map_or(VERSION_OF_ABSENT, |version| version.0);
         Ok(self.host_set(key, value, version))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cas_map::{CasError, CasMap, Entry, Version};
+use crate::cas_map::{CasError, CasMap, Entry, Result, Version};
 
 /// A map in this process's memory. Keys in different shards never wait for each other.
 pub struct ShardedMap {
@@ -30,7 +30,7 @@ impl ShardedMap {
 
     /// Runs `work` with the shard of a key locked. A worker that panicked there has changed
     /// an entry or has not: there is nothing between.
-    fn with_shard<T>(&self, key: &str, work: impl FnOnce(&mut Shard) -> T) -> Result<T, CasError> {
+    fn with_shard<T>(&self, key: &str, work: impl FnOnce(&mut Shard) -> T) -> Result<T> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
         let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
         let shard = self.shards.get(index).ok_or(CasError::Unavailable)?;
@@ -46,7 +46,7 @@ impl Default for ShardedMap {
 }
 
 impl CasMap for ShardedMap {
-    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
+    fn get(&self, key: &str) -> Result<Option<Entry>> {
         self.with_shard(key, |shard| {
             shard.entries.get(key).map(|(value, version)| Entry {
                 value: value.clone(),
@@ -55,12 +55,7 @@ impl CasMap for ShardedMap {
         })
     }
 
-    fn compare_and_swap(
-        &self,
-        key: &str,
-        expected: Option<Version>,
-        value: &[u8],
-    ) -> Result<bool, CasError> {
+    fn compare_and_swap(&self, key: &str, expected: Option<Version>, value: &[u8]) -> Result<bool> {
         self.with_shard(key, |shard| {
             let next = Version(shard.last_version.wrapping_add(1));
             match shard.entries.get_mut(key) {

@@ -60,25 +60,11 @@ pub fn load(json: &[u8], environment: &impl Environment) -> Result<Settings, Pro
 
 impl Loader<'_> {
     fn settings(&self, root: &Node<'_>) -> Option<Settings> {
-        let root = root.object(&[
-            "mode",
-            "accounts",
-            "shared_keys",
-            "webhooks",
-            "public_base_url",
-            "exempt_paths",
-            "max_body_bytes",
-            "max_target_bytes",
-            "form",
-            "max_parameters",
-            "trust_original_path",
-            "timestamp",
-            "replay",
-            "rate_limits",
-            "rate_limit_capacity",
-            "store",
-            "log",
-        ])?;
+        let root = root.object(
+            "mode, accounts, shared_keys, webhooks, public_base_url, exempt_paths, max_body_bytes, \
+             max_target_bytes, form, max_parameters, trust_original_path, timestamp, replay, \
+             rate_limits, rate_limit_capacity, store, log",
+        )?;
         // Every part is read before a missing one returns, so that all mistakes are found.
         let mode = self.mode(&root);
         let keyring = self.keyring(&root);
@@ -183,7 +169,7 @@ impl Loader<'_> {
     fn log(&self, root: &Object<'_>) -> LogSettings {
         let object = root
             .field("log")
-            .and_then(|node| node.object(&["accepted", "max_per_second"]));
+            .and_then(|node| node.object("accepted, max_per_second"));
         let lines = object
             .as_ref()
             .and_then(|object| number(object, "max_per_second", 0, MAX_LOG_LINES));

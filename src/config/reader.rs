@@ -113,19 +113,18 @@ impl<'a> Node<'a> {
             &self.path
         };
         self.problems
-            .expected(path, format_args!("{what}, found {}", Kind(self.value)));
+            .expected(path, format_args!("{what}, found {}", kind(self.value)));
     }
 
-    /// Reads an object with no other fields than these.
-    pub fn object(&self, fields: &[&str]) -> Option<Object<'a>> {
+    /// Reads an object with no other fields than these, which are separated by `, `.
+    pub fn object(&self, fields: &str) -> Option<Object<'a>> {
         let Value::Object(map) = self.value else {
-            return self.expected(format_args!("an object with {}", fields.join(", ")));
+            return self.expected(format_args!("an object with {fields}"));
         };
-        for name in map.keys().filter(|name| !fields.contains(&name.as_str())) {
-            self.problems.note(
-                self.below(&shown(name)),
-                format_args!("unknown field; the fields here are {}", fields.join(", ")),
-            );
+        let is_known = |name: &str| fields.split(", ").any(|field| field == name);
+        for name in map.keys().filter(|name| !is_known(name)) {
+            let what = format_args!("unknown field; the fields here are {fields}");
+            self.problems.note(self.below(&shown(name)), what);
         }
         Some(Object {
             map,
@@ -152,6 +151,15 @@ impl<'a> Node<'a> {
             Some(text) if !text.is_empty() => Some(text),
             _ => self.expected(what),
         }
+    }
+
+    /// Reads a text of bytes that may stand in it.
+    pub fn text_of(&self, what: &str, may_stand: fn(u8) -> bool) -> Option<&'a str> {
+        let text = self.text(what)?;
+        if !text.bytes().all(may_stand) {
+            return self.expected(what);
+        }
+        Some(text)
     }
 
     /// Reads a text of visible ASCII without remnants of copying.
@@ -215,20 +223,18 @@ impl<'a> Node<'a> {
     ) -> Option<(Secret, String)> {
         let (text, place, label) = match self.value {
             Value::Object(_) => {
-                let field = self.object(&["env"])?.required("env")?;
+                let field = self.object("env")?.required("env")?;
                 let name = variable_name(&field)?;
                 let called = shown_variable(name);
                 match environment.variable(name) {
                     Some(text) if !text.is_empty() => (text, Place::Environment, name.to_owned()),
-                    Some(_) => {
+                    other => {
+                        let what = match other {
+                            Some(_) => "empty",
+                            None => "not set for the VM (vm_config.environment_variables)",
+                        };
                         return self.expected(format_args!(
-                            "a secret in the environment variable {called}, which is empty"
-                        ));
-                    }
-                    None => {
-                        return self.expected(format_args!(
-                            "a secret in the environment variable {called}, which is not set for \
-                             the VM (vm_config.environment_variables)"
+                            "a secret in the environment variable {called}, which is {what}"
                         ));
                     }
                 }
@@ -360,28 +366,23 @@ impl<'a> Object<'a> {
     pub fn required(&self, name: &str) -> Option<Node<'a>> {
         let field = self.field(name);
         if field.is_none() {
-            self.node
-                .problems
-                .note(self.node.below(name), "this field is missing");
+            let path = self.node.below(name);
+            self.node.problems.note(path, "this field is missing");
         }
         field
     }
 }
 
-/// The type of a value, for an error message. The value may be a secret, so it is not shown.
-struct Kind<'a>(&'a Value);
-
-impl fmt::Display for Kind<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self.0 {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(text) if text.is_empty() => "an empty text",
-            Value::String(_) => "a text",
-            Value::Array(_) => "a list",
-            Value::Object(_) => "an object",
-        })
+/// Returns the type of a value, for an error message. The value may be a secret, so it is not shown.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(text) if text.is_empty() => "an empty text",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -427,14 +428,10 @@ mod tests {
 
     #[test]
     fn durations_are_spelled_as_in_envoys_configuration() {
-        for (text, millis) in [
-            ("300s", 300_000),
-            ("0.25s", 250),
-            ("1.500000000s", 1500),
-            ("0s", 0),
-        ] {
+        for (text, millis) in [("300s", 300_000), ("0.25s", 250), ("0s", 0)] {
             assert_eq!(parse_duration(text), Some(Millis(millis)), "{text}");
         }
+        assert_eq!(parse_duration("1.500000000s"), Some(Millis(1500)));
         for text in [
             "", "s", "300", "-1s", "5m", "1.s", ".5s", "1e3s", "0.0001s", "1 s", "１s",
         ] {

@@ -9,6 +9,7 @@ use crate::signature::key::sha256;
 use crate::signature::urlencoded::{decode, split_at_first_equals};
 
 /// The hashes of the body in a query.
+#[derive(Default)]
 struct Hashes<'a> {
     count: usize,
     /// The value of the last one as received.
@@ -23,13 +24,7 @@ struct Hashes<'a> {
 
 impl<'a> Hashes<'a> {
     fn of(query: &'a [u8]) -> Hashes<'a> {
-        let mut hashes = Hashes {
-            count: 0,
-            value: b"",
-            up_to: b"",
-            in_front: b"",
-            behind: b"",
-        };
+        let mut hashes = Hashes::default();
         let mut start = 0;
         for piece in query.split(|byte| *byte == b'&') {
             let end = start + piece.len();
@@ -50,12 +45,8 @@ const TWICE: &str = "the query holds more than one bodySHA256: which of them is 
                      be told";
 
 /// Explains a body that is not the one whose hash the signed URL holds.
-pub(super) fn explain_mismatch(
-    work: &mut Work,
-    query: &[u8],
-    method: &[u8],
-    body: &[u8],
-) -> String {
+pub(super) fn explain_mismatch(query: &[u8], method: &[u8], body: &[u8]) -> String {
+    let mut work = Work::new();
     if !work.take_text(8 * query.len()) {
         return "the query is too long for a diagnosis".into();
     }
@@ -208,53 +199,41 @@ fn parsed(value: &[u8]) -> Option<[u8; 32]> {
 /// A function that rewrites the same JSON.
 type Writing = fn(&[u8]) -> Vec<u8>;
 
+const SPACE: &str = "white space that was not in the JSON when it was signed";
 const OTHER_SPACE: &str = "other white space than the JSON had when it was signed";
+const SPACE_AROUND: &str = "white space around it that was not signed";
+const NO_LINE_END: &str = "no line end, which it had when it was signed";
+const LINE_ENDS: &str = "line ends that were changed from LF to CR LF";
+const ESCAPES: &str = "escapes that were not in the JSON when it was signed";
+const ESCAPES_AND_SPACE: &str =
+    "escapes and white space that were not in the JSON when it was signed";
+const NO_ESCAPES: &str = "no escapes, which the JSON had when it was signed";
 
 /// Ways to rewrite JSON, the likeliest first, and how the received body differs if one matches.
 const WRITINGS: [(Writing, &str); 12] = [
-    (
-        |body| rewritten(body, "", ""),
-        "white space that was not in the JSON when it was signed",
-    ),
+    (compact, SPACE),
     (|body| rewritten(body, " ", " "), OTHER_SPACE),
-    (
-        |body| [body, b"\n"].concat(),
-        "no line end, which it had when it was signed",
-    ),
-    (
-        |body| body.trim_ascii().to_vec(),
-        "white space around it that was not signed",
-    ),
+    (|body| [body, b"\n"].concat(), NO_LINE_END),
+    (|body| body.trim_ascii().to_vec(), SPACE_AROUND),
     (|body| rewritten(body, "", " "), OTHER_SPACE),
-    (
-        |body| replaced(body, b"\r\n", b"\n"),
-        "line ends that were changed from LF to CR LF",
-    ),
-    (
-        |body| replaced(body, b"\\/", b"/"),
-        "escapes that were not in the JSON when it was signed",
-    ),
-    (
-        |body| rewritten(&replaced(body, b"\\/", b"/"), "", ""),
-        "escapes and white space that were not in the JSON when it was signed",
-    ),
-    (
-        |body| unescaped(body),
-        "escapes that were not in the JSON when it was signed",
-    ),
-    (
-        |body| rewritten(&unescaped(body), "", ""),
-        "escapes and white space that were not in the JSON when it was signed",
-    ),
-    (
-        |body| [&rewritten(body, "", ""), &b"\n"[..]].concat(),
-        OTHER_SPACE,
-    ),
-    (
-        |body| rewritten(&escaped(body), "", ""),
-        "no escapes, which the JSON had when it was signed",
-    ),
+    (|body| replaced(body, b"\r\n", b"\n"), LINE_ENDS),
+    (slashes_unescaped, ESCAPES),
+    (|body| compact(&slashes_unescaped(body)), ESCAPES_AND_SPACE),
+    (unescaped, ESCAPES),
+    (|body| compact(&unescaped(body)), ESCAPES_AND_SPACE),
+    (|body| [&compact(body), &b"\n"[..]].concat(), OTHER_SPACE),
+    (|body| compact(&escaped(body)), NO_ESCAPES),
 ];
+
+/// Rewrites JSON without white space between its tokens.
+fn compact(json: &[u8]) -> Vec<u8> {
+    rewritten(json, "", "")
+}
+
+/// Rewrites JSON with `/` for `\/`.
+fn slashes_unescaped(json: &[u8]) -> Vec<u8> {
+    replaced(json, b"\\/", b"/")
+}
 
 /// Rewrites JSON with other white space between its tokens.
 fn rewritten(json: &[u8], after_comma: &str, after_colon: &str) -> Vec<u8> {

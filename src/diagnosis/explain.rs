@@ -24,13 +24,7 @@ impl FailedSignature {
             Reason::InvalidSignature => Some(self.explain_signature(context, target)),
             Reason::BodyHashMismatch => {
                 let query = target.query.unwrap_or_default();
-                let mut work = Work::new();
-                Some(body::explain_mismatch(
-                    &mut work,
-                    query,
-                    method,
-                    context.body,
-                ))
+                Some(body::explain_mismatch(query, method, context.body))
             }
             Reason::UnsignedBody => {
                 let mut work = Work::new();
@@ -61,10 +55,8 @@ impl FailedSignature {
         let Some(urls) = candidate_urls(&mut work, context, target) else {
             return TOO_LONG.into();
         };
-        let hashed = urls
-            .iter()
-            .map(|url| url.len() + signed.len() + OF_A_MAC)
-            .sum();
+        let of_one = |url: &Vec<u8>| url.len() + signed.len() + OF_A_MAC;
+        let hashed = urls.iter().map(of_one).sum();
         let body = self.form.as_ref().map_or(0, |_| context.body.len());
         work.take_own(hashed, self.claimed.length(), body, count);
         let mut unselected = Search::new(only_keys(&keys.unselected), &self.claimed, work);

@@ -109,7 +109,7 @@ pub(super) fn explain_none(
              x-twilio-webhooks-signature-settings is missing"
         ));
     };
-    Some(match is_shared_id(keyring, id) {
+    Some(match keyring.position_of_shared(id).is_some() {
         true => format!(
             "the request selects the shared key {}, which is configured, and its signature is \
              one {algorithm}",
@@ -125,13 +125,8 @@ pub(super) fn explain_none(
 /// Returns the id of the shared key that the request selects, if none with it is configured.
 pub(super) fn unknown_id(failed_signature: &FailedSignature, keyring: &Keyring) -> Option<String> {
     let id = failed_signature.settings.as_deref().and_then(selected_id)?;
-    (!is_shared_id(keyring, id)).then(|| shown_id(id))
-}
-
-fn is_shared_id(keyring: &Keyring, id: &[u8]) -> bool {
-    let indices = 0..keyring.len();
-    let mut ids = indices.filter_map(|index| keyring.get(index)?.shared_id.as_ref());
-    ids.any(|known| known.as_bytes() == id)
+    let is_unknown = keyring.position_of_shared(id).is_none();
+    is_unknown.then(|| shown_id(id))
 }
 
 /// The maximum length of an id that is shown.

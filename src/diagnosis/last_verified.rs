@@ -93,17 +93,14 @@ mod tests {
     use super::*;
     use crate::cas_map::memory::MemoryMap;
     use crate::secret::Secret;
-    use crate::signature::key::SigningKey;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn a_verified_key_is_known_to_every_worker_and_told_at_intervals() {
-        let key = |label: &str| Key {
-            signing: SigningKey::auth_token(&Secret::new(label.into())).expect("a token"),
-            account: None,
-            label: label.into(),
-            shared_id: None,
+        let key = |label: &str| {
+            let token = Secret::new(label.into());
+            Key::auth_token(&token, None, label.into()).expect("a token")
         };
         let keyring = Keyring::new(vec![key("A"), key("B")]);
         let store = Rc::new(MemoryMap::new());
@@ -120,11 +117,8 @@ mod tests {
         assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
         assert_eq!(there.lately(0, at(599)), None);
         here.learn(&keyring);
-        assert_eq!(
-            here.lately(1, at(599)),
-            Some(Millis(0)),
-            "it knows better itself"
-        );
+        // It knows better itself.
+        assert_eq!(here.lately(1, at(599)), Some(Millis(0)));
         note(600);
         assert_eq!(store.writes(), 2);
         // A clock that was set back does not count as an interval.

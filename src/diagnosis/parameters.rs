@@ -386,10 +386,8 @@ impl<'a> Parameters<'a> {
         if search.ends(&self.before, &[body]) {
             return Some("it was signed over the URL and the raw body, not the parameters".into());
         }
-        if !search
-            .work
-            .take_copies(6 * self.pairs.len(), 8 * self.signed.len())
-        {
+        let (copies, bytes) = (6 * self.pairs.len(), 8 * self.signed.len());
+        if !search.work.take_copies(copies, bytes) {
             return None;
         }
         let filled = Change {

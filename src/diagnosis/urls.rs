@@ -121,10 +121,8 @@ impl Urls {
         let path = own_path(context, target);
         let query = target.query.unwrap_or_default();
         // About 30 texts.
-        if !search
-            .work
-            .take_copies(60, 8 * path.len() + 4 * query.len())
-        {
+        let bytes = 8 * path.len() + 4 * query.len();
+        if !search.work.take_copies(60, bytes) {
             return None;
         }
         let named = Named::new(context);
@@ -306,6 +304,7 @@ const MAX_HOSTS: usize = 6;
 const MAX_AUTHORITY: usize = 253 + 6;
 
 /// The hosts and ports that headers name.
+#[derive(Default)]
 struct Named<'a> {
     /// Hosts, with or without a port, the nearest to this filter first.
     authorities: Vec<&'a str>,
@@ -314,10 +313,7 @@ struct Named<'a> {
 
 impl<'a> Named<'a> {
     fn new(context: &Context<'a>) -> Named<'a> {
-        let mut named = Named {
-            authorities: Vec::new(),
-            ports: Vec::new(),
-        };
+        let mut named = Named::default();
         for name in [
             ":authority",
             "host",
@@ -418,17 +414,11 @@ fn authorities(named: &Named<'_>, url: &ConfiguredUrl) -> Part {
         None => guess(3, &format!("www.{own}"), own_port),
     }
     // Common ports in development and behind a proxy.
-    for (rank, port) in [
-        (3, "8443"),
-        (3, "8080"),
-        (3, "5000"),
-        (3, "3000"),
-        (3, "8000"),
-        (5, "10000"),
-        (5, "80"),
-        (5, "443"),
-    ] {
-        guess(rank, own, Some(port));
+    for port in ["8443", "8080", "5000", "3000", "8000"] {
+        guess(3, own, Some(port));
+    }
+    for port in ["10000", "80", "443"] {
+        guess(5, own, Some(port));
     }
     part
 }
@@ -480,17 +470,15 @@ fn paths(
                             was signed is escaped in another way";
     const MERGED: &str = "slashes in the path were merged on the way: the path that was signed \
                           has a double slash";
+    const NO_SLASH: &str = "the path that was signed has no slash at its end";
+    const SLASH: &str = "the path that was signed has a slash at its end";
+    const SINGLE: &str = "the path that was signed is spelled without double slashes";
+    const LOWER_CASE: &str = "the path that was signed is in lower case";
     let received = target.path;
     let mut part = Part::new(own.clone());
     let (other, mistake) = match own.strip_suffix(b"/") {
-        Some(without) => (
-            without.to_vec(),
-            "the path that was signed has no slash at its end",
-        ),
-        None => (
-            [&own, &b"/"[..]].concat(),
-            "the path that was signed has a slash at its end",
-        ),
+        Some(without) => (without.to_vec(), NO_SLASH),
+        None => ([&own, &b"/"[..]].concat(), SLASH),
     };
     part.guess(1, other, Mistake::Said(mistake));
     part.say(1, received.to_vec(), AS_RECEIVED);
@@ -506,11 +494,7 @@ fn paths(
     if own.len() > MAX_SPELLED {
         return part;
     }
-    part.say(
-        2,
-        spellings::without_double_slashes(&own),
-        "the path that was signed is spelled without double slashes",
-    );
+    part.say(2, spellings::without_double_slashes(&own), SINGLE);
     for escaped in spellings::of_path(&own) {
         part.say(2, escaped, ESCAPING);
     }
@@ -522,11 +506,7 @@ fn paths(
     for doubled in spellings::with_double_slashes(&own) {
         part.guess(rank, doubled, Mistake::Said(MERGED));
     }
-    part.guess(
-        3,
-        own.to_ascii_lowercase(),
-        Mistake::Said("the path that was signed is in lower case"),
-    );
+    part.guess(3, own.to_ascii_lowercase(), Mistake::Said(LOWER_CASE));
     part
 }
 

@@ -195,26 +195,16 @@ fn update(begun: &mut BegunMac, pieces: &[&[u8]]) {
 mod tests {
     use super::*;
     use crate::secret::Secret;
-    use crate::signature::key::SigningKey;
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use hmac::{Hmac, KeyInit, Mac};
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn key() -> Key {
-        Key {
-            signing: SigningKey::auth_token(&Secret::new("token".into())).expect("a token"),
-            account: None,
-            label: "token".into(),
-            shared_id: None,
-        }
+        let token = Secret::new("token".into());
+        Key::auth_token(&token, None, "token".into()).expect("a token")
     }
 
     fn sign(message: &[u8]) -> ClaimedMac {
-        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(b"token").expect("any key");
-        mac.update(message);
-        let header = STANDARD.encode(mac.finalize().into_bytes());
+        let header = crate::tests::sign("token", message);
         ClaimedMac::parse(header.as_bytes()).expect("canonical")
     }
 
@@ -252,16 +242,10 @@ mod tests {
             while !search.work.is_used_up() {
                 assert!(!search.fits(&[b"a wrong one"]));
             }
-            assert!(
-                search.tried > max / 2 && search.tried <= max,
-                "{}",
-                search.tried
-            );
             let tried = search.tried;
-            assert!(
-                !search.fits(&[b"the right one"]),
-                "there is no work left for it"
-            );
+            assert!(tried > max / 2 && tried <= max, "{tried}");
+            // There is no work left for it.
+            assert!(!search.fits(&[b"the right one"]));
             assert_eq!(search.tried, tried);
         }
         let mut search = Search::new(vec![&key], &claimed, Work::new());

@@ -224,12 +224,10 @@ impl Filter {
 
     /// Ends a request whose client has left before its body was complete. Limits that count
     /// every request count this one, too.
-    pub fn on_client_gone(&self, awaiting: AwaitingBody, now: Timestamp) {
-        let InFlight {
-            webhook, deferred, ..
-        } = awaiting.request;
-        if !deferred.is_empty() {
-            self.store.count_gone(webhook.index, deferred, now);
+    pub fn on_client_gone(&self, mut awaiting: AwaitingBody) {
+        if !awaiting.request.deferred.is_empty() {
+            let query = awaiting.request.query(Vec::new(), None);
+            self.store.count_gone(query);
         }
     }
 
@@ -461,12 +459,15 @@ impl InFlight {
     /// any case: a store that fails changes nothing about that, unless it was to say first
     /// whether the request is looked at.
     fn after_counting(self, decision: Decision, rejection: Rejection, with_early: bool) -> Step {
-        let rejection = match decision {
-            Decision::Limited { check, wait } => self.limited(check, wait),
-            Decision::Unavailable if with_early => Reason::StoreUnavailable.into(),
-            _ => rejection,
+        let is_the_answer = match decision {
+            Decision::Limited { .. } => true,
+            Decision::Unavailable => with_early,
+            _ => false,
         };
-        self.end(rejection)
+        match self.admitted(decision) {
+            Err(limited) if is_the_answer => self.end(limited),
+            _ => self.end(rejection),
+        }
     }
 
     fn await_store(self, call: StoreCall, continuation: Continuation) -> Step {
@@ -493,6 +494,7 @@ impl InFlight {
     ///
     /// # Errors
     /// The call that it needs first.
+    #[inline(never)]
     fn progress(&mut self, progress: Progress) -> Result<Decision, StoreCall> {
         match progress {
             Progress::Done(decision) => Ok(decision),

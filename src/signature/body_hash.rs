@@ -61,30 +61,18 @@ mod tests {
 
     #[test]
     fn the_hash_is_known_by_its_name_however_that_is_escaped() {
-        let escaped = |name: &str| {
-            name.bytes()
-                .map(|b| format!("%{b:02x}"))
-                .collect::<String>()
+        let escaped = |name: &str| -> String {
+            let bytes = name.bytes();
+            bytes.map(|byte| format!("%{byte:02x}")).collect()
         };
-        for name in [
-            "bodySHA256",
-            "%62odySHA256",
-            "bodySHA25%36",
-            &escaped("bodySHA256"),
-        ] {
+        let names = "bodySHA256 %62odySHA256 bodySHA25%36";
+        for name in names.split(' ').chain([&*escaped("bodySHA256")]) {
             assert!(is_body_hash(name.as_bytes()), "{name}");
             assert!(is_body_hash(format!("{name}=1").as_bytes()), "{name}");
         }
-        for name in [
-            "bodySHA25",
-            "bodySHA2567",
-            "bodySHA25%37",
-            "bodySHA25+6",
-            "body%2553HA256",
-            &escaped("bodySHA25"),
-            &escaped("bodySHA2567"),
-            "",
-        ] {
+        let (shorter, longer) = (escaped("bodySHA25"), escaped("bodySHA2567"));
+        let names = "bodySHA25 bodySHA2567 bodySHA25%37 bodySHA25+6 body%2553HA256";
+        for name in names.split(' ').chain([&*shorter, &*longer, ""]) {
             assert!(!is_body_hash(name.as_bytes()), "{name}");
         }
     }
@@ -94,13 +82,8 @@ mod tests {
         for query in ["bodySHA256=1", "a=1&bodySHA256=1", "a=1&body%53HA256=1"] {
             assert!(ends_in_hash(query.as_bytes()), "{query}");
         }
-        for query in [
-            "",
-            "bodySHA256=1&z=",
-            "bodySHA256=1&",
-            "a=bodySHA256=1",
-            "bodysha256=1",
-        ] {
+        let others = "bodySHA256=1&z= bodySHA256=1& a=bodySHA256=1 bodysha256=1";
+        for query in others.split(' ').chain([""]) {
             assert!(!ends_in_hash(query.as_bytes()), "{query}");
         }
     }

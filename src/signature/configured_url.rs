@@ -300,10 +300,7 @@ mod tests {
             ("\"https://h.com/a\"", "without quotes around it"),
             ("'https://h.com/a'", "without quotes around it"),
             ("https://h.com/a\"", "without quotes around it"),
-            (
-                "\u{201C}https://h.com/a\u{201D}",
-                "without quotes around it",
-            ),
+            ("\u{201C}https://h.com/a\u{201D}", "quotes around it"),
             ("https://h.com/\u{201C}a", "without quotes"),
             ("https://\"h.com\"/a", "without quotes"),
             ("https://h.com\\a", "backslashes"),

@@ -163,14 +163,9 @@ fn is_form(content_type: &[u8]) -> bool {
 }
 
 fn is_utf8_charset(parameter: &[u8]) -> bool {
-    [
-        &b""[..],
-        b"charset=utf-8",
-        b"charset=\"utf-8\"",
-        b"charset=utf8",
-    ]
-    .iter()
-    .any(|accepted| is_word(parameter, accepted))
+    const ACCEPTED: [&str; 4] = ["", "charset=utf-8", "charset=\"utf-8\"", "charset=utf8"];
+    let is_it = |accepted: &&str| is_word(parameter, accepted.as_bytes());
+    ACCEPTED.iter().any(is_it)
 }
 
 /// Returns whether a lenient upstream might read a content type as a form, so that a body hash
@@ -189,22 +184,23 @@ mod tests {
 
     const HASH: &str = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
 
-    const POST: Method = Method {
-        kind: MethodKind::Body,
-        webhook_takes_bodies: true,
-    };
-
-    fn coverage(content_type: Option<&str>, query: &str) -> Result<Coverage, Reason> {
-        let declared = DeclaredBody::new(Ok(content_type.map(str::as_bytes)), Ok(None));
-        Coverage::of(POST, declared, b"body", query.as_bytes())
+    fn method(name: &[u8], webhook_takes_bodies: bool) -> Method {
+        let kind = MethodKind::of(name);
+        Method {
+            kind,
+            webhook_takes_bodies,
+        }
     }
 
-    fn without_body(method: &[u8], webhook_takes_bodies: bool, query: &str) -> Coverage {
-        let method = Method {
-            kind: MethodKind::of(method),
-            webhook_takes_bodies,
-        };
+    /// A body of a POST with this content type.
+    fn coverage(content_type: Option<&str>, query: &str) -> Result<Coverage, Reason> {
+        let declared = DeclaredBody::new(Ok(content_type.map(str::as_bytes)), Ok(None));
+        Coverage::of(method(b"POST", true), declared, b"body", query.as_bytes())
+    }
+
+    fn without_body(name: &[u8], webhook_takes_bodies: bool, query: &str) -> Coverage {
         let declared = DeclaredBody::new(Ok(None), Ok(None));
+        let method = method(name, webhook_takes_bodies);
         Coverage::of(method, declared, b"", query.as_bytes()).expect("no body is no error")
     }
 
@@ -216,11 +212,8 @@ mod tests {
             "Application/X-WWW-Form-URLEncoded;charset=UTF-8",
             "application/x-www-form-urlencoded;",
         ] {
-            assert_eq!(
-                coverage(Some(content_type), ""),
-                Ok(Coverage::Form),
-                "{content_type}"
-            );
+            let covered = coverage(Some(content_type), "");
+            assert_eq!(covered, Ok(Coverage::Form), "{content_type}");
         }
     }
 
@@ -241,23 +234,16 @@ mod tests {
     #[test]
     fn anything_else_needs_exactly_one_hash() {
         let one = format!("a=1&bodySHA256={HASH}");
-        assert!(matches!(
-            coverage(Some("application/json"), &one),
-            Ok(Coverage::Hash(_))
-        ));
-        assert!(matches!(coverage(None, &one), Ok(Coverage::Hash(_))));
+        for content_type in [Some("application/json"), None] {
+            let covered = coverage(content_type, &one);
+            assert!(matches!(covered, Ok(Coverage::Hash(_))), "{covered:?}");
+        }
         let upper = format!("bodySHA256={}", HASH.to_uppercase());
         assert_eq!(coverage(None, &upper), coverage(None, &one));
         let twice = format!("bodySHA256={HASH}&bodySHA256={HASH}");
         let hidden = format!("bodySHA256={HASH}&body%53HA256={}", "0".repeat(64));
-        for query in [
-            "",
-            "bodySHA256=",
-            "bodysha256=00",
-            "bodySHA256=00",
-            &twice,
-            &hidden,
-        ] {
+        let malformed = ["", "bodySHA256=", "bodysha256=00", "bodySHA256=00"];
+        for query in malformed.into_iter().chain([&*twice, &*hidden]) {
             let covered = coverage(Some("application/json"), query);
             assert_eq!(covered, Err(Reason::UnsignedBody), "{query}");
         }
@@ -266,15 +252,9 @@ mod tests {
     #[test]
     fn a_repeated_content_type_covers_nothing() {
         let declared = DeclaredBody::new(Err(Repeated), Ok(None));
-        let query = b"";
-        assert_eq!(
-            Coverage::of(POST, declared, b"a=1", query),
-            Err(Reason::UnsignedBody)
-        );
-        assert_eq!(
-            Coverage::of(POST, declared, b"", query),
-            Ok(Coverage::Empty)
-        );
+        let of = |body| Coverage::of(method(b"POST", true), declared, body, b"");
+        assert_eq!(of(b"a=1"), Err(Reason::UnsignedBody));
+        assert_eq!(of(b""), Ok(Coverage::Empty));
     }
 
     #[test]
@@ -285,7 +265,8 @@ mod tests {
             (Ok(Some(b"Identity")), Ok(Coverage::Form)),
         ] {
             let declared = DeclaredBody::new(Ok(Some(FORM)), coding);
-            assert_eq!(Coverage::of(POST, declared, b"a=1", b""), expected);
+            let covered = Coverage::of(method(b"POST", true), declared, b"a=1", b"");
+            assert_eq!(covered, expected);
         }
     }
 
@@ -294,11 +275,8 @@ mod tests {
         let query = format!("bodySHA256={HASH}");
         for method in [&b"GET"[..], b"HEAD", b"DELETE"] {
             for content_type in [None, Some(FORM)] {
-                let method = Method {
-                    kind: MethodKind::of(method),
-                    webhook_takes_bodies: true,
-                };
                 let declared = DeclaredBody::new(Ok(content_type), Ok(None));
+                let method = self::method(method, true);
                 let covered = Coverage::of(method, declared, b"000=", query.as_bytes());
                 assert_eq!(covered, Err(Reason::UnsignedBody));
             }

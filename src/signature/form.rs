@@ -310,61 +310,41 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_bytewise_and_not_together_with_their_values() {
-        assert_eq!(
-            signed(b"ReasonConferenceEnded=x&Reason=Participant&b=1&B=2"),
-            b"B2ReasonParticipantReasonConferenceEndedxb1"
-        );
-    }
-
-    #[test]
-    fn distinct_values_of_a_repeated_name_are_sorted_and_equal_ones_count_once() {
-        assert_eq!(
-            signed(b"MediaUrl=b&MediaUrl=a&MediaUrl=b"),
-            b"MediaUrlaMediaUrlb"
-        );
-    }
-
-    #[test]
-    fn empty_values_and_names_count() {
-        assert_eq!(signed(b"ToCity=&FromZip=&x&=y"), b"yFromZipToCityx");
-        assert_eq!(signed(b"&&a=1&&"), b"a1");
-        assert_eq!(signed(b""), b"");
-    }
-
-    #[test]
-    fn only_the_first_equals_sign_splits_and_semicolons_do_not() {
-        assert_eq!(signed(b"a=b=c;d=e"), b"ab=c;d=e");
-    }
-
-    #[test]
-    fn escapes_are_decoded_to_bytes_whatever_they_spell() {
-        assert_eq!(
-            signed(b"a=%F0%9f%8C%ae+%2B%26%3d%00%ff"),
-            b"a\xF0\x9F\x8C\xAE +&=\x00\xFF"
-        );
-        assert_eq!(signed(b"%41%3D=1"), b"A=1");
-    }
-
-    #[test]
-    fn an_invalid_escape_stays_as_it_is() {
-        assert_eq!(signed(b"a=%"), b"a%");
-        assert_eq!(signed(b"a=%4"), b"a%4");
-        assert_eq!(signed(b"a=%zz%4%%41%+"), b"a%zz%4%A% ");
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_stay_as_they_are() {
-        assert_eq!(signed(b"\xC3=\x28\xFF"), b"\xC3\x28\xFF");
-    }
-
-    #[test]
-    fn names_that_are_alike_in_their_first_bytes_are_sorted_by_the_rest() {
-        assert_eq!(
-            signed(b"MessageSid2=5&MessageSid=4&Message=2&MessageS=3&Messag=1&%00=0&=x"),
-            b"x\x000Messag1Message2MessageS3MessageSid4MessageSid25"
-        );
-        assert_eq!(signed(b"a%00=2&a=1&a%00%00=3"), b"a1a\x002a\0\x003");
+    fn what_is_signed_of_a_form_is_as_documented() {
+        let cases: [(&[u8], &[u8]); 16] = [
+            // Names are sorted bytewise, and not together with their values.
+            (
+                b"ReasonX=x&Reason=Participant&b=1&B=2",
+                b"B2ReasonParticipantReasonXxb1",
+            ),
+            (
+                b"MessageSid2=5&MessageSid=4&MessageS=3",
+                b"MessageS3MessageSid4MessageSid25",
+            ),
+            (b"Message=2&Messag=1&%00=0&=x", b"x\x000Messag1Message2"),
+            (b"a%00=2&a=1&a%00%00=3", b"a1a\x002a\0\x003"),
+            // Distinct values of a repeated name are sorted, and equal ones count once.
+            (b"MediaUrl=b&MediaUrl=a&MediaUrl=b", b"MediaUrlaMediaUrlb"),
+            // Empty values and names count, empty pieces do not.
+            (b"ToCity=&FromZip=&x&=y", b"yFromZipToCityx"),
+            (b"&&a=1&&", b"a1"),
+            (b"", b""),
+            // Only the first equals sign splits, and semicolons do not.
+            (b"a=b=c;d=e", b"ab=c;d=e"),
+            // Escapes are decoded to bytes, whatever they spell.
+            (b"a=%F0%9f%8C%ae+%2B%26%3d", b"a\xF0\x9F\x8C\xAE +&="),
+            (b"a=%00%ff", b"a\x00\xFF"),
+            (b"%41%3D=1", b"A=1"),
+            // An invalid escape stays as it is.
+            (b"a=%", b"a%"),
+            (b"a=%4", b"a%4"),
+            (b"a=%zz%4%%41%+", b"a%zz%4%A% "),
+            // As do bytes that are not UTF-8.
+            (b"\xC3=\x28\xFF", b"\xC3\x28\xFF"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(signed(body), expected, "{}", body.escape_ascii());
+        }
     }
 
     #[test]

@@ -51,19 +51,17 @@ impl SigningKey {
             State::Sha256(keyed) => ComputedMac::new(&finish(keyed, message)),
         }
     }
+
+    /// Returns the MAC of a message that is still empty.
+    pub(crate) fn begin(&self) -> BegunMac {
+        BegunMac(self.0.clone())
+    }
 }
 
 /// A MAC of an unfinished message. A diagnosis hashes once what many messages begin with, and
 /// copies the state for each.
 #[derive(Clone)]
 pub(crate) struct BegunMac(State);
-
-impl SigningKey {
-    /// Returns the MAC of a message that is still empty.
-    pub(crate) fn begin(&self) -> BegunMac {
-        BegunMac(self.0.clone())
-    }
-}
 
 impl BegunMac {
     /// Appends to the message.
@@ -228,6 +226,10 @@ mod tests {
         SigningKey::auth_token(&Secret::new(text.into())).expect("not empty")
     }
 
+    fn shared(text: &str) -> SigningKey {
+        SigningKey::shared_key(&Secret::new(text.into())).expect("not empty")
+    }
+
     #[test]
     fn a_signature_has_one_spelling_only() {
         let good = b"RSOYDt4T1cUTdK1PDd93/VVr8B8=";
@@ -270,8 +272,7 @@ mod tests {
 
     #[test]
     fn a_message_in_pieces_has_the_mac_of_the_whole() {
-        let shared = SigningKey::shared_key(&Secret::new("s".into())).expect("a secret");
-        for key in [token("12345"), shared] {
+        for key in [token("12345"), shared("s")] {
             let whole = vec![7; 300];
             let mut begun = key.begin();
             begun.update(&whole[..130]);
@@ -294,10 +295,7 @@ mod tests {
 
     #[test]
     fn a_mac_with_any_one_of_its_bits_changed_is_another() {
-        let secret = Secret::new("12345".into());
-        let shared = SigningKey::shared_key(&secret).expect("not empty");
-        let keys = [token("12345"), shared];
-        for (key, length) in keys.iter().zip([20, 32]) {
+        for (key, length) in [(token("12345"), 20), (shared("12345"), 32)] {
             let mac = key.mac(b"x");
             assert_eq!(mac.as_slice().len(), length);
             assert_eq!(key.mac_length(), length);

@@ -1,5 +1,6 @@
 //! The configured keys, and those that a request may have been signed with.
 
+use crate::secret::Secret;
 use crate::signature::key::{SigningKey, sha256};
 use crate::sort::sorted;
 
@@ -15,6 +16,18 @@ pub struct Key {
     pub label: String,
     /// The id by which requests select it, for a shared key.
     pub shared_id: Option<String>,
+}
+
+impl Key {
+    /// Returns the key of an auth token; `None` if that is empty.
+    pub fn auth_token(token: &Secret, account: Option<String>, label: String) -> Option<Key> {
+        Some(Key {
+            signing: SigningKey::auth_token(token)?,
+            account,
+            label,
+            shared_id: None,
+        })
+    }
 }
 
 /// All configured keys.
@@ -80,27 +93,22 @@ impl Keyring {
         settings: Option<&[u8]>,
         mac_length: usize,
     ) -> impl Iterator<Item = (usize, &'a Key)> + Clone {
-        let selected = settings
-            .and_then(selected_id)
-            .and_then(|id| self.position_of_shared(id));
-        self.keys
-            .iter()
-            .enumerate()
-            .filter_map(move |(index, key)| {
-                let chosen = match selected {
-                    Some(selected) => index == selected,
-                    None => key.shared_id.is_none(),
-                };
-                (chosen && key.signing.mac_length() == mac_length).then_some((index, key))
-            })
+        let selected = settings.and_then(selected_id);
+        let selected = selected.and_then(|id| self.position_of_shared(id));
+        self.keys.iter().enumerate().filter(move |(index, key)| {
+            let chosen = match selected {
+                Some(selected) => *index == selected,
+                None => key.shared_id.is_none(),
+            };
+            chosen && key.signing.mac_length() == mac_length
+        })
     }
 
-    fn position_of_shared(&self, id: &[u8]) -> Option<usize> {
-        self.keys.iter().position(|key| {
-            key.shared_id
-                .as_ref()
-                .is_some_and(|known| known.as_bytes() == id)
-        })
+    /// Returns the index of the shared key with this id.
+    pub(crate) fn position_of_shared(&self, id: &[u8]) -> Option<usize> {
+        let ids = self.keys.iter().map(|key| key.shared_id.as_ref());
+        let mut ids = ids.map(|known| known.map(String::as_bytes));
+        ids.position(|known| known == Some(id))
     }
 }
 
@@ -115,25 +123,23 @@ pub(crate) fn selected_id(settings: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    /// The key of an auth token, which is its label as well.
+    fn token(text: &&str) -> Key {
+        let token = Secret::new((*text).into());
+        Key::auth_token(&token, None, (*text).into()).expect("a token")
+    }
+
     fn keyring() -> Keyring {
-        let token =
-            |text: &str| SigningKey::auth_token(&Secret::new(text.into())).expect("a token");
-        let shared = SigningKey::shared_key(&Secret::new("s".into())).expect("a secret");
-        let key = |signing, label: &str, id: Option<&str>| Key {
+        let signing = SigningKey::shared_key(&Secret::new("s".into())).expect("a secret");
+        let shared = Key {
             signing,
-            account: None,
-            label: label.into(),
-            shared_id: id.map(str::to_owned),
+            shared_id: Some("wsk_1".into()),
+            ..token(&"shared")
         };
-        Keyring::new(vec![
-            key(token("one"), "one", None),
-            key(token("two"), "two", None),
-            key(shared, "shared", Some("wsk_1")),
-        ])
+        Keyring::new(vec![token(&"one"), token(&"two"), shared])
     }
 
     fn chosen(settings: Option<&str>, length: usize) -> Vec<String> {
@@ -153,23 +159,13 @@ mod tests {
         let settings = Some("key=wsk_1,algorithm=HMAC_SHA256");
         assert_eq!(chosen(settings, 32), ["shared"]);
         assert_eq!(chosen(settings, 20), [""; 0]);
-        assert_eq!(
-            chosen(Some("algorithm=HMAC_SHA1, key=wsk_1"), 32),
-            ["shared"]
-        );
+        let settings = Some("algorithm=HMAC_SHA1, key=wsk_1");
+        assert_eq!(chosen(settings, 32), ["shared"]);
     }
 
     #[test]
     fn what_is_derived_from_the_keys_is_theirs_alone_and_not_of_their_order() {
-        let of = |tokens: &[&str]| {
-            let key = |text: &&str| Key {
-                signing: SigningKey::auth_token(&Secret::new((*text).into())).expect("a token"),
-                account: None,
-                label: String::new(),
-                shared_id: None,
-            };
-            Keyring::new(tokens.iter().map(key).collect())
-        };
+        let of = |tokens: &[&str]| Keyring::new(tokens.iter().map(token).collect());
         let derived = of(&["one", "two"]).derive(b"label");
         assert_eq!(of(&["two", "one"]).derive(b"label"), derived);
         assert_eq!(of(&["two", "one", "two"]).derive(b"label"), derived);

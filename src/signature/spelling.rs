@@ -147,13 +147,7 @@ mod tests {
 
     #[test]
     fn forbidden_bytes_are_found_in_any_number_and_do_not_cancel_out() {
-        for (first, second) in [
-            (b' ', b' '),
-            (b';', b';'),
-            (0xFF, 0xFF),
-            (0x7F, b' '),
-            (0, 0x80),
-        ] {
+        for [first, second] in [*b"  ", *b";;", [0xFF, 0xFF], [0x7F, b' '], [0, 0x80]] {
             for between in 1..=24 {
                 let mut body = vec![b'a'; 32];
                 body[3] = first;
@@ -198,13 +192,7 @@ mod tests {
             let flaw = first_flaw(body.as_bytes()).expect(body);
             assert_eq!((flaw.what, flaw.offset), (what, offset), "{body}");
         }
-        for body in [
-            "=",
-            "a=",
-            "=b",
-            "a=1&a=1",
-            "a=%2541%zz".get(..6).unwrap_or_default(),
-        ] {
+        for body in ["=", "a=", "=b", "a=1&a=1", "a=%254"] {
             assert_eq!(first_flaw(body.as_bytes()), None, "{body}");
         }
     }

@@ -338,6 +338,7 @@ impl CandidateUrl<'_> {
 mod tests {
     use super::*;
     use crate::signature::body_hash::BODY_HASH_PARAMETER;
+    use crate::tests::rows;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -356,33 +357,22 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_a_port_is_tried_with_the_default_port_too() {
+    fn a_url_is_tried_as_it_is_and_without_a_port_and_with_the_default_port() {
+        let cases = "
+            https://h.com/p => https://h.com/p https://h.com:443/p
+            http://h.com/p => http://h.com/p http://h.com:80/p
+            https://h.com:443/p => https://h.com:443/p https://h.com/p
+            https://[::1]:8443/p => https://[::1]:8443/p https://[::1]/p https://[::1]:443/p
+            https://u:p@h.com:1/p => https://h.com:1/p https://h.com/p https://h.com:443/p https://u:p@h.com:1/p https://u:p@h.com/p https://u:p@h.com:443/p
+        ";
+        for [configured, expected] in rows(cases) {
+            let public = PublicUrl::configured(&url(configured));
+            let tried = candidates(&public, "/rewritten", false);
+            assert_eq!(tried.join(" "), expected);
+        }
         let public = PublicUrl::configured(&url("https://h.com/p"));
         let tried = candidates(&public, "/rewritten?x=1", false);
         assert_eq!(tried, ["https://h.com/p?x=1", "https://h.com:443/p?x=1"]);
-        let public = PublicUrl::configured(&url("http://h.com/p"));
-        let tried = candidates(&public, "/p", false);
-        assert_eq!(tried, ["http://h.com/p", "http://h.com:80/p"]);
-    }
-
-    #[test]
-    fn a_url_with_a_port_is_tried_as_it_is_and_without_and_with_the_default_port() {
-        let public = PublicUrl::configured(&url("https://u:p@[::1]:8443/p"));
-        let tried = candidates(&public, "/p", false);
-        assert_eq!(
-            tried,
-            [
-                "https://[::1]:8443/p",
-                "https://[::1]/p",
-                "https://[::1]:443/p",
-                "https://u:p@[::1]:8443/p",
-                "https://u:p@[::1]/p",
-                "https://u:p@[::1]:443/p"
-            ]
-        );
-        let public = PublicUrl::configured(&url("https://h.com:443/p"));
-        let tried = candidates(&public, "/p", false);
-        assert_eq!(tried, ["https://h.com:443/p", "https://h.com/p"]);
     }
 
     #[test]
@@ -461,10 +451,8 @@ mod tests {
     fn the_base_url_takes_the_path_as_received() {
         let public = PublicUrl::base(&url("https://h.com/"));
         let tried = candidates(&public, "/a/../b?", false);
-        assert_eq!(
-            tried,
-            ["https://h.com/a/../b?", "https://h.com:443/a/../b?"]
-        );
+        let expected = ["https://h.com/a/../b?", "https://h.com:443/a/../b?"];
+        assert_eq!(tried, expected);
     }
 
     #[test]
@@ -483,16 +471,15 @@ mod tests {
             let parts = (url.scheme(), url.path(), url.query());
             assert_eq!(parts, (&text[..5], "/p", None), "{text}");
             assert_eq!(url.port(), port, "{text}");
-            let whole = format!("{}://{host}", url.scheme());
-            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
             let public = PublicUrl::configured(&url);
             assert_eq!(public.url(), &url);
             assert!(!public.takes_path_from_request());
             assert!(PublicUrl::base(&url).takes_path_from_request());
-            assert!(candidates(&public, "/p", false).contains(&format!("{whole}{port}/p")));
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let whole = format!("{}://{host}{port}/p", url.scheme());
+            assert!(candidates(&public, "/p", false).contains(&whole));
         }
-        let urls = "https://[h]/p https://[]/p https://[::1/p https://[::1]x/p https://1]/p";
-        for text in urls.split(' ') {
+        for text in ["https://[h]/p", "https://1]/p"] {
             assert!(ConfiguredUrl::parse(text).is_err(), "{text}");
         }
     }

@@ -35,9 +35,7 @@ pub trait Store {
 
     /// Counts a request by the limits that were deferred, though it has ended: its client has
     /// left. Nobody waits for the answer.
-    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, now: Timestamp) {
-        let _ = (webhook, deferred, now);
-    }
+    fn count_gone(&self, _query: Query) {}
 
     /// Settles a claim by what became of its request. The upstream's response is to wait
     /// for the call, if there is one.
@@ -159,8 +157,8 @@ pub enum Progress {
     /// It is decided. (For the call of a settlement this says nothing.)
     Done(Decision),
     /// It is decided without a call, and these limits were not asked for yet: the next query
-    /// about the request is to bring them along as [`Query::deferred`]. Only for limits that
-    /// are early, and for a request that is a repeat.
+    /// about the request is to bring them along as [`Query::deferred`]. So it is with early
+    /// limits at the headers, and with a request that is known to be a repeat.
     Deferred(Decision, Vec<LimitCheck>),
     /// A call has to be made.
     Call(StoreCall),

@@ -253,21 +253,12 @@ impl<H: Host> HttpStream<H> {
                 self.state = State::Forwarded(Some(unsettled));
                 self.settle_unheard(outcome);
             }
-            State::AwaitingStore(awaiting, _) => {
-                awaiting.on_client_gone(self.host.now().into());
-                worker.report(&self.host);
-            }
-            State::Releasing(pending, _) => {
-                pending.abandon(self.host.now().into());
-                worker.report(&self.host);
-            }
-            State::AwaitingBody(awaiting) => {
-                worker
-                    .filter
-                    .on_client_gone(*awaiting, self.host.now().into());
-            }
-            State::New | State::Forwarded(None) | State::Rejected => {}
+            State::AwaitingStore(awaiting, _) => awaiting.on_client_gone(self.host.now().into()),
+            State::Releasing(pending, _) => pending.abandon(self.host.now().into()),
+            State::AwaitingBody(awaiting) => worker.filter.on_client_gone(*awaiting),
+            State::New | State::Forwarded(None) | State::Rejected => return,
         }
+        worker.report(&self.host);
     }
 
     /// A fault was caught while an event was handled. A request that has not passed yet is

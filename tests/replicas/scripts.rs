@@ -31,7 +31,7 @@ fn decide(
         .iter()
         .map(|check| (*check, &limits[check.rule]))
         .collect();
-    keyspace().decide(&[], &limits, claim, now)
+    keyspace().decide(0, &limits, claim, now)
 }
 
 /// Evenly spread, as a keyed hash is.
@@ -409,14 +409,12 @@ impl Twice {
         claim: Option<&Claim>,
         now: Timestamp,
     ) -> ScriptReply {
-        let of = |checks: &[LimitCheck]| {
-            let checks = checks.iter();
-            checks
-                .map(|check| (*check, &self.limits[check.rule]))
-                .collect::<Vec<_>>()
-        };
+        let checks = early.iter().chain(late);
+        let limits: Vec<_> = checks
+            .map(|check| (*check, &self.limits[check.rule]))
+            .collect();
         let claim = claim.zip(Some(self.table.rules()));
-        let question = keyspace.decide(&of(early), &of(late), claim, now);
+        let question = keyspace.decide(early.len(), &limits, claim, now);
         self.asked.ask_at(&question, now)
     }
 
@@ -578,9 +576,9 @@ fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_li
     let mut ask = |nonce, id, with_late: bool| {
         let claim = table.prepare(Nonce([nonce; 32]), id, None, now);
         let claim = Some((&claim, table.rules()));
-        let late = [(check, &late)];
-        let late = if with_late { &late[..] } else { &[] };
-        let question = keyspace().decide(&[(check, &early)], late, claim, now);
+        let limits = [(check, &early), (check, &late)];
+        let limits = if with_late { &limits } else { &limits[..1] };
+        let question = keyspace().decide(1, limits, claim, now);
         asked.ask_at(&question, now)
     };
     redis.command(&["SET", "{twf:1}:v:99", "1"]);

@@ -4,11 +4,12 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::replicas;
 use crate::servers::{Redis, Webdis};
-use support::envoy::Setup;
+use support::envoy::{Setup, plugin_with};
+use support::messages::message;
 
 #[path = "../e2e/races.rs"]
 mod races;
@@ -31,4 +32,14 @@ pub(crate) fn setup(plugin: &Value) -> Setup {
     plugin["store"] = replicas::store();
     plugin["store"]["key_prefix"] = format!("e2e{}", STARTED.fetch_add(1, Ordering::SeqCst)).into();
     replicas::setup(&plugin, STORE.1.address())
+}
+
+#[test]
+fn these_envoys_ask_redis() {
+    setup(&plugin_with(json!({}))).start().run(async |t| {
+        for _ in 0..5 {
+            t.passes(&message()).await;
+        }
+        assert!(replicas::metric(t.envoy, "store_callouts") >= 5);
+    });
 }

@@ -49,17 +49,12 @@ impl Loader<'_> {
                 None => self.warn_of_token(variable::AUTH_TOKEN, token),
             }
         }
-        let signing = token.as_ref().and_then(SigningKey::auth_token);
-        keys.extend(signing.map(|signing| Key {
-            signing,
-            account,
-            label: variable::AUTH_TOKEN.to_owned(),
-            shared_id: None,
-        }));
+        let label = variable::AUTH_TOKEN.to_owned();
+        keys.extend(token.and_then(|token| Key::auth_token(&token, account, label)));
     }
 
     fn account(&self, node: &Node<'_>, keys: &mut Vec<Key>) {
-        let Some(account) = node.object(&["account_sid", "auth_tokens"]) else {
+        let Some(account) = node.object("account_sid, auth_tokens") else {
             return;
         };
         let sid = account.field("account_sid").and_then(|node| {
@@ -75,25 +70,18 @@ impl Loader<'_> {
                 continue;
             };
             self.warn_of_token(node.path(), &token);
-            keys.extend(SigningKey::auth_token(&token).map(|signing| Key {
-                signing,
-                account: sid.map(str::to_owned),
-                label,
-                shared_id: None,
-            }));
+            keys.extend(Key::auth_token(&token, sid.map(str::to_owned), label));
         }
     }
 
     fn shared_key(&self, node: &Node<'_>, keys: &mut Vec<Key>) {
-        let Some(object) = node.object(&["id", "secret"]) else {
+        let Some(object) = node.object("id, secret") else {
             return;
         };
-        let id = object
-            .required("id")
-            .and_then(|node| node.plain_text("the key's id"));
-        let secret = object
-            .required("secret")
-            .and_then(|node| node.secret(self.environment, SecretKind::KEY));
+        let id = object.required("id");
+        let id = id.and_then(|node| node.plain_text("the key's id"));
+        let secret = object.required("secret");
+        let secret = secret.and_then(|node| node.secret(self.environment, SecretKind::KEY));
         let (Some(id), Some((secret, label))) = (id, secret) else {
             return;
         };

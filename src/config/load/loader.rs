@@ -110,6 +110,13 @@ pub(super) fn number<T: TryFrom<u64>>(
     T::try_from(number).ok()
 }
 
+/// Reads a field that is a duration of at least `min` into `value`, if it is there.
+pub(super) fn duration(object: &Object<'_>, name: &str, min: Millis, value: &mut Millis) {
+    if let Some(node) = object.field(name) {
+        *value = node.duration(min, A_YEAR).unwrap_or(min);
+    }
+}
+
 /// Reads a field that is `true` or `false`; absent, it is `false`.
 pub(super) fn flag(object: &Object<'_>, name: &str) -> bool {
     let flag = object.field(name).and_then(|node| node.flag());

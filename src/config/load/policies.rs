@@ -1,6 +1,6 @@
 //! `timestamp`, `replay` and `rate_limits`: global, or one webhook's.
 
-use crate::config::load::loader::{A_MILLISECOND, A_YEAR, Loader, NOTHING, flag, number};
+use crate::config::load::loader::{A_MILLISECOND, A_YEAR, Loader, NOTHING, duration, flag, number};
 use crate::config::reader::Node;
 use crate::config::settings::{
     Count, OnDuplicate, ReplaySettings, RuleKey, RuleSettings, TimestampSettings,
@@ -21,8 +21,8 @@ impl Loader<'_> {
         basis: &TimestampSettings,
     ) -> TimestampSettings {
         let mut timestamp = basis.clone();
-        let fields = ["params", "header", "max_age", "clock_skew", "required"];
-        let Some(object) = node.and_then(|node| node.object(&fields)) else {
+        let fields = "params, header, max_age, clock_skew, required";
+        let Some(object) = node.and_then(|node| node.object(fields)) else {
             return timestamp;
         };
         if let Some(params) = object.field("params").and_then(|node| node.list()) {
@@ -35,13 +35,9 @@ impl Loader<'_> {
                 false => header_name(&header),
             };
         }
-        if let Some(node) = object.field("max_age") {
-            let max_age = node.duration(A_MILLISECOND, A_YEAR);
-            timestamp.freshness.max_age = max_age.unwrap_or(A_MILLISECOND);
-        }
-        if let Some(node) = object.field("clock_skew") {
-            timestamp.freshness.clock_skew = node.duration(NOTHING, A_YEAR).unwrap_or(NOTHING);
-        }
+        let freshness = &mut timestamp.freshness;
+        duration(&object, "max_age", A_MILLISECOND, &mut freshness.max_age);
+        duration(&object, "clock_skew", NOTHING, &mut freshness.clock_skew);
         if object.field("required").is_some() {
             timestamp.required = flag(&object, "required");
         }
@@ -66,22 +62,9 @@ impl Loader<'_> {
         if !node.is_object() {
             return node.expected("\"off\" or an object");
         }
-        let object = node.object(&[
-            "window",
-            "keep",
-            "capacity",
-            "on_full",
-            "on_duplicate",
-            "handshakes",
-        ])?;
-        if let Some(node) = object.field("window") {
-            replay.rules.window = node
-                .duration(A_MILLISECOND, A_YEAR)
-                .unwrap_or(A_MILLISECOND);
-        }
-        if let Some(node) = object.field("keep") {
-            replay.rules.keep = node.duration(NOTHING, A_YEAR).unwrap_or(NOTHING);
-        }
+        let object = node.object("window, keep, capacity, on_full, on_duplicate, handshakes")?;
+        duration(&object, "window", A_MILLISECOND, &mut replay.rules.window);
+        duration(&object, "keep", NOTHING, &mut replay.rules.keep);
         if let Some(capacity) = number(&object, "capacity", 1, MAX_NONCES) {
             replay.rules.capacity = capacity;
         }
@@ -112,7 +95,7 @@ impl Loader<'_> {
     }
 
     fn rate_limit(&self, node: &Node<'_>, scope: &str) -> Option<RuleSettings> {
-        let object = node.object(&["key", "count", "requests", "window"])?;
+        let object = node.object("key, count, requests, window")?;
         let key = object.required("key").and_then(|node| rule_key(&node));
         let counts = [
             ("all", Count::All),
@@ -177,10 +160,6 @@ fn rule_key(node: &Node<'_>) -> Option<RuleKey> {
 
 fn header_name(node: &Node<'_>) -> Option<String> {
     let what = "a header's name, or null for none";
-    let name = node.text(what)?;
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !name.bytes().all(is_token) {
-        return node.expected(what);
-    }
-    Some(name.to_ascii_lowercase())
+    Some(node.text_of(what, is_token)?.to_ascii_lowercase())
 }

@@ -26,28 +26,15 @@ impl Loader<'_> {
             Redis,
         }
         let node = root.field("store")?;
-        let fields = [
-            "type",
-            "cluster",
-            "api",
-            "authority",
-            "username",
-            "password",
-            "token",
-            "key_prefix",
-            "timeout",
-            "on_error",
-        ];
-        let object = node.object(&fields)?;
+        let fields = "type, cluster, api, authority, username, password, token, key_prefix, \
+                      timeout, on_error";
+        let object = node.object(fields)?;
         let types = [("shared_data", Type::SharedData), ("redis", Type::Redis)];
         match object.required("type")?.one_of(&types)? {
             Type::Redis => self.redis(&object).map(StoreSettings::Redis),
             Type::SharedData => {
-                for name in fields.iter().filter(|name| **name != "type") {
-                    if let Some(node) = object.field(name) {
-                        self.problems
-                            .note(node.path(), "this field is only for the type \"redis\"");
-                    }
+                for name in fields.split(", ").filter(|name| *name != "type") {
+                    self.only_for(&object, name, "type \"redis\"");
                 }
                 Some(StoreSettings::SharedData)
             }
@@ -90,7 +77,7 @@ impl Loader<'_> {
 
     /// Reads username and password of Webdis (`http_basic_auth` in its ACL): both or neither.
     fn basic(&self, object: &Object<'_>) -> Option<Secret> {
-        self.only_for(object, "token", "upstash");
+        self.only_for(object, "token", "api \"upstash\"");
         if object.field("username").is_none() && object.field("password").is_none() {
             self.warn(
                 "store",
@@ -117,39 +104,33 @@ impl Loader<'_> {
     }
 
     fn bearer(&self, object: &Object<'_>) -> Option<Secret> {
-        self.only_for(object, "username", "webdis");
-        self.only_for(object, "password", "webdis");
+        self.only_for(object, "username", "api \"webdis\"");
+        self.only_for(object, "password", "api \"webdis\"");
         let node = object.required("token")?;
         let (token, _) = node.secret(self.environment, SecretKind::BEARER)?;
         Some(Secret::new(format!("Bearer {}", token.expose())))
     }
 
-    fn only_for(&self, object: &Object<'_>, name: &str, api: &str) {
+    fn only_for(&self, object: &Object<'_>, name: &str, what: &str) {
         if let Some(node) = object.field(name) {
-            self.problems.note(
-                node.path(),
-                format_args!("this field is only for the api \"{api}\""),
-            );
+            let what = format_args!("this field is only for the {what}");
+            self.problems.note(node.path(), what);
         }
     }
 }
 
 fn authority(node: &Node<'_>) -> Option<String> {
-    let what = "a host name, with or without a port";
-    let text = node.text(what)?;
     let may_stand = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    if !text.bytes().all(may_stand) {
-        return node.expected(what);
-    }
+    let text = node.text_of("a host name, with or without a port", may_stand)?;
     Some(text.to_owned())
 }
 
 /// Reads a prefix without braces, since a Redis Cluster hashes what stands in the filter's own.
 fn key_prefix(node: &Node<'_>) -> Option<String> {
     let what = "up to 64 letters, digits, `-`, `_`, `.` or `:`";
-    let text = node.text(what)?;
     let may_stand = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    if text.len() > MAX_PREFIX || !text.bytes().all(may_stand) {
+    let text = node.text_of(what, may_stand)?;
+    if text.len() > MAX_PREFIX {
         return node.expected(what);
     }
     Some(text.to_owned())

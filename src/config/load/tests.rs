@@ -7,16 +7,12 @@ use crate::config::settings::WebhookSettings;
 use crate::store::StoreSettings;
 use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::wire::Api;
+use crate::tests::{assert_says, rows};
 use crate::time::Millis;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const SID: &str = "AC00000000000000000000000000000001";
-
-#[track_caller]
-fn assert_says(found: &str, words: &str) {
-    assert!(found.contains(words), "{found}\nlacks {words}");
-}
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -27,15 +23,21 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn nothing(_: &str) -> Option<String> {
-    None
+/// What is said of a configuration that is rejected.
+#[track_caller]
+fn problems(json: &str) -> String {
+    problems_with(json, &[])
 }
 
-fn problems(json: &str) -> String {
-    match load(json.as_bytes(), &environment) {
-        Ok(_) => String::new(),
-        Err(problems) => problems.to_string(),
-    }
+#[track_caller]
+fn problems_with(json: &str, variables: &[(&str, &str)]) -> String {
+    let loaded = load(json.as_bytes(), &with_variables(variables));
+    loaded.expect_err(json).to_string()
+}
+
+#[track_caller]
+fn assert_problem(json: &str, words: &str) {
+    assert_says(&problems(json), words);
 }
 
 fn settings(json: &str) -> Settings {
@@ -56,10 +58,8 @@ fn three_variables_and_an_empty_configuration_are_complete() {
         let replay = webhook.replay.as_ref().expect("on by default");
         assert_eq!(replay.rules.max_pinned, Millis::seconds(330));
         let rule = webhook.rate_limits.first().expect("one rule by default");
-        assert_eq!(
-            (rule.limit.requests, rule.limit.window),
-            (60, Millis::seconds(60))
-        );
+        let limit = (rule.limit.requests, rule.limit.window);
+        assert_eq!(limit, (60, Millis::seconds(60)));
     }
 }
 
@@ -135,18 +135,18 @@ const MISTAKES: &str = r##"
 
 #[test]
 fn every_mistake_is_named_by_its_path() {
-    for line in MISTAKES.trim().lines() {
-        let (json, expected) = line.split_once(" => ").expect("a configuration and words");
-        let found = problems(json);
-        assert_says(&found, expected);
+    for [json, expected] in rows(MISTAKES) {
+        assert_problem(json, expected);
     }
 }
 
 #[test]
 fn all_mistakes_are_named_at_once() {
-    let found = problems(r#"{"mode": 1, "replay": {"keep": 1, "x": 2}, "log": []}"#);
     for path in ["mode:", "replay.keep:", "replay.x:", "log:"] {
-        assert_says(&found, path);
+        assert_problem(
+            r#"{"mode": 1, "replay": {"keep": 1, "x": 2}, "log": []}"#,
+            path,
+        );
     }
 }
 
@@ -159,7 +159,6 @@ fn no_mistake_shows_a_value() {
                       "password": "hunter2", "token": "hunter2", "on_error": "hunter2"}}"#,
     ] {
         let found = problems(json);
-        assert!(!found.is_empty(), "{json}");
         assert!(!found.contains("hunter2"), "{found}");
     }
 }
@@ -168,10 +167,7 @@ fn no_mistake_shows_a_value() {
 fn with_variables<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
     move |asked| {
         let own = variables.iter().find(|(name, _)| *name == asked);
-        match own {
-            Some((_, value)) => Some((*value).to_owned()),
-            None => environment(asked),
-        }
+        own.map_or_else(|| environment(asked), |(_, value)| Some((*value).into()))
     }
 }
 
@@ -197,22 +193,13 @@ fn forms_and_handshakes_are_read_for_all_webhooks_and_for_one() {
         let handshakes = webhook.replay.as_ref().map(|replay| replay.handshakes);
         (webhook.form, webhook.max_parameters, handshakes)
     };
-    let read: Vec<_> = loaded.webhooks.iter().map(read).collect();
-    assert_eq!(
-        read,
-        [
-            (FormReading::Lenient, 7, Some(true)),
-            (FormReading::Strict, 8, Some(false))
-        ]
-    );
+    let (first, second) = (&loaded.webhooks[0], &loaded.webhooks[1]);
+    assert_eq!(read(first), (FormReading::Lenient, 7, Some(true)));
+    assert_eq!(read(second), (FormReading::Strict, 8, Some(false)));
     let loaded = settings("{}");
     assert_eq!(loaded.max_target_bytes, 16_384);
-    let webhook = loaded.webhooks.first().expect("one");
-    assert_eq!(
-        (webhook.form, webhook.max_parameters),
-        (FormReading::Strict, 500)
-    );
-    assert!(!webhook.replay.as_ref().expect("on").handshakes);
+    let webhook = &loaded.webhooks[0];
+    assert_eq!(read(webhook), (FormReading::Strict, 500, Some(false)));
 }
 
 #[test]
@@ -222,39 +209,31 @@ fn a_store_in_redis_is_reached_with_what_it_asks_for() {
         StoreSettings::SharedData => panic!("{json}"),
     };
     let least = redis(r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis"}}"#);
-    assert_eq!(
-        (
-            least.api,
-            least.authority.as_str(),
-            least.key_prefix.as_str()
-        ),
-        (Api::Webdis, "c", "twf")
-    );
-    assert_eq!(
-        (least.timeout, least.on_error),
-        (Millis(100), OnStoreError::Reject)
-    );
-    assert!(least.authorization.is_none());
-    let header =
-        |redis: RedisSettings| redis.authorization.map(|secret| secret.expose().to_owned());
+    assert_eq!((least.api, least.timeout), (Api::Webdis, Millis(100)));
+    assert_eq!((&*least.authority, &*least.key_prefix), ("c", "twf"));
+    assert_eq!(least.on_error, OnStoreError::Reject);
+    let header = |redis: &RedisSettings| {
+        let secret = redis.authorization.as_ref();
+        secret.map(|secret| secret.expose().to_owned())
+    };
+    assert_eq!(header(&least), None);
     let basic = redis(
         r#"{"store": {"type": "redis", "cluster": "c", "api": "webdis",
                       "username": "envoy", "password": {"env": "TWILIO_AUTH_TOKEN"}}}"#,
     );
-    assert_eq!(header(basic).as_deref(), Some("Basic ZW52b3k6MTIzNDU="));
+    assert_eq!(header(&basic).as_deref(), Some("Basic ZW52b3k6MTIzNDU="));
     let bearer = redis(
         r#"{"store": {"type": "redis", "cluster": "c", "api": "upstash", "authority": "x.upstash.io",
                       "token": {"env": "TWILIO_AUTH_TOKEN"}, "on_error": "local"}}"#,
     );
-    assert_eq!(
-        (bearer.on_error, bearer.authority.as_str()),
-        (OnStoreError::Local, "x.upstash.io")
-    );
-    assert_eq!(header(bearer).as_deref(), Some("Bearer 12345"));
+    assert_eq!(bearer.on_error, OnStoreError::Local);
+    assert_eq!(bearer.authority, "x.upstash.io");
+    assert_eq!(header(&bearer).as_deref(), Some("Bearer 12345"));
 }
 
 #[test]
 fn no_webhook_at_all_is_rejected_and_no_key_at_all_is_not() {
+    let nothing = |_: &str| None;
     let found = load(b"{}", &nothing).expect_err("no webhook").to_string();
     assert_says(&found, "webhooks: expected at least one webhook");
     let json = br#"{"webhooks": [{"url": "https://h/a"}]}"#;
@@ -264,27 +243,30 @@ fn no_webhook_at_all_is_rejected_and_no_key_at_all_is_not() {
 
 #[test]
 fn the_environment_sets_what_the_json_leaves_out() {
-    let variables = |name: &str| match name {
-        "TWILIO_CLOCK_SKEW_MS" => Some("5000".into()),
-        "TWILIO_NONCE_WINDOW_MS" => Some("60000".into()),
-        "FORCE_TWILIO_VERIFY" => Some("true".into()),
-        other => environment(other),
-    };
-    let loaded = load(br#"{"mode": "off"}"#, &variables).expect("valid");
-    assert_eq!(loaded.mode, Mode::Enforce);
-    let webhook = loaded.webhooks.first().expect("one");
-    assert_eq!(webhook.timestamp.freshness.max_age, Millis::seconds(60));
-    assert_eq!(webhook.timestamp.freshness.clock_skew, Millis::seconds(5));
-    let replay = webhook.replay.as_ref().expect("on");
-    assert_eq!(replay.rules.window, Millis::seconds(60));
-    let json = br#"{"timestamp": {"max_age": "10s"}, "replay": {"window": "20s"}}"#;
-    let loaded = load(json, &variables).expect("valid");
-    let webhook = loaded.webhooks.first().expect("one");
-    assert_eq!(webhook.timestamp.freshness.max_age, Millis::seconds(10));
-    assert_eq!(
-        webhook.replay.as_ref().expect("on").rules.window,
-        Millis::seconds(20)
-    );
+    let variables = with_variables(&[
+        ("TWILIO_CLOCK_SKEW_MS", "5000"),
+        ("TWILIO_NONCE_WINDOW_MS", "60000"),
+        ("FORCE_TWILIO_VERIFY", "true"),
+    ]);
+    for (json, max_age, window) in [
+        (r#"{"mode": "off"}"#, 60, 60),
+        (
+            r#"{"timestamp": {"max_age": "10s"}, "replay": {"window": "20s"}}"#,
+            10,
+            20,
+        ),
+    ] {
+        let loaded = load(json.as_bytes(), &variables).expect("valid");
+        assert_eq!(loaded.mode, Mode::Enforce);
+        let webhook = &loaded.webhooks[0];
+        assert_eq!(
+            webhook.timestamp.freshness.max_age,
+            Millis::seconds(max_age)
+        );
+        assert_eq!(webhook.timestamp.freshness.clock_skew, Millis::seconds(5));
+        let replay = webhook.replay.as_ref().expect("on");
+        assert_eq!(replay.rules.window, Millis::seconds(window));
+    }
 }
 
 #[test]
@@ -296,14 +278,7 @@ fn a_bad_variable_is_named() {
         ("FORCE_TWILIO_VERIFY", "yes"),
         ("WEBHOOK_URL", "orders.example.com"),
     ] {
-        let variables = |asked: &str| {
-            if asked == name {
-                Some(value.to_owned())
-            } else {
-                environment(asked)
-            }
-        };
-        let found = load(b"{}", &variables).expect_err(name).to_string();
+        let found = problems_with("{}", &[(name, value)]);
         assert!(found.starts_with(&format!("{name}: expected")), "{found}");
     }
 }
@@ -317,9 +292,7 @@ fn a_webhook_overrides_field_by_field() {
                       "timestamp": {"required": true}},
                      {"url": "https://h/b", "replay": "off"}]}"#;
     let settings = settings(json);
-    let [first, second] = settings.webhooks.as_slice() else {
-        panic!("two webhooks");
-    };
+    let (first, second) = (&settings.webhooks[0], &settings.webhooks[1]);
     let replay = first.replay.as_ref().expect("on");
     assert_eq!(replay.rules.window, Millis::seconds(7));
     assert_eq!(replay.rules.keep, Millis::seconds(10));
@@ -334,21 +307,13 @@ fn a_webhook_overrides_field_by_field() {
 fn labels_are_plain_and_differ() {
     let json = r#"{"public_base_url": "https://h",
                    "webhooks": [{"path": "/A/b"}, {"path": "/a/b"}, {"path": "/a-b/*"}, {"path": "/"}]}"#;
-    let labels: Vec<_> = settings(json)
-        .webhooks
-        .into_iter()
-        .map(|hook| hook.label)
-        .collect();
+    let webhooks = settings(json).webhooks.into_iter();
+    let labels: Vec<_> = webhooks.map(|webhook| webhook.label).collect();
     assert_eq!(labels, ["a-b", "a-b-2", "a-b-all", "root"]);
 }
 
 #[test]
 fn a_header_of_null_turns_it_off() {
     let settings = settings(r#"{"timestamp": {"header": null}}"#);
-    assert!(
-        settings
-            .webhooks
-            .iter()
-            .all(|webhook| webhook.timestamp.header.is_none())
-    );
+    assert_eq!(settings.webhooks[0].timestamp.header, None);
 }

@@ -77,16 +77,8 @@ impl Loader<'_> {
         of_the_environment: Option<&ConfiguredUrl>,
         before: &[WebhookSettings],
     ) -> Option<WebhookSettings> {
-        let object = node.object(&[
-            "path",
-            "url",
-            "methods",
-            "form",
-            "max_parameters",
-            "timestamp",
-            "replay",
-            "rate_limits",
-        ])?;
+        let object = node
+            .object("path, url, methods, form, max_parameters, timestamp, replay, rate_limits")?;
         let url_node = object.field("url");
         let configured = url_node.as_ref().and_then(url);
         let path = match (object.field("path"), &configured) {
@@ -166,21 +158,15 @@ impl Loader<'_> {
             let pattern = path_pattern(node)?;
             let text = pattern.as_configured();
             let plain = normalize_leniently(text.as_bytes());
-            if !pattern.is_prefix()
-                && webhooks
-                    .iter()
-                    .any(|webhook| webhook.path.could_reach(&plain))
-            {
+            let is_webhook = |webhook: &WebhookSettings| webhook.path.could_reach(&plain);
+            if !pattern.is_prefix() && webhooks.iter().any(is_webhook) {
                 return node.expected("a path that is not a webhook's, however it is spelled");
             }
             self.warn_of_exempt_prefix(node.path(), &pattern, webhooks);
             Some(pattern)
         };
-        nodes
-            .unwrap_or_default()
-            .iter()
-            .filter_map(pattern)
-            .collect()
+        let nodes = nodes.unwrap_or_default();
+        nodes.iter().filter_map(pattern).collect()
     }
 
     /// Warns of an exempt prefix around a webhook: a path that an upstream takes for the webhook,
@@ -216,10 +202,7 @@ fn methods(node: &Node<'_>) -> Vec<String> {
     }
     let name = |node: &Node<'_>| {
         let what = "a method in upper case, such as \"POST\"";
-        let name = node.text(what)?;
-        if !name.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return node.expected(what);
-        }
+        let name = node.text_of(what, |byte| byte.is_ascii_uppercase())?;
         Some(name.to_owned())
     };
     names.iter().filter_map(name).collect()
@@ -289,14 +272,10 @@ fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
 /// Gives all webhooks the same `longest`: they share tables, where one webhook's long retention
 /// must not look to another like an entry from a clock that was ahead.
 fn agree_on_the_longest(webhooks: &mut [WebhookSettings]) {
-    let replays = webhooks
-        .iter()
-        .filter_map(|webhook| webhook.replay.as_ref());
-    let longest = replays.map(|replay| replay.rules.max_pinned).max();
-    let replays = webhooks
-        .iter_mut()
-        .filter_map(|webhook| webhook.replay.as_mut());
-    for (replay, longest) in replays.zip(longest.iter().cycle()) {
-        replay.rules.max_pinned = *longest;
+    let rules = webhooks.iter_mut().flat_map(|webhook| &mut webhook.replay);
+    let mut rules: Vec<_> = rules.map(|replay| &mut replay.rules).collect();
+    let longest = rules.iter().map(|rules| rules.max_pinned).max();
+    for rules in &mut rules {
+        rules.max_pinned = longest.unwrap_or(rules.max_pinned);
     }
 }

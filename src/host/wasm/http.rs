@@ -70,8 +70,35 @@ impl HttpContext for Http {
     fn on_http_response_trailers(&mut self, _count: usize) -> types::Action {
         to_sdk(self.stream.on_response_data())
     }
+}
 
-    fn on_log(&mut self) {
+/// The SDK has no callback for the end of a stream but `on_log`, which would cost Envoy an entry
+/// into the module for each request. It drops the stream when Envoy deletes it.
+impl Drop for Http {
+    fn drop(&mut self) {
         self.stream.on_end();
+    }
+}
+
+unsafe extern "C" {
+    /// The SDK's callback, which calls [`Http::on_http_response_headers`].
+    #[link_name = "proxy_on_response_headers"]
+    fn sdk_on_response_headers(context: u32, count: usize, end_of_stream: bool) -> u32;
+}
+
+/// Envoy's `StopAllIterationAndBuffer`, which [`types::Action`] does not have. Of a response that
+/// is longer than what Envoy may hold it does what it does where each part is held.
+const STOP_ALL: u32 = 3;
+
+/// Does what the SDK's callback does, but holds all of a response at once, so that Envoy need not
+/// ask for each part. `scripts/finish` exports it in that callback's place; it is not called in a
+/// module that was built without.
+#[unsafe(no_mangle)]
+extern "C" fn finished_on_response_headers(context: u32, count: usize, end_of_stream: bool) -> u32 {
+    // SAFETY: the SDK defines it with this signature, but for the result, an enum of this size,
+    // and it has no conditions.
+    match unsafe { sdk_on_response_headers(context, count, end_of_stream) } {
+        0 => 0,
+        _ => STOP_ALL,
     }
 }

@@ -25,7 +25,7 @@
 //! run     = moment << 16 | events
 //! ```
 
-use crate::cas_map::{CasError, CasMap, Update, update};
+use crate::cas_map::{CasMap, Result, Update, update};
 use crate::store::local::buckets::{Buckets, pack, push_word, unpack};
 use crate::store::local::sliding_log::SlidingLog;
 use crate::time::{Millis, Timestamp};
@@ -71,15 +71,14 @@ impl Limiter {
     /// Makes counters for `capacity` keys. Limiters of the same `name` and capacity share
     /// their counters.
     pub fn new(name: &str, limit: Limit, capacity: usize) -> Limiter {
-        let resolution = if limit.requests <= MAX_MOMENTS {
-            1
-        } else {
-            limit.window.0.div_ceil(60)
+        let resolution = match limit.requests {
+            ..=MAX_MOMENTS => 1,
+            _ => limit.window.0.div_ceil(60).max(1),
         };
         Limiter {
             buckets: buckets(name, capacity),
             limit,
-            resolution: Millis(resolution.max(1)),
+            resolution: Millis(resolution),
         }
     }
 
@@ -117,7 +116,7 @@ impl Limiter {
         store: &impl CasMap,
         key_hash: u64,
         now: Timestamp,
-    ) -> Result<CheckResult, CasError> {
+    ) -> Result<CheckResult> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             if let Some(wait) = self.wait(&bucket, now) {
@@ -146,7 +145,7 @@ impl Limiter {
         store: &impl CasMap,
         key_hash: u64,
         now: Timestamp,
-    ) -> Result<Option<Millis>, CasError> {
+    ) -> Result<Option<Millis>> {
         update(store, &self.buckets.key(key_hash), |value| {
             let bucket = self.read(value.as_deref(), key_hash, now);
             let own = bucket.counted.as_ref();
@@ -168,7 +167,7 @@ impl Limiter {
         key_hash: u64,
         permit: Permit,
         now: Timestamp,
-    ) -> Result<(), CasError> {
+    ) -> Result<()> {
         update(store, &self.buckets.key(key_hash), |value| {
             let mut bucket = self.read(value.as_deref(), key_hash, now);
             let Some(counted) = &mut bucket.counted else {
@@ -202,11 +201,8 @@ impl Limiter {
 
     /// Rounds a moment up, never down: an event that counts a little too long lets nothing through.
     fn rounded_up(&self, now: Timestamp) -> Timestamp {
-        Timestamp(
-            now.0
-                .div_ceil(self.resolution.0)
-                .saturating_mul(self.resolution.0),
-        )
+        let steps = now.0.div_ceil(self.resolution.0);
+        Timestamp(steps.saturating_mul(self.resolution.0))
     }
 
     /// What of a bucket still counts, on behalf of one key.
@@ -270,16 +266,12 @@ impl Limiter {
 
     /// Evicts the key that has done least, and folds what it had done into the floor.
     fn evict_smallest(&self, bucket: &mut Bucket<'_>, now: Timestamp) -> bool {
-        let smallest = bucket
-            .others()
-            .min_by_key(|entry| (entry.events(), entry.last_at()));
-        let Some(smallest) = smallest else {
+        let size = |entry: &Stored<'_>| (entry.events(), entry.last_at());
+        let Some(smallest) = bucket.others().min_by_key(size) else {
             return false;
         };
-        let evicted = self.decoded(&smallest, now);
-        bucket.inherited_floor = bucket
-            .inherited_floor
-            .pointwise_max(&evicted.log(&bucket.inherited_floor));
+        let floor = &bucket.inherited_floor;
+        bucket.inherited_floor = floor.pointwise_max(&self.decoded(&smallest, now).log(floor));
         bucket.gone.evicted.push(smallest.tag);
         true
     }
@@ -417,10 +409,8 @@ impl Stored<'_> {
     /// When the last of what counts for the key was; what it inherited was before it
     /// got its slot.
     fn last_at(&self) -> Timestamp {
-        let newest = self
-            .own
-            .first()
-            .map(|word| unpack(u64::from_le_bytes(*word)).0);
+        let newest = self.own.first();
+        let newest = newest.map(|word| unpack(u64::from_le_bytes(*word)).0);
         let inherited = if self.inherited > 0 { self.since.0 } else { 0 };
         Timestamp(newest.unwrap_or(0).max(inherited))
     }
@@ -495,17 +485,14 @@ impl<'a> Bucket<'a> {
     }
 
     fn write(&self) -> Vec<u8> {
-        let own = self
-            .counted
-            .as_ref()
-            .map_or(0, |counted| counted.own.len() + 3);
+        let counted = self.counted.as_ref();
+        let own = counted.map_or(0, |counted| counted.own.len() + 3);
         let max_words = 2 + self.inherited_floor.len() + self.entries.len() + own;
         let mut out = Vec::with_capacity(8 * max_words);
         push_word(&mut out, MAGIC);
         push_word(&mut out, self.inherited_floor.len() as u64);
-        self.inherited_floor
-            .words()
-            .for_each(|word| push_word(&mut out, word));
+        let floor = self.inherited_floor.words();
+        floor.for_each(|word| push_word(&mut out, word));
         // Neighbours that stay are copied at once: in most buckets that is all of them.
         let mut rest = self.entries;
         while !rest.is_empty() {
@@ -513,9 +500,8 @@ impl<'a> Bucket<'a> {
                 let alike = Entries(words).take_while(|entry| self.is_gone(entry) == is_gone);
                 alike.map(|entry| entry.words.len()).sum()
             };
-            let (stay, after) = rest
-                .split_at_checked(length(false, rest))
-                .unwrap_or_default();
+            let stay = length(false, rest);
+            let (stay, after) = rest.split_at_checked(stay).unwrap_or_default();
             out.extend_from_slice(stay.as_flattened());
             let gone = length(true, after);
             if stay.is_empty() && gone == 0 {

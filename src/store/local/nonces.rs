@@ -32,7 +32,7 @@
 mod bucket;
 mod terms;
 
-use crate::cas_map::{CasError, CasMap, Update, update};
+use crate::cas_map::{CasMap, Result, Update, update};
 use crate::signature::key::Nonce;
 use crate::store::local::buckets::Buckets;
 use crate::time::{Millis, Timestamp};
@@ -105,7 +105,7 @@ impl NonceTable {
         store: &impl CasMap,
         nonce: Nonce,
         now: Timestamp,
-    ) -> Result<Option<PriorDelivery>, CasError> {
+    ) -> Result<Option<PriorDelivery>> {
         let entry = store.get(&self.key(nonce))?;
         // Of a damaged bucket nothing is known; the claim deals with it.
         let bucket = entry.and_then(|entry| Bucket::read(entry.value));
@@ -163,7 +163,7 @@ impl NonceTable {
         id: u64,
         signed_until: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<Claimed, CasError> {
+    ) -> Result<Claimed> {
         self.insert(store, self.prepare(nonce, id, signed_until, now), now)
     }
 
@@ -189,12 +189,7 @@ impl NonceTable {
     ///
     /// # Errors
     /// The store's own.
-    pub fn insert(
-        &self,
-        store: &impl CasMap,
-        claim: Claim,
-        now: Timestamp,
-    ) -> Result<Claimed, CasError> {
+    pub fn insert(&self, store: &impl CasMap, claim: Claim, now: Timestamp) -> Result<Claimed> {
         let claimed = self.insert_record(store, claim, now)?;
         let (Claimed::Yes(..), Some(copies)) = (&claimed, &self.copies) else {
             return Ok(claimed);
@@ -210,12 +205,7 @@ impl NonceTable {
         }
     }
 
-    fn insert_record(
-        &self,
-        store: &impl CasMap,
-        claim: Claim,
-        now: Timestamp,
-    ) -> Result<Claimed, CasError> {
+    fn insert_record(&self, store: &impl CasMap, claim: Claim, now: Timestamp) -> Result<Claimed> {
         let fingerprint = fingerprint(claim.nonce);
         update(store, &self.key(claim.nonce), |value| {
             let Some(mut bucket) = Bucket::read_or_new(value) else {
@@ -266,12 +256,7 @@ impl NonceTable {
     /// # Errors
     /// The store's own. The claim then lapses after [`IN_FLIGHT`] or the window, whichever
     /// is longer.
-    pub fn complete(
-        &self,
-        store: &impl CasMap,
-        claim: &Claim,
-        now: Timestamp,
-    ) -> Result<Change, CasError> {
+    pub fn complete(&self, store: &impl CasMap, claim: &Claim, now: Timestamp) -> Result<Change> {
         if claim.is_completed {
             return Ok(Change::default());
         }
@@ -282,12 +267,7 @@ impl NonceTable {
     ///
     /// # Errors
     /// The store's own; the claim then lapses as above.
-    pub fn release(
-        &self,
-        store: &impl CasMap,
-        claim: &Claim,
-        now: Timestamp,
-    ) -> Result<Change, CasError> {
+    pub fn release(&self, store: &impl CasMap, claim: &Claim, now: Timestamp) -> Result<Change> {
         self.settle(store, claim, now, released)
     }
 
@@ -296,12 +276,7 @@ impl NonceTable {
     ///
     /// # Errors
     /// The store's own; the claim then lapses as above.
-    pub fn abandon(
-        &self,
-        store: &impl CasMap,
-        claim: &Claim,
-        now: Timestamp,
-    ) -> Result<Change, CasError> {
+    pub fn abandon(&self, store: &impl CasMap, claim: &Claim, now: Timestamp) -> Result<Change> {
         self.settle(store, claim, now, |abandoned| {
             Settled::As(State::unanswered(abandoned))
         })
@@ -321,7 +296,7 @@ impl NonceTable {
         is_taken: bool,
         left: Millis,
         now: Timestamp,
-    ) -> Result<Change, CasError> {
+    ) -> Result<Change> {
         let state = if is_taken {
             COMPLETED
         } else {
@@ -344,7 +319,7 @@ impl NonceTable {
         claim: &Claim,
         now: Timestamp,
         outcome: impl Fn(u16) -> Settled,
-    ) -> Result<Change, CasError> {
+    ) -> Result<Change> {
         let settled = self.settle_record(store, claim, now, &outcome);
         if let Some(copies) = &self.copies {
             copies.settle_record(store, claim, now, &outcome)?;
@@ -359,7 +334,7 @@ impl NonceTable {
         claim: &Claim,
         now: Timestamp,
         outcome: impl Fn(u16) -> Settled,
-    ) -> Result<Change, CasError> {
+    ) -> Result<Change> {
         let fingerprint = fingerprint(claim.nonce);
         update(store, &self.key(claim.nonce), |value| {
             let Some(mut bucket) = value.and_then(Bucket::read) else {

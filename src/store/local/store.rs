@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::mem;
 use std::rc::Rc;
 
-use crate::cas_map::{CasError, CasMap, Entry, Version};
+use crate::cas_map::{CasMap, Entry, Result, Version};
 use crate::store::local::limiter::{CheckResult, Limiter};
 use crate::store::local::nonces::{Change, Claim, Claimed, NonceTable};
 use crate::store::port::{
@@ -16,12 +16,12 @@ use crate::time::{Millis, Timestamp};
 /// The tables of all webhooks, in memory that the workers share.
 pub struct LocalStore {
     memory: CountingMap,
-    webhooks: Vec<Webhook>,
+    webhooks: Vec<WebhookTables>,
     hash_key: HashKey,
     report: RefCell<Report>,
 }
 
-struct Webhook {
+struct WebhookTables {
     nonces: Option<NonceTable>,
     limiters: Vec<Limiter>,
 }
@@ -29,7 +29,7 @@ struct Webhook {
 impl LocalStore {
     /// Returns the store with the tables of these webhooks, all in `memory`.
     pub fn new(webhooks: &[Tables], memory: Rc<dyn CasMap>, hash_key: HashKey) -> LocalStore {
-        let open = |tables: &Tables| Webhook {
+        let open = |tables: &Tables| WebhookTables {
             nonces: tables.nonces.as_ref().map(|settings| {
                 NonceTable::new(settings.rules.clone()).awaiting_outcome(settings.awaits_outcome)
             }),
@@ -76,7 +76,7 @@ impl LocalStore {
     }
 
     /// Decides a query: see [`Store::admit`].
-    fn decide(&self, query: &Query, now: Timestamp) -> Result<Decision, CasError> {
+    fn decide(&self, query: &Query, now: Timestamp) -> Result<Decision> {
         let nonces = self.nonces(query.webhook);
         if let (Some(request), Some(nonces)) = (&query.claim, nonces)
             && !query.limits.is_empty()
@@ -106,7 +106,7 @@ impl LocalStore {
         webhook: usize,
         checks: &[LimitCheck],
         now: Timestamp,
-    ) -> Result<Option<Decision>, CasError> {
+    ) -> Result<Option<Decision>> {
         for (index, check) in checks.iter().enumerate() {
             let Some(limiter) = self.limiter(webhook, *check) else {
                 continue;
@@ -160,7 +160,7 @@ impl LocalStore {
         webhook: usize,
         claim: Claim,
         now: Timestamp,
-    ) -> Result<Decision, CasError> {
+    ) -> Result<Decision> {
         let Some(nonces) = self.nonces(webhook) else {
             return Ok(Decision::Admitted(None));
         };
@@ -182,7 +182,7 @@ impl LocalStore {
         claim: &Claim,
         outcome: UpstreamOutcome,
         now: Timestamp,
-    ) -> Result<(), CasError> {
+    ) -> Result<()> {
         let Some(nonces) = self.nonces(webhook) else {
             return Ok(());
         };
@@ -262,16 +262,11 @@ struct CountingMap {
 }
 
 impl CasMap for CountingMap {
-    fn get(&self, key: &str) -> Result<Option<Entry>, CasError> {
+    fn get(&self, key: &str) -> Result<Option<Entry>> {
         self.memory.get(key)
     }
 
-    fn compare_and_swap(
-        &self,
-        key: &str,
-        expected: Option<Version>,
-        value: &[u8],
-    ) -> Result<bool, CasError> {
+    fn compare_and_swap(&self, key: &str, expected: Option<Version>, value: &[u8]) -> Result<bool> {
         let is_written = self.memory.compare_and_swap(key, expected, value)?;
         if !is_written {
             self.conflicts.set(self.conflicts.get().saturating_add(1));

@@ -1,7 +1,7 @@
 //! A request's limits and claim: checked in the local table, then asked for in Redis.
 
 use crate::store::local::nonces::{Claim, PriorDelivery};
-use crate::store::port::{Decision, LimitCheck, Progress, Query, UpstreamOutcome};
+use crate::store::port::{Decision, LimitCheck, Query, UpstreamOutcome};
 use crate::store::redis::keyspace::counter;
 use crate::store::redis::script_call::ScriptCall;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
@@ -11,13 +11,10 @@ use crate::time::{Millis, Timestamp};
 /// A request whose limits and claim Redis is asked for.
 pub struct Admission {
     webhook: usize,
-    /// What was deferred from the request's headers.
-    early: Vec<LimitCheck>,
     limits: Vec<LimitCheck>,
+    /// How many of them are early: those that were deferred from the request's headers.
+    early: usize,
     claim: Option<PendingClaim>,
-    /// One of the limits that is known to be used up: then only the early ones are asked for,
-    /// and if they let the request pass, this is the answer.
-    known: Option<(LimitCheck, Millis)>,
 }
 
 /// A claim that Redis is asked for.
@@ -48,30 +45,31 @@ impl Admission {
     /// Claims a request's nonce in the local table, which is to stand when Redis is asked.
     ///
     /// # Errors
-    /// How it goes on, where Redis need not be asked.
-    pub fn begin(shared: &Shared, query: Query, now: Timestamp) -> Result<Admission, Progress> {
+    /// The decision, where Redis need not be asked, and what stays deferred.
+    pub fn begin(
+        shared: &Shared,
+        query: Query,
+        now: Timestamp,
+    ) -> Result<Admission, (Decision, Vec<LimitCheck>)> {
         let Query {
             webhook,
-            deferred: early,
-            limits,
+            deferred,
+            limits: late,
             claim: request,
         } = query;
-        let limited = |(check, wait)| Err(Progress::Done(Decision::Limited { check, wait }));
-        if let Some(known) = shared.known_limit(webhook, &early, now) {
-            return limited(known);
+        if let Some((check, wait)) = shared.known_limit(webhook, &deferred, now) {
+            return Err((Decision::Limited { check, wait }, Vec::new()));
         }
         let prepared = request.and_then(|request| shared.local.prepare(webhook, request, now));
         let claim = match prepared {
-            None if limits.is_empty() && early.is_empty() => {
-                return Err(Progress::Done(Decision::Admitted(None)));
+            None if late.is_empty() && deferred.is_empty() => {
+                return Err((Decision::Admitted(None), deferred));
             }
             None => None,
             Some(claim) => Some(PendingClaim {
                 claim,
                 local: match shared.local.insert(webhook, claim, now) {
-                    Ok(duplicate @ Decision::Duplicate(_)) => {
-                        return Err(Progress::Deferred(duplicate, early));
-                    }
+                    Ok(duplicate @ Decision::Duplicate(_)) => return Err((duplicate, deferred)),
                     Ok(Decision::Admitted(_)) => Ok(()),
                     Ok(Decision::Full) => Err(LocalProblem::Full),
                     Ok(Decision::Limited { .. } | Decision::Unavailable) | Err(_) => {
@@ -80,21 +78,21 @@ impl Admission {
                 },
             }),
         };
-        let mut admission = Admission {
+        let early = deferred.len();
+        let mut limits = deferred;
+        limits.extend(late);
+        let admission = Admission {
             webhook,
-            early,
             limits,
+            early,
             claim,
-            known: None,
         };
-        if let Some(known) = shared.known_limit(webhook, &admission.limits, now) {
+        // Where an early limit has to count the request, Redis is asked in any case.
+        if early == 0
+            && let Some((check, wait)) = shared.known_limit(webhook, &admission.limits, now)
+        {
             admission.release_locally(shared, now);
-            if admission.early.is_empty() {
-                return limited(known);
-            }
-            admission.limits.clear();
-            admission.claim = None;
-            admission.known = Some(known);
+            return Err((Decision::Limited { check, wait }, Vec::new()));
         }
         Ok(admission)
     }
@@ -107,14 +105,13 @@ impl Admission {
     /// Returns the script that asks for it.
     pub fn script(&self, shared: &Shared, now: Timestamp) -> ScriptCall {
         let limiter = |check: &LimitCheck| shared.local.limiter(self.webhook, *check);
-        let [early, limits] = [&self.early, &self.limits].map(|checks| {
-            let checks = checks.iter();
-            let checks = checks.filter_map(|check| Some((*check, limiter(check)?)));
-            checks.collect::<Vec<_>>()
-        });
+        let limits = self.limits.iter();
+        let limits: Vec<_> = limits
+            .filter_map(|check| Some((*check, limiter(check)?)))
+            .collect();
         let claim = self.claim.as_ref().map(|pending| &pending.claim);
         let claim = claim.zip(shared.rules(self.webhook));
-        shared.keyspace.decide(&early, &limits, claim, now)
+        shared.keyspace.decide(self.early, &limits, claim, now)
     }
 
     /// Decides by what Redis has replied.
@@ -126,7 +123,7 @@ impl Admission {
     ) -> Decision {
         match (reply, &self.claim) {
             (Ok(ScriptReply::Limited { which, wait }), _)
-                if let Some(check) = self.early.iter().chain(&self.limits).nth(which) =>
+                if let Some(check) = self.limits.get(which) =>
             {
                 let check = *check;
                 if let Some(limiter) = shared.local.limiter(self.webhook, check) {
@@ -136,7 +133,7 @@ impl Admission {
                 self.release_locally(shared, now);
                 Decision::Limited { check, wait }
             }
-            (Ok(ScriptReply::Passed), None) => self.without_claim(),
+            (Ok(ScriptReply::Passed), None) => Decision::Admitted(None),
             (
                 Ok(ScriptReply::Claimed {
                     evicted,
@@ -182,14 +179,6 @@ impl Admission {
         self.release_remotely(shared, now);
     }
 
-    /// Returns the decision on a query that has room by what was asked for, and no claim.
-    fn without_claim(&self) -> Decision {
-        match self.known {
-            Some((check, wait)) => Decision::Limited { check, wait },
-            None => Decision::Admitted(None),
-        }
-    }
-
     fn decide_without_redis(
         &self,
         shared: &Shared,
@@ -216,20 +205,16 @@ impl Admission {
             Ok(limited) => limited,
             Err(_) => Some(Decision::Unavailable),
         };
-        if let Some(limited) = limited(&self.early) {
+        let (early, late) = self.limits.split_at_checked(self.early).unwrap_or_default();
+        if let Some(limited) = limited(early) {
             return limited;
         }
         let local = self.claim.map_or(Ok(()), |pending| pending.local);
         if let Err(problem) = local {
             return problem.into();
         }
-        if let Some(limited) = limited(&self.limits) {
-            return limited;
-        }
-        match &self.claim {
-            Some(pending) => Decision::Admitted(Some(pending.claim)),
-            None => self.without_claim(),
-        }
+        let claim = self.claim.map(|pending| pending.claim);
+        limited(late).unwrap_or(Decision::Admitted(claim))
     }
 
     /// Returns the claim, if it stands in the local table.

@@ -5,24 +5,14 @@
 //! more than so many at once the last are not counted. None of them has passed anything.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 
-use crate::store::port::LimitCheck;
+use crate::store::port::Query;
 
-/// A request whose client has left.
-#[derive(Debug)]
-pub struct Gone {
-    /// The index of its webhook.
-    pub webhook: usize,
-    /// The limits that count it.
-    pub limits: Vec<LimitCheck>,
-}
-
-/// The requests of one worker whose clients have left, in their order.
+/// The requests of one worker whose clients have left.
 #[derive(Debug, Default)]
-pub struct GoneQueue(RefCell<VecDeque<Gone>>);
+pub struct GoneQueue(RefCell<Vec<Query>>);
 
-/// How many wait at the most: 100 KiB.
+/// How many wait at the most: 150 KiB.
 pub const MAX_GONE: usize = 1024;
 
 /// How many are counted in a row, before what is more urgent has its turn.
@@ -30,21 +20,21 @@ pub const GONE_IN_A_ROW: usize = 32;
 
 impl GoneQueue {
     /// One more.
-    pub fn push(&self, gone: Gone) {
+    pub fn push(&self, query: Query) {
         let mut waiting = self.0.borrow_mut();
         if waiting.len() < MAX_GONE {
-            waiting.push_back(gone);
+            waiting.push(query);
         }
     }
 
-    /// Takes out all, in their order.
-    pub fn take(&self) -> VecDeque<Gone> {
+    /// Takes out all.
+    pub fn take(&self) -> Vec<Query> {
         self.0.take()
     }
 
-    /// Returns the next to be counted.
-    pub fn pop(&self) -> Option<Gone> {
-        self.0.borrow_mut().pop_front()
+    /// Returns the next to be counted, in no order.
+    pub fn pop(&self) -> Option<Query> {
+        self.0.borrow_mut().pop()
     }
 }
 
@@ -58,11 +48,15 @@ mod tests {
     fn a_flood_of_those_who_leave_costs_no_more_than_so_much_memory() {
         let queue = GoneQueue::default();
         for webhook in 0..2 * MAX_GONE {
-            let limits = Vec::new();
-            queue.push(Gone { webhook, limits });
+            queue.push(Query {
+                webhook,
+                deferred: Vec::new(),
+                limits: Vec::new(),
+                claim: None,
+            });
         }
         let waiting: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(waiting.len(), MAX_GONE);
-        assert_eq!(waiting.first().map(|gone| gone.webhook), Some(0));
+        assert!(waiting.iter().all(|query| query.webhook < MAX_GONE));
     }
 }

@@ -19,9 +19,9 @@ use siphasher::sip::SipHasher24;
 use crate::signature::key::Nonce;
 use crate::store::local::limiter::Limiter;
 use crate::store::local::nonces::{Claim, IN_FLIGHT, MAX_ABANDONED, NonceRules, OnFull};
-use crate::store::port::LimitCheck;
+use crate::store::port::{LimitCheck, UpstreamOutcome};
 use crate::store::redis::script_call::{Kind, ScriptCall};
-use crate::store::redis::settlement_queue::{Settlement, Verb};
+use crate::store::redis::settlement_queue::Settlement;
 use crate::time::Timestamp;
 
 /// The version of keys and values. Another version uses other keys, so that it never
@@ -47,19 +47,19 @@ impl Keyspace {
         &self.prefix
     }
 
-    /// Returns the call for early limits, then for those that do not count a repeat, and for
-    /// the claim of a nonce if there is one.
+    /// Returns the call for limits, and for the claim of a nonce if there is one. So many of
+    /// the limits are early; the others do not count a repeat.
     pub fn decide(
         &self,
-        early: &[(LimitCheck, &Limiter)],
+        early: usize,
         limits: &[(LimitCheck, &Limiter)],
         claim: Option<(&Claim, &NonceRules)>,
         now: Timestamp,
     ) -> ScriptCall {
         let mut call = ScriptCall::new(Kind::Decide);
-        call.push(early.len());
+        call.push(early);
         call.push(limits.len());
-        for (check, limiter) in early.iter().chain(limits) {
+        for (check, limiter) in limits {
             call.keys.push(self.bucket_key(limiter, *check));
             call.push(if check.counts { "take" } else { "peek" });
             call.push(format_args!("{:x}", check.key_hash));
@@ -91,16 +91,16 @@ impl Keyspace {
             let Settlement {
                 nonce,
                 id,
-                verb,
+                outcome,
                 capacity,
                 ..
             } = *settlement;
             let (pinned, kept) = settlement.spans(now);
             self.push_keys(&mut call, nonce, id, capacity);
-            call.push(match verb {
-                Verb::Keep => "keep",
-                Verb::Release => "release",
-                Verb::Abandon => "abandon",
+            call.push(match outcome {
+                UpstreamOutcome::Processed => "keep",
+                UpstreamOutcome::Failed => "release",
+                UpstreamOutcome::ClientGone => "abandon",
             });
             call.push(format_args!("{id:x}"));
             call.push(pinned.0);

@@ -16,13 +16,22 @@ use crate::time::{Millis, Timestamp};
 /// What a script was sent for.
 pub enum Purpose {
     /// A request's limits and claim.
-    Admission(Admission),
+    Admission(Admission, Moment),
     /// The release of one claim, which a response waits for.
     Release(Settlement),
     /// The settlements that were queued.
     Flush,
-    /// The limits of a request whose client has left. So many more may be asked for then.
-    Gone(Admission, usize),
+}
+
+/// When a request is asked for.
+#[derive(Clone, Copy)]
+pub enum Moment {
+    /// At its headers: what needs a call is deferred.
+    Headers,
+    /// When nothing else is to be checked.
+    End,
+    /// After its client has left. So many more such may be asked for in a row.
+    Gone(usize),
 }
 
 /// A script that was sent.
@@ -47,26 +56,35 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
     pending.call(timeout)
 }
 
+/// Decides a query, or returns the call that it needs.
+pub fn admit(shared: &Rc<Shared>, query: Query, moment: Moment, now: Timestamp) -> Progress {
+    let admission = match Admission::begin(shared, query, now) {
+        Ok(admission) => admission,
+        Err((decision, deferred)) => return Progress::Deferred(decision, deferred),
+    };
+    let is_asked = match moment {
+        Moment::Headers => shared.circuit.is_due(now),
+        Moment::End | Moment::Gone(_) => shared.circuit.try_acquire(now),
+    };
+    if !is_asked {
+        return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
+    }
+    if let Moment::Headers = moment {
+        return Progress::Deferred(Decision::Admitted(None), admission.into_limits());
+    }
+    let script = admission.script(shared, now);
+    let purpose = Purpose::Admission(admission, moment);
+    Progress::Call(call(Rc::clone(shared), script, purpose, now))
+}
+
 /// Returns the call that counts the next request whose client has left, if there is one. Of
 /// no more than so many in a row.
 pub fn call_for_gone(shared: &Rc<Shared>, in_a_row: usize, now: Timestamp) -> Option<StoreCall> {
     for left in (0..in_a_row).rev() {
-        let gone = shared.gone.pop()?;
-        let query = Query {
-            webhook: gone.webhook,
-            deferred: Vec::new(),
-            limits: gone.limits,
-            claim: None,
-        };
-        let Ok(admission) = Admission::begin(shared, query, now) else {
-            continue;
-        };
-        if shared.circuit.try_acquire(now) {
-            let script = admission.script(shared, now);
-            let purpose = Purpose::Gone(admission, left);
-            return Some(call(Rc::clone(shared), script, purpose, now));
+        let query = shared.gone.pop()?;
+        if let Progress::Call(call) = admit(shared, query, Moment::Gone(left), now) {
+            return Some(call);
         }
-        let _ = admission.finish(shared, Err(Failure::CircuitOpen), now);
     }
     None
 }
@@ -138,8 +156,12 @@ impl PendingCall for Pending {
         }
         let mut next = None;
         match purpose {
-            Purpose::Admission(admission) => {
-                return Progress::Done(admission.finish(&shared, reply, now));
+            Purpose::Admission(admission, moment) => {
+                let decision = admission.finish(&shared, reply, now);
+                let Moment::Gone(left) = moment else {
+                    return Progress::Done(decision);
+                };
+                next = call_for_gone(&shared, left, now);
             }
             Purpose::Release(settlement) if reply != Ok(ScriptReply::Settled) => {
                 shared.queue.push(settlement);
@@ -150,22 +172,17 @@ impl PendingCall for Pending {
                 next = call_for_gone(&shared, GONE_IN_A_ROW, now);
             }
             Purpose::Flush => shared.queue.failed(),
-            Purpose::Gone(admission, left) => {
-                let _ = admission.finish(&shared, reply, now);
-                next = call_for_gone(&shared, left, now);
-            }
         }
         next.map_or(Progress::Done(Decision::Admitted(None)), Progress::Call)
     }
 
     fn abandon(self: Box<Self>, now: Timestamp) {
         match self.purpose {
-            Purpose::Admission(admission) => admission.abandon(&self.shared, now),
+            Purpose::Admission(admission, _) => admission.abandon(&self.shared, now),
             // It may be on its way. If it fails, nobody hears of that any more; to release
             // twice is to release once.
             Purpose::Release(settlement) => self.shared.queue.push(settlement),
             Purpose::Flush => self.shared.queue.failed(),
-            Purpose::Gone(..) => {}
         }
     }
 }

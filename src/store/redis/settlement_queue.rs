@@ -12,17 +12,6 @@ use crate::store::local::nonces::{Claim, NonceRules};
 use crate::store::port::UpstreamOutcome;
 use crate::time::{Millis, Timestamp};
 
-/// What becomes of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// The upstream took the request.
-    Keep,
-    /// The upstream failed, or never saw it: a retry passes.
-    Release,
-    /// The sender left before there was an answer: a retry passes, a few times.
-    Abandon,
-}
-
 /// What becomes of one claim in Redis.
 #[derive(Clone, Copy, Debug)]
 pub struct Settlement {
@@ -30,8 +19,8 @@ pub struct Settlement {
     pub nonce: Nonce,
     /// By which request.
     pub id: u64,
-    /// What becomes of it.
-    pub verb: Verb,
+    /// What became of that request.
+    pub outcome: UpstreamOutcome,
     /// Until then its nonce is pinned, if it was accepted. By then a claim that is
     /// still on its way lapses by itself.
     pub pinned_until: Timestamp,
@@ -132,11 +121,7 @@ impl Settlement {
         Settlement {
             nonce: claim.nonce(),
             id: claim.id(),
-            verb: match outcome {
-                UpstreamOutcome::Processed => Verb::Keep,
-                UpstreamOutcome::Failed => Verb::Release,
-                UpstreamOutcome::ClientGone => Verb::Abandon,
-            },
+            outcome,
             pinned_until,
             keep_until: now.after(rules.keep).max(pinned_until),
             capacity: rules.capacity,
@@ -163,7 +148,7 @@ mod tests {
         Settlement {
             nonce: Nonce([0; 32]),
             id,
-            verb: Verb::Release,
+            outcome: UpstreamOutcome::Failed,
             pinned_until: NOW.after(Millis::seconds(300)),
             keep_until: NOW.after(Millis::seconds(300)),
             capacity: 10,

@@ -7,13 +7,10 @@ use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    Decision, HashKey, LimitCheck, Progress, Query, Report, Store, StoreCall, Untold,
-    UpstreamOutcome,
+    HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
 };
-use crate::store::redis::admission::Admission;
-use crate::store::redis::gone_queue::{GONE_IN_A_ROW, Gone};
-use crate::store::redis::pending::{Purpose, call, call_for_gone};
-use crate::store::redis::script_reply::Failure;
+use crate::store::redis::gone_queue::GONE_IN_A_ROW;
+use crate::store::redis::pending::{Moment, Purpose, admit, call, call_for_gone};
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
@@ -49,7 +46,7 @@ impl RedisStore {
 /// What one thread's store hands over to another's.
 struct Waiting {
     settlements: VecDeque<Settlement>,
-    gone: VecDeque<Gone>,
+    gone: Vec<Query>,
 }
 
 /// Returns the key for hashing: the same at all Envoys that share this Redis, and made from
@@ -77,29 +74,11 @@ impl Store for RedisStore {
     /// checks in between cost less than a question. So only what is decided without one is
     /// decided here.
     fn admit_early(&self, query: Query, now: Timestamp) -> Progress {
-        let shared = &self.shared;
-        let admission = match Admission::begin(shared, query, now) {
-            Ok(admission) => admission,
-            Err(progress) => return progress,
-        };
-        if !shared.circuit.is_due(now) {
-            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
-        }
-        Progress::Deferred(Decision::Admitted(None), admission.into_limits())
+        admit(&self.shared, query, Moment::Headers, now)
     }
 
     fn admit(&self, query: Query, now: Timestamp) -> Progress {
-        let shared = &self.shared;
-        let admission = match Admission::begin(shared, query, now) {
-            Ok(admission) => admission,
-            Err(progress) => return progress,
-        };
-        if !shared.circuit.try_acquire(now) {
-            return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
-        }
-        let script = admission.script(shared, now);
-        let purpose = Purpose::Admission(admission);
-        Progress::Call(call(Rc::clone(shared), script, purpose, now))
+        admit(&self.shared, query, Moment::End, now)
     }
 
     fn is_settled(&self, _: &Claim, _: UpstreamOutcome) -> bool {
@@ -107,9 +86,8 @@ impl Store for RedisStore {
     }
 
     /// A call of this request would end with it: the next flush counts it.
-    fn count_gone(&self, webhook: usize, deferred: Vec<LimitCheck>, _now: Timestamp) {
-        let limits = deferred;
-        self.shared.gone.push(Gone { webhook, limits });
+    fn count_gone(&self, query: Query) {
+        self.shared.gone.push(query);
     }
 
     /// Where the upstream failed, a retry is to pass at every Envoy, so that the response

@@ -17,7 +17,6 @@ use crate::store::port::{
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::settlement_queue::Verb;
 use crate::store::redis::shared::Shared;
 use crate::store::redis::store::RedisStore;
 use crate::time::Millis;
@@ -208,12 +207,12 @@ fn ended(
 }
 
 /// What Redis is to be told, and is now taken to know.
-fn told(world: &Redis) -> Vec<Verb> {
+fn told(world: &Redis) -> Vec<UpstreamOutcome> {
     let settlements = world.shared.queue.send(NOW);
     world.shared.queue.arrived();
     settlements
         .iter()
-        .map(|settlement| settlement.verb)
+        .map(|settlement| settlement.outcome)
         .collect()
 }
 
@@ -224,7 +223,7 @@ fn a_message_asks_once_at_its_end() {
     assert_eq!((verdict.outcome.name(), asked), ("accepted", 1));
     assert_eq!(world.report().fallbacks, 0);
     world.settle(&verdict, UpstreamOutcome::Processed);
-    assert_eq!(told(&world), [Verb::Keep]);
+    assert_eq!(told(&world), [UpstreamOutcome::Processed]);
 }
 
 #[test]
@@ -262,8 +261,8 @@ fn no_failure_lets_a_request_through_where_none_is_to_be_accepted_on_a_doubt() {
             "{failure:?}"
         );
         // Redis may have the claim, or get it yet; without this the retry would be rejected.
-        let expected: &[Verb] = if failure.may_have_run() {
-            &[Verb::Release]
+        let expected: &[UpstreamOutcome] = if failure.may_have_run() {
+            &[UpstreamOutcome::Failed]
         } else {
             &[]
         };
@@ -286,7 +285,7 @@ fn where_shared_data_is_to_decide_it_does_and_redis_is_told_later() {
         assert_eq!(verdict.outcome.name(), "accepted", "{failure:?}");
         assert!(world.report().fallbacks > 0);
         world.settle(&verdict, UpstreamOutcome::Processed);
-        assert_eq!(told(&world), [Verb::Keep], "{failure:?}");
+        assert_eq!(told(&world), [UpstreamOutcome::Processed], "{failure:?}");
         world.shared.record_success();
         let repeat = ended(&world, &request, &[Err(failure)]);
         assert_eq!(repeat, "duplicate", "{failure:?}");
@@ -419,11 +418,8 @@ fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all
     assert_eq!(ended(&world, &forged, &limited), "rate_limited");
     let genuine = [Ok(CLAIMED)];
     assert_eq!(ended(&world, &form("a=1"), &genuine), "accepted");
-    // That one more rejection is not asked for again, that is known here.
-    assert_eq!(
-        ended(&world, &forged, &[Ok(ScriptReply::Passed)]),
-        "rate_limited"
-    );
+    // One more rejection is asked for again, since it has to be looked for its own.
+    assert_eq!(ended(&world, &forged, &limited), "rate_limited");
     // Its own rejections are another matter.
     assert_eq!(ended(&world, &form("a=2"), &[Ok(LIMITED)]), "rate_limited");
     assert_eq!(ended(&world, &form("a=2"), &[]), "rate_limited");
@@ -518,7 +514,7 @@ fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
         .send_until_called(&form("a=1"))
         .on_client_gone(NOW);
     assert_eq!(world.report().nonces, 0, "nothing stays in the table");
-    assert_eq!(told(&world), [Verb::Release]);
+    assert_eq!(told(&world), [UpstreamOutcome::Failed]);
     assert_eq!(ended(&world, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
 }
 
@@ -594,14 +590,14 @@ fn a_rejection_that_cannot_be_counted_stays_one_unless_a_limit_was_to_be_asked_b
     }
 }
 
-/// How a question is put: how many early limits, how many others, how many of all count, and
-/// whether there is a claim.
+/// How a question is put: how many early limits, how many others, how many of both count,
+/// and whether there is a claim.
 fn put(words: &[String]) -> (usize, usize, usize, bool) {
     let keys: usize = words[2].parse().expect("a number");
     let arguments = &words[3 + keys..];
-    let [early, limits] = [0, 1].map(|index| arguments[index].parse().expect("a number"));
+    let [early, limits] = [0, 1].map(|index| arguments[index].parse::<usize>().expect("a number"));
     let takes = arguments.iter().filter(|word| *word == "take").count();
-    (early, limits, takes, keys > early + limits)
+    (early, limits - early, takes, keys > limits)
 }
 
 /// Sends a request to which Redis replies so, and says how it ended and how it was put.
@@ -618,52 +614,39 @@ fn put_by(
     (verdict.outcome.name(), questions)
 }
 
-/// Each way in which a request ends without being accepted, and how its one question is put
-/// where a limit counts all requests of an address, and one its rejections.
-fn rejections() -> Vec<(Request, &'static str, (usize, usize, usize, bool))> {
-    let forged = || form("a=1").signed("wrong", "https://orders.example.com/hook", "a=1");
-    let long = "a".repeat(70_000);
-    let with_rejection = (2, 1, 2, false);
+/// Each way in which a request is rejected without a question, and its reason.
+fn rejections() -> Vec<(Request, &'static str)> {
+    let forged = form("a=1").signed("wrong", "https://orders.example.com/hook", "a=1");
+    let stale = form("a=1").with("x-twilio-request-timestamp", "1");
+    let unsigned = form("a=1").with("content-type", "text/plain");
     vec![
         (
             form("a=1").without("x-twilio-signature"),
             "missing_signature",
-            with_rejection,
         ),
         (
             form("a=1").with("x-twilio-signature", "x"),
             "malformed_signature",
-            with_rejection,
         ),
-        (
-            form("a=1").with("x-twilio-request-timestamp", "1"),
-            "stale_timestamp",
-            with_rejection,
-        ),
-        (form(&long), "body_too_large", with_rejection),
-        (
-            form("a=1").with("content-type", "text/plain"),
-            "unsigned_body",
-            with_rejection,
-        ),
-        (form("a=1&&"), "malformed_body", with_rejection),
-        (forged(), "invalid_signature", with_rejection),
-        (
-            form("AccountSid=ACother"),
-            "account_mismatch",
-            with_rejection,
-        ),
-        (form("Timestamp=1"), "stale_timestamp", with_rejection),
+        (stale, "stale_timestamp"),
+        (form(&"a".repeat(70_000)), "body_too_large"),
+        (unsigned, "unsigned_body"),
+        (form("a=1&&"), "malformed_body"),
+        (forged, "invalid_signature"),
+        (form("AccountSid=ACother"), "account_mismatch"),
+        (form("Timestamp=1"), "stale_timestamp"),
     ]
 }
 
+/// Limits on all requests of an address, and on its rejections.
 const BOTH: &str = r#", "rate_limits": [
     {"key": "client_ip", "requests": 9, "window": "5s"},
     {"key": "client_ip", "count": "rejected", "requests": 9, "window": "5s"}]"#;
 
 #[test]
 fn a_rejection_that_is_found_here_asks_once_and_an_early_limit_is_the_answer() {
-    for (request, name, question) in rejections() {
+    let question = (2, 1, 2, false);
+    for (request, name) in rejections() {
         let passing = world("reject", BOTH);
         let ended = put_by(&passing, &request, ScriptReply::Passed);
         assert_eq!(ended, (name, vec![question]));
@@ -803,41 +786,20 @@ fn who_is_known_to_be_over_an_early_limit_is_rejected_at_the_headers() {
 /// Who may not pass in any case is still counted by the limits that count every request.
 #[test]
 fn a_limit_that_is_known_to_be_used_up_does_not_keep_early_ones_from_counting() {
-    let limits = r#", "rate_limits": [
-        {"key": "client_ip", "requests": 9, "window": "5s"},
-        {"key": "account", "count": "authenticated", "requests": 9, "window": "5s"}]"#;
-    let world = world("reject", limits);
-    let limited = put_by(&world, &form("a=1"), SECOND_LIMITED);
-    assert_eq!(limited, ("rate_limited", vec![(1, 1, 2, true)]));
-    for _ in 0..3 {
-        let wait = |verdict: &Verdict| match &verdict.outcome {
-            Outcome::Rejected(rejection) => rejection.limited.map(|limited| limited.wait),
-            _ => None,
-        };
-        let request = form("a=2").at(after(4));
-        let mut questions = Vec::new();
-        let verdict = world.send_with(&request, &mut |words| {
-            questions.push(put(words));
-            Ok(ScriptReply::Passed)
-        });
-        assert_eq!(questions, [(1, 0, 1, false)]);
-        assert_eq!(
-            wait(&verdict),
-            Some(Millis(1000)),
-            "no longer than Redis said"
-        );
-        assert_eq!(world.report().nonces, 0);
+    let late = r#"{"key": "account", "count": "authenticated", "requests": 9, "window": "5s"}"#;
+    let early = r#"{"key": "client_ip", "requests": 9, "window": "5s"}"#;
+    let both = world("reject", &format!(r#", "rate_limits": [{early}, {late}]"#));
+    for body in ["a=1", "a=2"] {
+        let limited = put_by(&both, &form(body), SECOND_LIMITED);
+        assert_eq!(limited, ("rate_limited", vec![(1, 1, 2, true)]));
+        assert_eq!(both.report().nonces, 0);
     }
-    let later = form("a=2").at(after(5));
-    assert_eq!(ended(&world, &later, &[Ok(CLAIMED)]), "accepted");
-    let failed = [Err(Failure::NoAnswer)];
-    let limited = form("a=3").at(after(5));
-    assert_eq!(
-        ended(&world, &limited, &[Ok(SECOND_LIMITED)]),
-        "rate_limited"
-    );
-    assert_eq!(ended(&world, &limited, &failed), "store_unavailable");
-    assert_eq!(told(&world), [], "nothing was claimed");
+    let alone = world("reject", &format!(r#", "rate_limits": [{late}]"#));
+    let limited = put_by(&alone, &form("a=1"), LIMITED);
+    assert_eq!(limited, ("rate_limited", vec![(0, 1, 1, true)]));
+    let known = put_by(&alone, &form("a=2"), LIMITED);
+    assert_eq!(known, ("rate_limited", vec![]));
+    assert_eq!(alone.report().nonces, 0);
 }
 
 #[test]
@@ -872,7 +834,7 @@ fn while_redis_is_not_asked_early_limits_are_decided_at_the_headers() {
 /// Sends a request's headers, and leaves.
 fn leave(world: &Redis, request: &Request) {
     match world.world.send_headers(request) {
-        Step::AwaitBody(awaiting) => world.world.filter.on_client_gone(awaiting, NOW),
+        Step::AwaitBody(awaiting) => world.world.filter.on_client_gone(awaiting),
         _ => panic!("decided at its headers"),
     }
 }
@@ -899,7 +861,7 @@ fn who_leaves_before_anything_is_asked_is_counted_on_the_timer() {
         leave(&world, &form("a=1"));
     }
     let counted = flush(&world, Ok(ScriptReply::Passed));
-    assert_eq!(counted, [(0, 2, 1, false); GONE_IN_A_ROW]);
+    assert_eq!(counted, [(2, 0, 1, false); GONE_IN_A_ROW]);
     // One that is told to be over its limit is known to be, and so are all after it.
     assert_eq!(flush(&world, Ok(LIMITED)).len(), 1);
     assert_eq!(flush(&world, Ok(ScriptReply::Passed)), []);

@@ -40,9 +40,8 @@ fn spread(key: u64) -> u64 {
 impl Fixture {
     /// Counts a request. Returns how long the key has to wait, if it is limited.
     fn wait(&self, key: u64, millis: u64) -> Option<u64> {
-        let counted = self
-            .limiter
-            .check_and_count(&self.store, spread(key), at(millis));
+        let (store, key) = (&self.store, spread(key));
+        let counted = self.limiter.check_and_count(store, key, at(millis));
         match counted.expect("the memory store does not fail") {
             CheckResult::Permitted(_) => None,
             CheckResult::Limited(Millis(wait)) => Some(wait),
@@ -61,15 +60,13 @@ impl Fixture {
     /// How long a key has to wait, without counting anything.
     fn check(&self, key: u64, millis: u64) -> Option<u64> {
         let wait = self.limiter.check(&self.store, spread(key), at(millis));
-        wait.expect("the memory store does not fail")
-            .map(|wait| wait.0)
+        Some(wait.expect("the memory store does not fail")?.0)
     }
 
     fn undo(&self, key: u64, counted_at: u64, millis: u64) {
         let permit = self.limiter.permit_at(at(counted_at));
-        let undone = self
-            .limiter
-            .undo(&self.store, spread(key), permit, at(millis));
+        let (store, key) = (&self.store, spread(key));
+        let undone = self.limiter.undo(store, key, permit, at(millis));
         undone.expect("the memory store does not fail");
     }
 

@@ -47,14 +47,11 @@ impl State {
     }
 
     pub(super) fn from_bits(bits: u16) -> Option<State> {
+        let abandoned = bits >> 2;
         match bits & 3 {
-            0 => Some(State::Completed {
-                abandoned: bits >> 2,
-            }),
-            1 => Some(State::InProgress {
-                abandoned: bits >> 2,
-            }),
-            2 => Some(State::Abandoned(bits >> 2)),
+            0 => Some(State::Completed { abandoned }),
+            1 => Some(State::InProgress { abandoned }),
+            2 => Some(State::Abandoned(abandoned)),
             _ => None,
         }
     }

@@ -59,13 +59,6 @@ fn nonce(number: u64) -> Nonce {
     Nonce(bytes)
 }
 
-/// All in one bucket, however many there are.
-fn crowded(number: u64) -> Nonce {
-    let Nonce(mut bytes) = nonce(number);
-    bytes[8..16].fill(0);
-    Nonce(bytes)
-}
-
 fn after(seconds: u64) -> Timestamp {
     START.after(Millis::seconds(seconds))
 }
@@ -90,8 +83,12 @@ impl Fixture {
     }
 
     fn claim(&self, number: u64, seconds: u64) -> Claim {
+        self.claim_and_change(number, seconds).0
+    }
+
+    fn claim_and_change(&self, number: u64, seconds: u64) -> (Claim, Change) {
         match self.try_claim(number, seconds) {
-            Claimed::Yes(claim, _) => claim,
+            Claimed::Yes(claim, change) => (claim, change),
             other => panic!("{number} at {seconds}: {other:?}"),
         }
     }
@@ -112,11 +109,11 @@ impl Fixture {
     }
 
     fn record_remote(&self, claim: &Claim, is_taken: bool, left: u64) {
-        let left = Millis::seconds(left);
-        let recorded = self
+        let (store, left) = (&self.store, Millis::seconds(left));
+        let change = self
             .table
-            .record_remote(&self.store, claim, is_taken, left, START);
-        recorded.expect("recorded");
+            .record_remote(store, claim, is_taken, left, START);
+        change.expect("recorded");
     }
 
     fn accept(&self, number: u64, seconds: u64) {
@@ -214,8 +211,7 @@ fn a_claim_is_completed_in_advance_where_the_window_is_long_enough() {
     }
     // Any other outcome finds it.
     let fixture = with_capacity(1000);
-    let claim = fixture.claim(1, 0);
-    fixture.release(&claim, 5);
+    fixture.release(&fixture.claim(1, 0), 5);
     fixture.accept(1, 6);
 }
 
@@ -338,9 +334,7 @@ fn an_abandoned_request_is_evicted_from_a_full_table_like_an_accepted_one() {
     fixture.hang_up(1, 0);
     fixture.accept(2, 1);
     assert!(fixture.is_full(3, 300));
-    let Claimed::Yes(_, change) = fixture.try_claim(3, 301) else {
-        panic!("there is room");
-    };
+    let (_, change) = fixture.claim_and_change(3, 301);
     let age = Millis::seconds(301);
     assert_eq!((change.evicted, change.evicted_age), (1, age));
     assert!(fixture.prior(2, 301).is_some());
@@ -364,7 +358,7 @@ fn abandoning_a_claim_after_it_has_lapsed_counts_once() {
 
 #[test]
 fn an_outcome_after_the_claim_has_lapsed_completes_the_nonce_unless_another_has_claimed_it() {
-    type End = fn(&NonceTable, &MemoryMap, &Claim, Timestamp) -> Result<Change, CasError>;
+    type End = fn(&NonceTable, &MemoryMap, &Claim, Timestamp) -> Result<Change>;
     let ends: [(End, bool); 3] = [
         (NonceTable::complete, true),
         (NonceTable::release, false),
@@ -414,9 +408,7 @@ fn a_full_table_rejects_until_a_record_is_no_longer_pinned() {
         fixture.accept(number, number);
     }
     assert!(fixture.is_full(9, 300));
-    let Claimed::Yes(_, change) = fixture.try_claim(9, 301) else {
-        panic!("there is room");
-    };
+    let (_, change) = fixture.claim_and_change(9, 301);
     let expected = Change {
         entries: 0,
         evicted: 1,
@@ -516,10 +508,7 @@ fn a_table_holds_its_capacity_in_no_more_keys_than_it_says() {
     for capacity in [1, 64, 65, 1000, 16_384, 65_536] {
         let fixture = with_capacity(capacity);
         for number in 0..capacity as u64 {
-            let Claimed::Yes(_, change) = fixture.try_claim(number, 0) else {
-                panic!("{number} of {capacity}");
-            };
-            assert_eq!(change.entries, 1);
+            assert_eq!(fixture.claim_and_change(number, 0).1.entries, 1);
         }
         assert!(fixture.store.keys() as u64 <= fixture.table.keys());
     }
@@ -567,69 +556,25 @@ fn a_changed_capacity_forgets_nothing_and_tables_of_any_capacity_share_their_rec
     }
 }
 
-#[test]
-fn a_claim_is_settled_by_a_table_of_any_capacity() {
-    let Fixture { store, table } = with_capacity(1000);
-    let Claimed::Yes(failed, _) = claim(&table, &store, nonce(1), START) else {
-        panic!("the first");
-    };
-    let changed = with_capacity(50_000).table;
-    let change = changed.release(&store, &failed, START);
-    assert_eq!(change.expect("released").entries, -1);
-    let again = claim(&table, &store, nonce(1), START);
-    assert!(matches!(again, Claimed::Yes(..)));
-}
-
-/// The large table's records may be pinned for ever, as they are where it is busy.
-#[test]
-fn a_table_is_neither_full_nor_evicted_from_because_of_one_of_another_capacity() {
-    let store = MemoryMap::new();
-    let large = with_capacity(65_536).table;
-    for (on_full, numbers) in [(OnFull::Reject, 100..108), (OnFull::EvictOldest, 200..208)] {
-        for number in 0..17 {
-            let claimed = claim(&large, &store, crowded(number), START);
-            let is_full = matches!(claimed, Claimed::Full);
-            assert_eq!(is_full, number == 16, "it has 16 slots: {claimed:?}");
-        }
-        let small = of(NonceRules {
-            on_full,
-            ..rules(100)
-        });
-        for number in numbers.clone() {
-            let claimed = claim(&small.table, &store, crowded(number), START);
-            let is_first_seven = number < numbers.start + 7 && on_full == OnFull::Reject;
-            match claimed {
-                Claimed::Yes(_, change) if is_first_seven => assert_eq!(change.evicted, 0),
-                Claimed::Full if !is_first_seven && on_full == OnFull::Reject => {}
-                // It has seven already, and evicts one of these for each.
-                Claimed::Yes(_, change) if on_full == OnFull::EvictOldest => {
-                    assert_eq!((change.evicted, change.entries), (1, 0));
-                }
-                other => panic!("{number}: {other:?}"),
-            }
-        }
-        for number in 0..16 {
-            let prior = small.table.find_prior(&store, crowded(number), after(300));
-            assert!(prior.expect("found").is_some(), "{number} is pinned");
-        }
-    }
-}
-
+/// `tests/model/capacities.rs` has tables of any capacities side by side.
 #[test]
 fn a_table_that_was_full_has_room_as_soon_as_its_capacity_is_changed() {
+    // All in one bucket, however many there are.
+    let crowded = |number: u64| {
+        let mut crowded = nonce(number);
+        crowded.0[8..16].fill(0);
+        crowded
+    };
     for (before, then) in [(2, 50), (50, 2), (100, 65_536), (65_536, 100)] {
         let store = MemoryMap::new();
-        let fill = |capacity: usize, numbers: std::ops::Range<u64>| {
+        for (capacity, from) in [(before, 0), (then, 1000)] {
             let table = with_capacity(capacity).table;
             let slots = table.buckets.slots() as u64;
-            for number in numbers.start..numbers.start + slots {
+            for number in from..=from + slots {
                 let claimed = claim(&table, &store, crowded(number), START);
-                assert!(matches!(claimed, Claimed::Yes(..)), "{number}: {claimed:?}");
+                let is_full = matches!(claimed, Claimed::Full);
+                assert_eq!(is_full, number == from + slots, "{number}: {claimed:?}");
             }
-            let claimed = claim(&table, &store, crowded(numbers.end), START);
-            assert!(matches!(claimed, Claimed::Full), "{claimed:?}");
-        };
-        fill(before, 0..1000);
-        fill(then, 1000..2000);
+        }
     }
 }

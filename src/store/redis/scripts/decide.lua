@@ -1,7 +1,7 @@
 -- Decides on one request: its rate limits, and whether it is the first of its kind.
 --
 -- KEYS  the bucket of each limit; then, for a claim, the nonce, the index of nonces, the void mark
--- ARGV  how many early limits, which count every request; how many others, which do not count a repeat;
+-- ARGV  how many early limits, which count every request; how many in all: the others do not count a repeat;
 --       for each: "take" or "peek", whom (hex), requests, window, resolution (both in ms), slots;
 --       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned
 --
@@ -239,7 +239,7 @@ end
 
 -- Early limits count a repeat, too, and what they reject is looked at no further.
 local early = tonumber(ARGV[1])
-local limits = early + tonumber(ARGV[2])
+local limits = tonumber(ARGV[2])
 local limited, counted = count_by(0, early - 1)
 if limited then return limited end
 write_all(counted)
