@@ -1,8 +1,8 @@
 //! Where nonces and rate limits live: the store port, and what stands behind it.
 //!
 //! [`Store`] is all that the rest of the filter knows of a store. A store that has to ask
-//! another process does not wait: it hands out a [`StoreCall`], which the driver makes,
-//! and the call's [`PendingCall`] goes on with the answer.
+//! another process does not wait: it hands out a [`StoreCall`](port::StoreCall), which the driver makes,
+//! and the call's [`PendingCall`](port::PendingCall) goes on with the answer.
 //!
 //! - [`local`]: tables in the memory that the workers of one Envoy share; never hands out a call
 //! - [`redis`]: Redis over HTTP, for several Envoys, with the local tables in front
