@@ -3,7 +3,7 @@
 use std::env;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=scripts/build.rs");
     let target = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     let profile = env::var("PROFILE").unwrap_or_default();
     let is_native = env::var_os("CARGO_FEATURE_NATIVE").is_some();
