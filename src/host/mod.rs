@@ -2,5 +2,10 @@
 
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 mod native;
+#[cfg(any(
+    target_os = "wasi",
+    all(feature = "native", not(target_family = "wasm"))
+))]
+mod process;
 #[cfg(target_os = "wasi")]
 mod wasm;

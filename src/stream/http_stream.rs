@@ -249,9 +249,12 @@ impl<H: Host> HttpStream<H> {
             return;
         };
         match mem::replace(&mut self.state, State::Rejected) {
-            State::Forwarded(Some(unsettled)) => {
-                self.state = State::Forwarded(Some(unsettled));
-                self.settle_unheard(outcome);
+            State::Forwarded(Some(Unsettled { webhook, claim })) => {
+                let now = self.host.now().into();
+                let store = worker.filter.store();
+                if let Some(call) = store.settle(webhook, &claim, outcome, now) {
+                    call.pending.abandon(now);
+                }
             }
             State::AwaitingStore(awaiting, _) => awaiting.on_client_gone(self.host.now().into()),
             State::Releasing(pending, _) => pending.abandon(self.host.now().into()),
@@ -384,7 +387,7 @@ impl<H: Host> HttpStream<H> {
         self.state = State::Forwarded(unsettled);
         if marked.is_err() {
             // The upstream would take it for one that did not come through this filter.
-            self.settle_unheard(UpstreamOutcome::Failed);
+            self.leave(UpstreamOutcome::Failed);
             return self.fail("the upstream's headers cannot be set");
         }
         Action::Continue
@@ -466,21 +469,6 @@ impl<H: Host> HttpStream<H> {
         }
         self.state = State::Forwarded(None);
         Action::Continue
-    }
-
-    /// Settles what is not settled yet, where nobody waits for what the store says.
-    fn settle_unheard(&mut self, outcome: UpstreamOutcome) {
-        if let State::Forwarded(unsettled) = &mut self.state
-            && let Some(Unsettled { webhook, claim }) = unsettled.take()
-            && let Some(worker) = &self.worker
-        {
-            let now = self.host.now().into();
-            let call = worker.filter.store().settle(webhook, &claim, outcome, now);
-            if let Some(call) = call {
-                call.pending.abandon(now);
-            }
-            worker.report(&self.host);
-        }
     }
 
     fn resume(&self, direction: Direction) {

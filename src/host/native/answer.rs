@@ -1,7 +1,7 @@
 //! The answer to a call, as Envoy hands it over.
 
 use crate::host::native::abi::{Buffer, Header};
-use crate::host::native::host::to_status;
+use crate::host::process::to_status;
 use crate::store::port::{CallError, HttpResponse};
 
 /// An answer, or why there is none.

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::host::native::abi::{self, Attribute, Body, Change, Filter, Map};
 use crate::host::native::config::Config;
+use crate::host::process::{self, to_status};
 use crate::store::port::HttpCall;
 use crate::stream::host::{
     CallId, Direction, HeaderBlock, Host, HostError, Level, LocalResponse, Metric, MetricKind,
@@ -83,11 +84,6 @@ impl HeaderBlock for abi::Headers {
     }
 }
 
-/// Returns a status as headers have it.
-pub(super) fn to_status(text: &[u8]) -> Option<u16> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 impl NativeHost {
     /// Returns the host of the main thread.
     pub(super) fn of_config(config: &Arc<Config>) -> NativeHost {
@@ -125,8 +121,7 @@ impl Host for NativeHost {
     type Headers = abi::Headers;
 
     fn now(&self) -> Duration {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since_epoch.unwrap_or_default()
+        process::now()
     }
 
     fn log(&self, level: Level, line: &str) {

@@ -3,7 +3,6 @@
 //! each makes its own when the first request comes.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
@@ -12,6 +11,7 @@ use crate::cas_map::{CasError, CasMap, Entry, Version};
 use crate::host::native::answer::Answer;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;
+use crate::host::process::{random, variable};
 use crate::stream::flush::Flush;
 use crate::stream::host::{CallId, Level};
 use crate::stream::startup::start;
@@ -53,21 +53,9 @@ thread_local! {
 
 /// Makes a configuration's worker.
 fn start_worker(host: &NativeHost) -> Result<Worker, String> {
-    // A variable that is not UTF-8 is not the same as none: the loader says what it is.
-    let environment =
-        |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let config = &host.config;
     let memory = Rc::new(Memory(Arc::clone(&config.memory)));
-    start(host, &config.json, &environment, memory, random())
-}
-
-/// Returns random bytes.
-fn random() -> [u8; 24] {
-    let mut bytes = [0; 24];
-    for word in bytes.as_chunks_mut::<8>().0 {
-        *word = RandomState::new().hash_one(0_u8).to_le_bytes();
-    }
-    bytes
+    start(host, &config.json, &variable, memory, random())
 }
 
 impl Local {

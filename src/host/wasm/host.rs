@@ -1,9 +1,10 @@
 //! The driver's `Host` by the functions of proxy-wasm.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use proxy_wasm::hostcalls::dispatch_http_call;
 
+use crate::host::process::{self, to_status};
 use crate::host::wasm::abi::{self, Buffer, Map};
 use crate::store::port::{CallError, HttpCall, HttpResponse};
 use crate::stream::host::{
@@ -60,11 +61,6 @@ fn read_answer(body_size: usize) -> Option<HttpResponse> {
     })
 }
 
-/// Returns a status as headers have it.
-fn to_status(text: &[u8]) -> Option<u16> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 /// Headers as the host serialises them.
 pub(super) struct Serialised(Vec<u8>);
 
@@ -78,8 +74,7 @@ impl Host for WasmHost {
     type Headers = Serialised;
 
     fn now(&self) -> Duration {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since_epoch.unwrap_or_default()
+        process::now()
     }
 
     fn log(&self, level: Level, line: &str) {

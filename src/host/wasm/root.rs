@@ -1,11 +1,11 @@
 //! One for each worker: configuration, timer, and a context for each request.
 
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
+use crate::host::process::{random, variable};
 use crate::host::wasm::abi::{self, Buffer};
 use crate::host::wasm::host::WasmHost;
 use crate::host::wasm::http::Http;
@@ -39,11 +39,8 @@ impl Root {
     fn configure(&self) -> Result<Worker, String> {
         let json = abi::buffer(Buffer::PluginConfiguration, usize::MAX)
             .map_err(|error| format!("the configuration cannot be read ({error:?})"))?;
-        // A variable that is not UTF-8 is not the same as none: the loader says what it is.
-        let environment =
-            |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let memory = Rc::new(SharedData);
-        let worker = start(&self.host, &json, &environment, memory, random())?;
+        let worker = start(&self.host, &json, &variable, memory, random())?;
         if worker.filter.store().needs_flush() {
             let period = u32::try_from(PERIOD.as_millis()).unwrap_or(u32::MAX);
             abi::set_tick_period(period)
@@ -51,15 +48,6 @@ impl Root {
         }
         Ok(worker)
     }
-}
-
-/// Returns random bytes from the host.
-fn random() -> [u8; 24] {
-    let mut bytes = [0; 24];
-    for word in bytes.as_chunks_mut::<8>().0 {
-        *word = RandomState::new().hash_one(0_u8).to_le_bytes();
-    }
-    bytes
 }
 
 impl Context for Root {
