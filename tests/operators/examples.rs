@@ -12,7 +12,7 @@ use support::process::repository;
 
 /// A configuration and where it stands.
 struct Example {
-    index: String,
+    file: String,
     text: String,
 }
 
@@ -43,7 +43,7 @@ fn relative(path: &Path) -> String {
 }
 
 /// The blocks of a language in Markdown, also of those that stand in a list.
-fn is_replay(markdown: &str, language: &str) -> Vec<String> {
+fn code_blocks(markdown: &str, language: &str) -> Vec<String> {
     let start = format!("```{language}");
     let mut lines = markdown.lines();
     let mut blocks = Vec::new();
@@ -115,14 +115,13 @@ fn examples() -> Vec<Example> {
             .any(|start| relative(&file).starts_with(start));
         let text = std::fs::read_to_string(&file).expect("text");
         let mut add = |text: &str| {
-            let index = relative(&file);
             examples.push(Example {
-                index,
+                file: relative(&file),
                 text: text.to_owned(),
             });
         };
-        for block in is_replay(&text, "json") {
-            // A log line or an answer, as it shows in the documentation. CountingStore than there, JSON is a configuration
+        for block in code_blocks(&text, "json") {
+            // A log line or a response, as the documentation shows them. Elsewhere, JSON is a configuration
             // if it has a field of one.
             let is_shown = block.contains("\"event\":") || block.contains("\"error\":");
             let document: Value = serde_json::from_str(&block).unwrap_or_default();
@@ -132,7 +131,7 @@ fn examples() -> Vec<Example> {
                 add(&block);
             }
         }
-        for block in is_replay(&text, "yaml") {
+        for block in code_blocks(&text, "yaml") {
             let mut found = Vec::new();
             let config = yaml_serde::from_str(&block);
             plugins(
@@ -158,7 +157,7 @@ fn examples() -> Vec<Example> {
             found.extend(in_comments(&text));
         }
         let example = |text| Example {
-            index: relative(&file),
+            file: relative(&file),
             text,
         };
         examples.extend(found.into_iter().map(example));
@@ -170,15 +169,15 @@ fn examples() -> Vec<Example> {
 fn every_configuration_that_is_shown_is_valid_for_schema_and_filter() {
     let validator = validator();
     let examples = examples();
-    for Example { index, text } in &examples {
+    for Example { file, text } in &examples {
         // What a reader has to fill in.
         let text = text.replace("AC…", ACCOUNT);
         let document: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{index}: {error} in\n{text}"));
+            .unwrap_or_else(|error| panic!("{file}: {error} in\n{text}"));
         assert_eq!(
             complaints(&validator, &document),
             [""; 0],
-            "{index}:\n{text}"
+            "{file}:\n{text}"
         );
         // A variable that an example names is set.
         let environment = |name: &str| match name {
@@ -188,12 +187,12 @@ fn every_configuration_that_is_shown_is_valid_for_schema_and_filter() {
             _ => Some("a-secret".to_owned()),
         };
         if let Err(problems) = load(text.as_bytes(), &environment) {
-            panic!("{index}: {problems}\n{text}");
+            panic!("{file}: {problems}\n{text}");
         }
     }
-    for index in ["README.md", "envoy/envoy.yaml", "docs/operations.md"] {
-        let some = examples.iter().any(|example| example.index == index);
-        assert!(some, "no configuration is found in {index}");
+    for file in ["README.md", "envoy/envoy.yaml", "docs/operations.md"] {
+        let some = examples.iter().any(|example| example.file == file);
+        assert!(some, "no configuration is found in {file}");
     }
     assert!(
         examples
@@ -205,7 +204,7 @@ fn every_configuration_that_is_shown_is_valid_for_schema_and_filter() {
 #[test]
 fn the_readme_shows_every_field_of_the_schema() {
     let readme = read("README.md");
-    let block = is_replay(&readme, "json")
+    let block = code_blocks(&readme, "json")
         .into_iter()
         .next()
         .expect("the configuration with its defaults");
