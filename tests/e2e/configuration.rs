@@ -293,7 +293,7 @@ fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
         "rate_limits": [rule("webhook", "all", 1000, "1s")],
         "exempt_paths": ["/api/*"],
     }));
-    Setup::with(&plugin).workers(4).start().run(async |t| {
+    Setup::with(&plugin).workers(4).run(async |t| {
         t.passes(&message()).await;
         let log = t.envoy.full_log();
         for field in [
@@ -318,7 +318,7 @@ fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
 
 #[test]
 fn a_configuration_without_a_doubt_is_loaded_without_a_word() {
-    Setup::with(&plugin()).start().run(async |t| {
+    Setup::with(&plugin()).run(async |t| {
         t.passes(&message()).await;
         let log = t.envoy.full_log();
         assert!(!log.contains("twilio_webhook configuration"), "{log}");
@@ -331,7 +331,7 @@ fn in_monitor_mode_everything_passes_and_carries_the_reason() {
         "mode": "monitor",
         "rate_limits": [rule("client_ip", "all", 12, "600s")],
     }));
-    Setup::with(&plugin).start().run(async |t| {
+    Setup::with(&plugin).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let good = message();
         let big = form(
@@ -414,7 +414,7 @@ fn in_monitor_mode_everything_passes_and_carries_the_reason() {
 #[test]
 fn in_off_mode_everything_passes_and_the_log_says_so_once() {
     let plugin = plugin_with(json!({"mode": "off"}));
-    Setup::with(&plugin).start().run(async |t| {
+    Setup::with(&plugin).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let good = message();
         for request in [
@@ -485,7 +485,7 @@ fn a_prefix_webhook_signs_the_path_as_received() {
         // The spelling is signed.
         let mut respelled = form("/studio/%41", &whatsapp());
         respelled.target = b"/studio/A".to_vec();
-        t.rejects(&respelled, 403, "invalid_signature").await;
+        t.rejects(&respelled, "invalid_signature").await;
     });
 }
 
@@ -499,7 +499,7 @@ fn a_configured_url_is_signed_whatever_envoy_sees_and_with_every_port_form() {
         ],
         "public_base_url": "https://unused.example",
     });
-    Setup::with(&plugin).start().run(async |t| {
+    Setup::with(&plugin).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for (target, url) in [
             ("/internal/a", "https://public.example:8443/hooks/a"),
@@ -578,7 +578,6 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
     ]}));
     Setup::with(&plugin)
         .env("TWILIO_AUTH_TOKEN_NEXT", next)
-        .start()
         .run(async |t| {
             let url = format!("{ORIGIN}{WEBHOOK}");
             for token in [TOKEN, next] {
@@ -586,7 +585,6 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
             }
             t.rejects(
                 &form_for(&sid("x"), &url, WEBHOOK, &whatsapp()),
-                403,
                 "invalid_signature",
             )
             .await;
@@ -602,15 +600,15 @@ fn the_timestamp_header_can_be_renamed_or_switched_off() {
         (Value::Null, "x-twilio-request-timestamp", false),
     ] {
         let plugin = plugin_with(json!({"timestamp": {"header": header, "params": ["SentAt"]}}));
-        Setup::with(&plugin).start().run(async |t| {
+        Setup::with(&plugin).run(async |t| {
             let answer = t.send(&message().header(name, "1")).await;
             if rejected {
-                assert_rejected(&answer, 400, "stale_timestamp");
+                assert_rejected(&answer, "stale_timestamp");
             } else {
                 assert_passed(&answer);
             }
             let signed = form(WEBHOOK, &messages::set(whatsapp(), "SentAt", "1"));
-            t.rejects(&signed, 400, "stale_timestamp").await;
+            t.rejects(&signed, "stale_timestamp").await;
             let other = form(WEBHOOK, &messages::set(whatsapp(), "Timestamp", "1"));
             t.passes(&other).await;
         });
@@ -626,7 +624,6 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
     }));
     Setup::with(&plugin)
         .env("TWILIO_AUTH_TOKEN_NEXT", secret)
-        .start()
         .run(async |t| {
             let url = format!("{ORIGIN}{WEBHOOK}");
             let by = |signature: &dyn Fn(&messages::Parameters) -> String, settings: &str| {
@@ -650,7 +647,7 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
             let settings = "key=WK1,algorithm=HMAC_SHA256";
             let request = by(&sha256(secret), settings);
             t.passes(&request).await;
-            t.rejects(&request, 409, "duplicate").await;
+            t.rejects(&request, "duplicate").await;
             // The header chooses a key. It chooses no algorithm, and it makes none.
             for request in [
                 by(&sha256(secret), ""),
@@ -663,7 +660,7 @@ fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
                 by(&sha1(secret), "key=WK1,algorithm=HMAC_SHA1"),
                 by(&sha1(secret), ""),
             ] {
-                t.rejects(&request, 403, "invalid_signature").await;
+                t.rejects(&request, "invalid_signature").await;
             }
             t.received_one();
         });
@@ -678,7 +675,7 @@ fn behind_an_envoy_that_rewrites_the_original_path_is_signed_where_that_is_confi
             connection_manager(listener(config))["internal_address_config"] =
                 json!({"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]});
         });
-        setup.start().run(async |t| {
+        setup.run(async |t| {
             t.upstream(Behaviour::Answer(200));
             // Both paths belong to the same webhook, /studio/*.
             let request = form("/studio/original?a=b", &whatsapp())
@@ -692,7 +689,7 @@ fn behind_an_envoy_that_rewrites_the_original_path_is_signed_where_that_is_confi
                 assert_passed(&answer);
                 assert_eq!(t.received_one().target, "/studio/rewritten");
             } else {
-                assert_rejected(&answer, 403, "invalid_signature");
+                assert_rejected(&answer, "invalid_signature");
                 t.assert_nothing_received().await;
             }
         });

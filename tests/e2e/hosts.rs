@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
 
+use support::assert_passed;
 use support::envoy::{Setup, listener, new_address, plugin, plugin_config};
 use support::filter_host::{FilterHost, filter_host};
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
 use support::process::{in_time, repository};
 use support::tap::Behaviour;
-use support::{assert_passed, assert_rejected};
 
 /// Built with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, makes it panic. What a
 /// fault does to a WebAssembly module is in tests/endurance/traps.rs.
@@ -37,12 +37,13 @@ fn a_panic_rejects_that_request_and_leaves_envoy_and_all_others_alone() {
                 let bytes = open.bytes();
                 let (first, last) = bytes.split_at(bytes.len() - 1);
                 other.write(first).await;
-                let answer = client.send(&message().header("x-trap", "now")).await;
-                assert_rejected(&answer, 500, "internal");
+                client
+                    .rejects(&message().header("x-trap", "now"), "internal")
+                    .await;
                 other.write(last).await;
                 assert_passed(&other.response().await);
                 // What the fault left behind does not keep the same request from passing later.
-                assert_passed(&client.send(&message()).await);
+                client.passes(&message()).await;
             }
             let log = envoy.full_log();
             let faults = log.lines().filter(|line| line.contains("a fault at src/"));

@@ -11,21 +11,6 @@ use std::thread::JoinHandle;
 use serde_json::{Value, json};
 
 use support::http1::PATIENCE;
-use support::simple_get;
-
-/// A number from the environment: how much of something a run does.
-///
-/// - `ENDURANCE_ROUNDS`: rounds of 16 identical requests
-/// - `ENDURANCE_ACCEPTED`: distinct requests that are accepted
-/// - `ENDURANCE_ADDRESSES`: addresses that send a request each
-pub(crate) fn size(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")),
-        Err(_) => default,
-    }
-}
 
 /// An upstream that answers each request at once.
 pub(crate) struct Service {
@@ -228,12 +213,4 @@ pub(crate) fn admin_post(admin: SocketAddr, path: &str) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-}
-
-/// The sum of Envoy's stats whose names fit the pattern.
-pub(crate) fn stat(admin: SocketAddr, pattern: &str) -> u64 {
-    let answer = simple_get(admin, &format!("/stats?filter={pattern}")).expect("an answer");
-    let text = answer.text();
-    let values = text.lines().filter_map(|line| line.rsplit(' ').next());
-    values.filter_map(|value| value.parse::<u64>().ok()).sum()
 }

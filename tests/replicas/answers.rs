@@ -13,7 +13,6 @@ use support::http1::Http1;
 use support::http2::{Framing, Http2};
 use support::messages::message;
 use support::wire;
-use support::{assert_passed, assert_rejected};
 
 /// A service that takes what comes, but for those that are to fail with a long answer.
 struct Service {
@@ -132,9 +131,9 @@ fn a_long_answer_that_is_held_until_the_claim_is_given_up_hangs_nobody() {
             assert!((answer.status, answer.body) == expected);
             replicas.proxy.set(Way::Open);
             replicas.proxy.settled().await;
-            assert_passed(&replicas.send(1, &request).await);
+            replicas.passes(1, &request).await;
             for envoy in [0, 1] {
-                assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
+                replicas.rejects(envoy, &request, "duplicate").await;
             }
         }
     });

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
 use support::process::in_time;
-use support::simple_get;
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
+use support::{passed, rejected, simple_get, stat};
 
 /// No test takes longer, whatever happens.
 const LIMIT: Duration = Duration::from_secs(400);
@@ -165,6 +165,23 @@ impl Replicas {
         send(&self.envoys[envoy], request).await
     }
 
+    /// Sends a request that must pass.
+    #[track_caller]
+    pub(crate) fn passes(&self, envoy: usize, request: &Request) -> impl Future<Output = Response> {
+        passed(self.send(envoy, request), Location::caller())
+    }
+
+    /// Sends a request that must be rejected for this reason, with its status.
+    #[track_caller]
+    pub(crate) fn rejects(
+        &self,
+        envoy: usize,
+        request: &Request,
+        reason: &str,
+    ) -> impl Future<Output = Response> {
+        rejected(self.send(envoy, request), reason, Location::caller())
+    }
+
     /// How many requests have reached an upstream.
     pub(crate) fn accepted(&self) -> usize {
         self.envoys.iter().map(|envoy| envoy.tap.count()).sum()
@@ -235,7 +252,5 @@ pub(crate) fn stats(envoy: &Envoy, pattern: &str) -> String {
 
 /// One of the filter's counters or gauges, over all its labels.
 pub(crate) fn metric(envoy: &Envoy, name: &str) -> u64 {
-    let text = stats(envoy, &format!("twilio_webhook.{name}"));
-    let values = text.lines().filter_map(|line| line.rsplit(' ').next());
-    values.filter_map(|value| value.parse::<u64>().ok()).sum()
+    stat(envoy.admin, &format!("twilio_webhook.{name}"))
 }

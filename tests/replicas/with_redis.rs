@@ -36,7 +36,7 @@ pub(crate) fn setup(plugin: &Value) -> Setup {
 
 #[test]
 fn these_envoys_ask_redis() {
-    setup(&plugin_with(json!({}))).start().run(async |t| {
+    setup(&plugin_with(json!({}))).run(async |t| {
         for _ in 0..5 {
             t.passes(&message()).await;
         }

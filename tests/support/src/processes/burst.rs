@@ -5,8 +5,10 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::envoy::Envoy;
+use super::counts;
+use super::envoy::{Envoy, Test};
 use super::http1::{self, PATIENCE};
+use super::messages::message;
 use super::wire::{self, Request, Response};
 
 /// How many requests are sent at once.
@@ -52,6 +54,38 @@ pub fn blocking(stream: tokio::net::TcpStream) -> TcpStream {
     stream.set_nonblocking(false).expect("blocking");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
+}
+
+/// So many messages, and for each a round in which every connection sends it.
+pub fn identical(messages: usize, connections: usize) -> (Vec<Request>, Vec<Vec<Request>>) {
+    let requests: Vec<_> = (0..messages).map(|_| message()).collect();
+    let round = |request: &Request| vec![request.clone(); connections];
+    let rounds = requests.iter().map(round).collect();
+    (requests, rounds)
+}
+
+/// How many answers have this status and reason.
+pub fn count(answers: &[(u16, String)], status: u16, reason: &str) -> usize {
+    let is_one = |answer: &&(u16, String)| **answer == (status, reason.to_owned());
+    answers.iter().filter(is_one).count()
+}
+
+/// Of the answers to one request, sent many times at once, one is the upstream's.
+#[track_caller]
+pub fn assert_one_passed(answers: &[(u16, String)]) {
+    let counts = (count(answers, 200, ""), count(answers, 409, "duplicate"));
+    assert_eq!(counts, (1, answers.len() - 1), "{answers:?}");
+}
+
+/// Each of these, and nothing else but what a test asks by GET: by what has arrived, and not by the answers alone.
+pub fn assert_arrived_once(t: &Test<'_>, requests: &[Request]) {
+    let received = t.received().into_iter();
+    let posts = received.filter(|received| received.method == "POST");
+    let arrived = counts(posts.map(|received| received.body));
+    assert_eq!(arrived.len(), requests.len());
+    for request in requests {
+        assert_eq!(arrived.get(&request.body), Some(&1));
+    }
 }
 
 fn read(stream: &mut TcpStream) -> io::Result<Response> {

@@ -19,7 +19,7 @@ use super::messages::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, TEXT, TOKEN};
 use super::process::{Process, in_time, repository, tool};
 use super::tap::{Behaviour, Tap};
 use super::wire::{Received, Request, Response};
-use super::{check_passed, check_rejected, simple_get, upstream};
+use super::{passed, rejected, simple_get, upstream};
 use crate::signing;
 
 /// No test takes longer than this, whatever happens.
@@ -119,6 +119,11 @@ impl Setup {
 
     pub fn start(self) -> Envoy {
         Envoy::start(self).unwrap_or_else(|log| panic!("Envoy does not start:\n{log}"))
+    }
+
+    /// Starts an Envoy for one test, and runs it.
+    pub fn run<T>(self, test: impl AsyncFnOnce(&Test<'_>) -> T) {
+        self.start().run(test);
     }
 
     /// The log of an Envoy that must not start.
@@ -320,9 +325,12 @@ impl Envoy {
 
     /// Runs a test with this Envoy to itself, and looks afterwards whether the filter is still alive and has
     /// told no secret. On failure the log is shown.
-    pub fn run(&self, test: impl AsyncFnOnce(&Test<'_>)) {
+    pub fn run<T>(&self, test: impl AsyncFnOnce(&Test<'_>) -> T) {
         let mut test = Some(test);
-        self.run_alone(&mut |t| in_time(LIMIT, Box::pin(test.take().expect("run once")(t))));
+        self.run_alone(&mut |t| {
+            let test = test.take().expect("run once");
+            in_time(LIMIT, Box::pin(async { drop(test(t).await) }));
+        });
     }
 
     /// Compiled once and not for each test, as is [`in_time`].
@@ -460,39 +468,31 @@ impl Test<'_> {
 
     /// Sends a request that must pass.
     #[track_caller]
-    pub fn passes(&self, request: &Request) -> impl Future<Output = ()> {
+    pub fn passes(&self, request: &Request) -> impl Future<Output = Response> {
         self.passes_from(self.address, request)
     }
 
     /// Sends a request that must pass, from an address.
     #[track_caller]
-    pub fn passes_from(&self, address: IpAddr, request: &Request) -> impl Future<Output = ()> {
-        let at = Location::caller();
-        async move { check_passed(&self.send_from(address, request).await, at) }
+    pub fn passes_from(&self, from: IpAddr, request: &Request) -> impl Future<Output = Response> {
+        passed(self.send_from(from, request), Location::caller())
     }
 
-    /// Sends a request that must be rejected.
+    /// Sends a request that must be rejected for this reason, with its status.
     #[track_caller]
-    pub fn rejects(
-        &self,
-        request: &Request,
-        status: u16,
-        reason: &str,
-    ) -> impl Future<Output = ()> {
-        self.rejects_from(self.address, request, status, reason)
+    pub fn rejects(&self, request: &Request, reason: &str) -> impl Future<Output = Response> {
+        self.rejects_from(self.address, request, reason)
     }
 
-    /// Sends a request that must be rejected, from an address.
+    /// Sends a request that must be rejected for this reason, from an address.
     #[track_caller]
     pub fn rejects_from(
         &self,
-        address: IpAddr,
+        from: IpAddr,
         request: &Request,
-        status: u16,
         reason: &str,
-    ) -> impl Future<Output = ()> {
-        let at = Location::caller();
-        async move { check_rejected(&self.send_from(address, request).await, status, reason, at) }
+    ) -> impl Future<Output = Response> {
+        rejected(self.send_from(from, request), reason, Location::caller())
     }
 
     /// To another listener than `webhooks`.

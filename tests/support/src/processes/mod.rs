@@ -3,7 +3,6 @@
 /// What an answer must be.
 mod answers;
 pub use answers::*;
-use answers::{check_passed, check_rejected};
 
 pub mod bodies;
 pub mod burst;
