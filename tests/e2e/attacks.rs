@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use support::envoy::{Setup, new_address, plugin_with, shared};
+use support::envoy::{Setup, new_address, shared};
 use support::http2::Framing;
 use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_ACCOUNT, TOKEN, WEBHOOK, encode, escape, forged, form, form_for,
@@ -562,8 +562,7 @@ fn a_forged_request_does_not_burn_the_nonce_of_the_genuine_one() {
 
 #[test]
 fn forged_requests_cannot_fill_the_store() {
-    let plugin = plugin_with(json!({"replay": {"capacity": 4}, "rate_limits": []}));
-    Setup::with(&plugin).run(async |t| {
+    Setup::changed(json!({"replay": {"capacity": 4}, "rate_limits": []})).run(async |t| {
         let mut connection = t.http1().await;
         let first = message();
         connection.passes(&first).await;

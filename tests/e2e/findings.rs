@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use support::assert_passed;
 use support::assert_rejected;
-use support::envoy::{Setup, connection_manager, listener, plugin_config, plugin_with, shared};
+use support::envoy::{Setup, connection_manager, listener, plugin_config, shared};
 use support::filter_host::{FilterHost, filter_host};
 use support::http2::Framing;
 use support::messages::{
@@ -20,7 +20,7 @@ fn unlimited(more: Value) -> Setup {
     for (name, value) in more.as_object().expect("an object") {
         changes[name] = value.clone();
     }
-    Setup::with(&plugin_with(changes))
+    Setup::changed(changes)
 }
 
 #[test]

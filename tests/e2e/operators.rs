@@ -1,14 +1,13 @@
 use serde_json::{Value, json};
 
-use support::envoy::{Setup, plugin, plugin_with, shared};
+use support::envoy::{Setup, plugin, shared};
 use support::filter_host::filter_host;
 use support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
 use support::status_of;
 
 #[test]
 fn each_rejection_is_one_line_of_json_at_warn() {
-    let plugin = plugin_with(json!({"rate_limits": []}));
-    Setup::with(&plugin).run(async |t| {
+    Setup::changed(json!({"rate_limits": []})).run(async |t| {
         let good = message();
         t.passes(&good).await;
         let nonce = t
@@ -67,29 +66,29 @@ fn each_rejection_is_one_line_of_json_at_warn() {
 
 #[test]
 fn the_words_that_operators_search_the_old_log_for_are_still_there() {
-    let plugin =
-        plugin_with(json!({"rate_limits": [support::rule("client_ip", "all", 3, "600s")]}));
-    Setup::with(&plugin).run(async |t| {
-        let good = message();
-        for (request, status, words) in [
-            (good.clone(), 200, ""),
-            (forged(&whatsapp()), 403, "Invalid Twilio signature"),
-            (good, 409, "Replay attack"),
-            (message(), 429, "Rate limit"),
-        ] {
-            let answer = t.send(&request).await;
-            assert_eq!(answer.status, status);
-            if status != 200 {
-                let id = answer.json()["request_id"].clone();
-                let lines = t.log_lines(1, |line| line["request_id"] == id).await;
-                assert!(
-                    lines[0].to_string().contains(words),
-                    "{words}: {}",
-                    lines[0]
-                );
+    Setup::changed(json!({"rate_limits": [support::rule("client_ip", "all", 3, "600s")]})).run(
+        async |t| {
+            let good = message();
+            for (request, status, words) in [
+                (good.clone(), 200, ""),
+                (forged(&whatsapp()), 403, "Invalid Twilio signature"),
+                (good, 409, "Replay attack"),
+                (message(), 429, "Rate limit"),
+            ] {
+                let answer = t.send(&request).await;
+                assert_eq!(answer.status, status);
+                if status != 200 {
+                    let id = answer.json()["request_id"].clone();
+                    let lines = t.log_lines(1, |line| line["request_id"] == id).await;
+                    assert!(
+                        lines[0].to_string().contains(words),
+                        "{words}: {}",
+                        lines[0]
+                    );
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[test]
@@ -102,8 +101,7 @@ fn an_accepted_request_is_logged_only_where_that_is_asked_for() {
             .await;
         assert!(!t.log().contains("accepted"), "{}", t.log());
     });
-    let plugin = plugin_with(json!({"log": {"accepted": true}}));
-    Setup::with(&plugin).run(async |t| {
+    Setup::changed(json!({"log": {"accepted": true}})).run(async |t| {
         t.passes(&message()).await;
         let lines = t.log_lines(1, |line| line["verdict"] == "accepted").await;
         assert_eq!(lines.len(), 1);
@@ -135,8 +133,7 @@ fn an_accepted_request_is_logged_only_where_that_is_asked_for() {
 
 #[test]
 fn a_flood_of_rejections_is_logged_at_a_bounded_rate() {
-    let plugin = plugin_with(json!({"rate_limits": [], "log": {"max_per_second": 3}}));
-    Setup::with(&plugin).run(async |t| {
+    Setup::changed(json!({"rate_limits": [], "log": {"max_per_second": 3}})).run(async |t| {
         // One connection is one worker.
         let mut connection = t.http1().await;
         let start = std::time::Instant::now();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use support::envoy::{Setup, Test, connection_manager, listener, new_address, plugin_with};
+use support::envoy::{Setup, Test, new_address, plugin_with};
 use support::messages::{
     ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_for, message, now, set,
     unsigned, whatsapp,
@@ -14,7 +14,7 @@ use support::wire::Response;
 use support::{assert_rejected, rule};
 
 fn limits(rules: &Value) -> Setup {
-    crate::setup(&plugin_with(json!({"rate_limits": rules})))
+    Setup::changed(json!({"rate_limits": rules}))
 }
 
 fn retry_after(answer: &Response) -> u64 {
@@ -299,13 +299,11 @@ fn replays_use_up_the_limit_of_the_address_that_they_come_from() {
 /// Finding 10: a flood from one /48 rejected all who have no slot.
 #[test]
 fn a_flood_of_rejected_requests_from_one_48_rejects_no_genuine_sender() {
-    let plugin = plugin_with(json!({
+    let setup = Setup::changed(json!({
         "rate_limits": [rule("client_ip", "rejected", 2, "600s")],
         "rate_limit_capacity": 4,
     }));
-    let setup = crate::setup(&plugin);
-    let setup = setup
-        .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
+    let setup = setup.trusted_hops(1);
     setup.run(async |t| {
         let forged_by = |address: &str| forged(&whatsapp()).header("x-forwarded-for", address);
         let mut connection = t.http1().await;
@@ -378,7 +376,7 @@ fn a_webhook_may_have_limits_of_its_own() {
     let mut plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 3, "600s")]}));
     plugin["webhooks"][1]["rate_limits"] = json!([]);
     plugin["webhooks"][3]["rate_limits"] = json!([rule("client_ip", "all", 1, "600s")]);
-    crate::setup(&plugin).run(async |t| {
+    Setup::with(&plugin).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for _ in 0..10 {
             t.passes(&form("/voice/status", &whatsapp())).await;
@@ -418,8 +416,7 @@ fn a_forwarded_for_header_of_a_client_is_not_believed() {
 #[test]
 fn behind_a_trusted_proxy_the_forwarded_address_counts() {
     let setup = limits(&json!([rule("client_ip", "all", 2, "600s")]));
-    let setup = setup
-        .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
+    let setup = setup.trusted_hops(1);
     setup.run(async |t| {
         let through = |address: &str| message().header("x-forwarded-for", address);
         for address in ["198.51.100.1", "198.51.100.2"] {
@@ -444,13 +441,11 @@ fn behind_a_trusted_proxy_the_forwarded_address_counts() {
 
 #[test]
 fn a_flood_from_ever_new_addresses_does_not_free_the_limited_one() {
-    let plugin = plugin_with(json!({
+    let setup = Setup::changed(json!({
         "rate_limits": [rule("client_ip", "all", 2, "600s")],
         "rate_limit_capacity": 64,
     }));
-    let setup = crate::setup(&plugin);
-    let setup = setup
-        .edit(|config| connection_manager(listener(config))["xff_num_trusted_hops"] = json!(1));
+    let setup = setup.trusted_hops(1);
     setup.run(async |t| {
         let from = |address: String| unsigned("POST", WEBHOOK).header("x-forwarded-for", address);
         let limited = || from("203.0.113.77".to_owned());

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use support::envoy::{Setup, new_address, plugin_with, shared};
+use support::envoy::{Setup, new_address, shared};
 use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, TOKEN, WEBHOOK, bare, forged, form,
     form_for, message, pairs, set, sid, unsigned, whatsapp,
@@ -66,8 +66,7 @@ fn a_method_that_the_webhook_does_not_have_is_answered_405_with_allow() {
 
 #[test]
 fn a_429_says_what_the_limit_is_and_when_to_come_back() {
-    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 2, "600s")]}));
-    Setup::with(&plugin).run(async |t| {
+    Setup::changed(json!({"rate_limits": [rule("client_ip", "all", 2, "600s")]})).run(async |t| {
         t.passes(&message()).await;
         // Whatever it is, it counts.
         t.rejects(&unsigned("POST", WEBHOOK), "missing_signature")

@@ -14,8 +14,7 @@ use support::{assert_passed, assert_rejected, signing};
 /// Without limits, and with an upstream that may take a second and a half, not ten.
 fn impatient() -> &'static Envoy {
     static ENVOY: std::sync::LazyLock<Envoy> = std::sync::LazyLock::new(|| {
-        let plugin = plugin_with(json!({"rate_limits": []}));
-        let setup = crate::setup(&plugin).edit(|config| {
+        let setup = Setup::changed(json!({"rate_limits": []})).edit(|config| {
             let hosts = &mut connection_manager(listener(config))["route_config"]["virtual_hosts"];
             for host in hosts.as_array_mut().expect("virtual hosts") {
                 for route in host["routes"].as_array_mut().expect("routes") {
@@ -31,12 +30,12 @@ fn impatient() -> &'static Envoy {
 /// Without limits, and with the timeouts of the file: for what is under way for a while.
 fn patient() -> &'static Envoy {
     static ENVOY: std::sync::LazyLock<Envoy> =
-        std::sync::LazyLock::new(|| crate::setup(&plugin_with(json!({"rate_limits": []}))).start());
+        std::sync::LazyLock::new(|| Setup::changed(json!({"rate_limits": []})).start());
     &ENVOY
 }
 
 fn replay(replay: &Value) -> Setup {
-    crate::setup(&plugin_with(json!({"rate_limits": [], "replay": replay})))
+    Setup::changed(json!({"rate_limits": [], "replay": replay}))
 }
 
 /// The retry passes and is the one that counts: a third attempt is a duplicate.
@@ -530,7 +529,7 @@ fn replay_protection_can_be_switched_off_for_all_or_for_one_webhook() {
     plugin["webhooks"][1]["replay"] = json!("off");
     plugin["webhooks"][2]["replay"] = json!({"on_duplicate": "acknowledge"});
     plugin["webhooks"][2]["methods"] = json!(["POST"]);
-    crate::setup(&plugin).run(async |t| {
+    Setup::with(&plugin).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let (off, on, acknowledged) = (
             form("/voice/status", &whatsapp()),

@@ -10,7 +10,7 @@ use twilio_webhook_filter::{
 use crate::documentation::{number, table};
 use crate::load::{Service, pour};
 use support::burst::WORKERS;
-use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
+use support::envoy::{Envoy, Setup, connection_manager, listener};
 use support::messages::{WEBHOOK, form, unsigned, whatsapp};
 use support::random::spread;
 use support::resident::resident;
@@ -194,23 +194,22 @@ fn floods_grow_memory_by_the_tables_alone_and_let_nobody_off_a_limit() {
     let (nonces, counters) = (sizes(NONCES), sizes(FLOODED_COUNTERS));
     let service = Service::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec());
     let upstream = service.address;
-    let plugin = plugin_with(json!({
+    let envoy = Setup::changed(json!({
         // Short, so that what is kept beyond it makes room: more pass than the table holds.
         "replay": {"window": "1s", "capacity": nonces.capacity},
         // Long: what is counted before the flood still counts after it.
         "rate_limits": [rule("client_ip", "all", 60, "36000s")],
         "rate_limit_capacity": counters.capacity,
-    }));
-    let envoy = Setup::with(&plugin)
-        .workers(WORKERS)
-        .edit(move |config| {
-            Service::put_into(config, upstream);
-            let manager = connection_manager(listener(config));
-            manager["xff_num_trusted_hops"] = json!(1);
-            // A line for each of a million requests would fill the disk, and is not what is measured.
-            manager["access_log"] = json!([]);
-        })
-        .start();
+    }))
+    .workers(WORKERS)
+    .edit(move |config| {
+        Service::put_into(config, upstream);
+        let manager = connection_manager(listener(config));
+        manager["xff_num_trusted_hops"] = json!(1);
+        // A line for each of a million requests would fill the disk, and is not what is measured.
+        manager["access_log"] = json!([]);
+    })
+    .start();
     let to = envoy.address();
     let signed = |number| {
         let request = form(WEBHOOK, &whatsapp());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::load::Service;
-use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use support::envoy::{Envoy, Setup, listener, new_address, plugin_config};
 use support::http1::{Http1, PATIENCE};
 use support::messages::{message, unsigned};
 use support::process::{in_time, repository};
@@ -28,12 +28,13 @@ fn setup() -> Setup {
         repository().join(MODULE).is_file(),
         "{MODULE} does not exist: scripts/test endurance builds it"
     );
-    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 5, "600s")]}));
-    Setup::with(&plugin).workers(1).edit(|config| {
-        let config = plugin_config(listener(config));
-        assert_eq!(config["failure_policy"], "FAIL_RELOAD");
-        config["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
-    })
+    Setup::changed(json!({"rate_limits": [rule("client_ip", "all", 5, "600s")]}))
+        .workers(1)
+        .edit(|config| {
+            let config = plugin_config(listener(config));
+            assert_eq!(config["failure_policy"], "FAIL_RELOAD");
+            config["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
+        })
 }
 
 async fn send(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use support::envoy::{Envoy, Setup, Test, plugin_with};
+use support::envoy::{Envoy, Setup, Test};
 use support::messages::{
     self, ACCOUNT, ORIGIN, Parameters, TOKEN, bare, form, form_for, pairs, set, sid,
     status_callback, unsigned, whatsapp,
@@ -216,7 +216,7 @@ fn callbacks(path: &str, messages: usize) -> Vec<Request> {
 #[test]
 fn the_default_limit_rejects_the_callbacks_of_mass_messages() {
     let path = "/voice/status";
-    let envoy = Setup::with(&plugin_with(serde_json::json!({}))).start();
+    let envoy = Setup::changed(serde_json::json!({})).start();
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let mut statuses = Vec::new();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::view::{assert_discreet, lines};
-use support::envoy::{Setup, Test, plugin_with};
+use support::envoy::{Setup, Test};
 use support::http1::PATIENCE;
 use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_for,
@@ -282,7 +282,7 @@ fn mistakes() -> Vec<(Request, &'static str, Vec<&'static str>)> {
 
 #[test]
 fn the_hint_in_envoys_log_names_each_mistake() {
-    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []})))
+    let envoy = Setup::changed(json!({"rate_limits": []}))
         .workers(4)
         .start();
     envoy.run(async |t| {
@@ -324,7 +324,7 @@ fn the_hint_in_envoys_log_names_each_mistake() {
 /// `whatsapp:+49…` that became `whatsapp: 49…`, beside a text with spaces that are right.
 #[test]
 fn a_plus_that_was_not_escaped_in_a_whatsapp_number_is_named() {
-    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []}))).start();
+    let envoy = Setup::changed(json!({"rate_limits": []})).start();
     envoy.run(async |t| {
         let parameters = whatsapp();
         let unescaped = encode(&parameters).replace("%2B", "+");
@@ -340,7 +340,7 @@ fn a_plus_that_was_not_escaped_in_a_whatsapp_number_is_named() {
 
 #[test]
 fn a_clock_that_is_wrong_is_told_from_one_late_request() {
-    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []})))
+    let envoy = Setup::changed(json!({"rate_limits": []}))
         .workers(1)
         .start();
     envoy.run(async |t| {
@@ -371,7 +371,7 @@ fn a_clock_that_is_wrong_is_told_from_one_late_request() {
 
 #[test]
 fn a_token_of_another_configured_account_is_told_by_the_reason_and_the_key() {
-    let envoy = Setup::with(&plugin_with(json!({"rate_limits": []}))).start();
+    let envoy = Setup::changed(json!({"rate_limits": []})).start();
     envoy.run(async |t| {
         // The parameters name the first account, the second one's token has signed.
         let crossed = form_for(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::view::{access_log, assert_discreet, lines, wait_for};
-use support::envoy::{Setup, connection_manager, listener, plugin_with};
+use support::envoy::{Setup, connection_manager, listener};
 use support::messages::{
     self, ACCOUNT, ORIGIN, PHONE, TOKEN, WEBHOOK, bare, forged, form, message, set, sid, unsigned,
     whatsapp,
@@ -176,7 +176,7 @@ fn nothing_that_is_sent_makes_a_line_of_its_own_or_breaks_one() {
 /// A terminal takes U+009B for the beginning of an escape sequence, and U+202E turns a line round.
 #[test]
 fn a_request_id_that_a_client_has_chosen_is_shown_in_plain_ascii() {
-    let setup = Setup::with(&plugin_with(json!({"rate_limits": []}))).edit(|config| {
+    let setup = Setup::changed(json!({"rate_limits": []})).edit(|config| {
         connection_manager(listener(config))["preserve_external_request_id"] = json!(true);
     });
     setup.run(async |t| {
@@ -195,8 +195,8 @@ fn a_flood_writes_no_more_lines_than_are_allowed_and_every_other_is_accounted_fo
     const ALLOWED: usize = 5;
     const FLOOD: usize = 2000;
     const WORKERS: usize = 2;
-    let plugin = plugin_with(json!({"rate_limits": [], "log": {"max_per_second": ALLOWED}}));
-    let setup = Setup::with(&plugin).workers(WORKERS as u32);
+    let setup = Setup::changed(json!({"rate_limits": [], "log": {"max_per_second": ALLOWED}}))
+        .workers(WORKERS as u32);
     setup.run(async |t| {
         let connections = (0..8).map(|_| async {
             let mut connection = t.http1().await;
@@ -313,14 +313,13 @@ async fn join_all(futures: Vec<impl Future<Output = ()>>) {
 fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
     let secret = "c1c2c3c4c5c6c7c8c9cacbcccdcecfc0";
     let old = "5e0f1a2b3c4d5e6f708192a3b4c5d6e7";
-    let plugin = plugin_with(json!({
+    let setup = Setup::changed(json!({
         "log": {"accepted": true},
         "shared_keys": [{"id": "WK1", "secret": {"env": "TWILIO_AUTH_TOKEN_NEXT"}}],
         "rate_limits": [support::rule("param:From", "authenticated", 8, "600s")],
-    }));
-    let setup = Setup::with(&plugin)
-        .env("TWILIO_AUTH_TOKEN_NEXT", secret)
-        .workers(2);
+    }))
+    .env("TWILIO_AUTH_TOKEN_NEXT", secret)
+    .workers(2);
     setup.run(async |t| {
         let url = format!("{ORIGIN}{WEBHOOK}");
         let good = message();

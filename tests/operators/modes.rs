@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::view::Metrics;
-use support::envoy::{Setup, plugin_with};
+use support::envoy::Setup;
 use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, form_for, message, unsigned, whatsapp,
 };
@@ -12,57 +12,56 @@ use support::tap::Behaviour;
 
 #[test]
 fn monitor_mode_tells_each_verdict_in_header_metric_log_and_access_log() {
-    let plugin =
-        plugin_with(json!({"mode": "monitor", "rate_limits": [], "log": {"accepted": true}}));
-    Setup::with(&plugin).run(async |t| {
-        t.upstream(Behaviour::Answer(200));
-        let good = message();
-        let cases = [
-            (good.clone(), "accepted"),
-            (good, "duplicate"),
-            (forged(&whatsapp()), "invalid_signature"),
-            (message().without("x-twilio-signature"), "missing_signature"),
-            (unsigned("POST", "/elsewhere"), "unknown_webhook"),
-        ];
-        for (request, verdict) in &cases {
-            let answer = t.passes(request).await;
-            let received = t.received();
-            let last = received.last().expect("everything passes");
-            let header = if *verdict == "accepted" {
-                "true"
-            } else {
-                verdict
-            };
-            assert_eq!(last.header("x-twilio-webhook-verified"), Some(header));
-            let id = answer.header("x-request-id").expect("an id").to_owned();
-            let lines = t
-                .log_lines(1, |line| line["request_id"] == id.as_str())
-                .await;
-            assert_eq!(lines.len(), 1);
-            assert_eq!(lines[0]["verdict"], *verdict);
-            let access: Value = serde_json::from_str(&t.stdout_line(&id).await).expect("JSON");
-            assert_eq!(
-                (&access["verdict"], &access["status"]),
-                (&json!(verdict), &json!(200))
-            );
-        }
-        let metrics = Metrics::of(t.envoy);
-        for (_, verdict) in &cases {
-            assert_eq!(metrics.verdict(verdict), 1.0, "{verdict}");
-        }
-        let said = t
-            .envoy
-            .full_log()
-            .matches("twilio_webhook mode is monitor")
-            .count();
-        assert_eq!(said, 1, "said once, not by each worker");
-    });
+    Setup::changed(json!({"mode": "monitor", "rate_limits": [], "log": {"accepted": true}})).run(
+        async |t| {
+            t.upstream(Behaviour::Answer(200));
+            let good = message();
+            let cases = [
+                (good.clone(), "accepted"),
+                (good, "duplicate"),
+                (forged(&whatsapp()), "invalid_signature"),
+                (message().without("x-twilio-signature"), "missing_signature"),
+                (unsigned("POST", "/elsewhere"), "unknown_webhook"),
+            ];
+            for (request, verdict) in &cases {
+                let answer = t.passes(request).await;
+                let received = t.received();
+                let last = received.last().expect("everything passes");
+                let header = if *verdict == "accepted" {
+                    "true"
+                } else {
+                    verdict
+                };
+                assert_eq!(last.header("x-twilio-webhook-verified"), Some(header));
+                let id = answer.header("x-request-id").expect("an id").to_owned();
+                let lines = t
+                    .log_lines(1, |line| line["request_id"] == id.as_str())
+                    .await;
+                assert_eq!(lines.len(), 1);
+                assert_eq!(lines[0]["verdict"], *verdict);
+                let access: Value = serde_json::from_str(&t.stdout_line(&id).await).expect("JSON");
+                assert_eq!(
+                    (&access["verdict"], &access["status"]),
+                    (&json!(verdict), &json!(200))
+                );
+            }
+            let metrics = Metrics::of(t.envoy);
+            for (_, verdict) in &cases {
+                assert_eq!(metrics.verdict(verdict), 1.0, "{verdict}");
+            }
+            let said = t
+                .envoy
+                .full_log()
+                .matches("twilio_webhook mode is monitor")
+                .count();
+            assert_eq!(said, 1, "said once, not by each worker");
+        },
+    );
 }
 
 #[test]
 fn off_mode_is_counted_and_logs_no_request() {
-    let plugin = plugin_with(json!({"mode": "off", "log": {"accepted": true}}));
-    Setup::with(&plugin).run(async |t| {
+    Setup::changed(json!({"mode": "off", "log": {"accepted": true}})).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for request in [
             message(),
@@ -81,8 +80,7 @@ fn off_mode_is_counted_and_logs_no_request() {
 #[test]
 fn a_variable_enforces_whatever_mode_is_configured() {
     for mode in ["off", "monitor"] {
-        let plugin = plugin_with(json!({"mode": mode}));
-        let setup = Setup::with(&plugin).env("FORCE_TWILIO_VERIFY", "true");
+        let setup = Setup::changed(json!({"mode": mode})).env("FORCE_TWILIO_VERIFY", "true");
         setup.run(async |t| {
             t.rejects(&forged(&whatsapp()), "invalid_signature").await;
             t.passes(&message()).await;
@@ -176,12 +174,12 @@ fn a_webhook_overrides_timestamp_replay_and_limits_and_the_others_keep_theirs() 
 #[test]
 fn during_a_rotation_metric_and_log_tell_which_token_signs() {
     let next = "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
-    let plugin = plugin_with(json!({
+    let setup = Setup::changed(json!({
         "log": {"accepted": true},
         "accounts": [{"account_sid": ACCOUNT, "auth_tokens": [{"env": "TWILIO_AUTH_TOKEN"},
                                                               {"env": "TWILIO_AUTH_TOKEN_NEXT"}]}],
-    }));
-    let setup = Setup::with(&plugin).env("TWILIO_AUTH_TOKEN_NEXT", next);
+    }))
+    .env("TWILIO_AUTH_TOKEN_NEXT", next);
     setup.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let url = format!("{ORIGIN}{WEBHOOK}");

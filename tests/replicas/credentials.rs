@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 
-use crate::replicas::{Replicas, assert_well, plugin, send, setup, store, store_with};
-use crate::servers::Redis;
-use crate::upstash::Upstash;
+use crate::replicas::{Replicas, assert_well, plugin, send, setup, store_with};
+use crate::upstash;
 use support::http1::PATIENCE;
 use support::messages::{forged, message, whatsapp};
 use support::process::in_time;
+use support::redis::{Redis, store};
 use support::tap::Behaviour;
 use support::{assert_passed, assert_rejected};
 
@@ -70,7 +70,7 @@ fn webdis_is_asked_as_it_wants_to_be() {
 /// Two Envoys in front of the stub, with this token.
 fn with_upstash(token: &Value, test: impl AsyncFnOnce(&[support::envoy::Envoy], &Redis)) {
     let redis = Redis::start();
-    let upstash = Upstash::start(redis.address());
+    let upstash = upstash::start(redis.address());
     let store = json!({
         "type": "redis",
         "cluster": "redis_over_http",

@@ -3,8 +3,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::replicas::{Replicas, plugin, store_with};
-use crate::servers::Redis;
 use support::messages::{ACCOUNT, PHONE, TEXT, TOKEN, WEBHOOK, forged, message, whatsapp};
+use support::redis::Redis;
 use support::rule;
 use support::wire::Request;
 

@@ -12,12 +12,6 @@
 //! - `REPLICAS_HANGUPS`: senders that hang up while Redis is asked (20,000 in a long run)
 //! - `REPLICAS_ATTACKS`: rounds of all spellings of a captured request (30 in a long run)
 
-/// Redis' own protocol, for looking into it.
-mod resp;
-
-/// Redis and Webdis as `envoy/redis` configures them.
-mod servers;
-
 /// What stands between Envoy and Webdis.
 mod fault_proxy;
 
@@ -86,7 +80,3 @@ mod updates;
 
 /// What an operator sees of the store.
 mod metrics;
-
-/// What one Envoy promises of limits, repeats and races.
-mod with_redis;
-use with_redis::setup;

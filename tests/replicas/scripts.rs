@@ -11,9 +11,9 @@ use twilio_webhook_filter::{
 
 use ScriptReply::{Claimed, Full, Kept, Limited, NeverAnswered, Passed, Pending, Settled, Void};
 
-use crate::resp::Client;
-use crate::servers::Redis;
 use support::random::{Chance, spread};
+use support::redis::Redis;
+use support::resp::Client;
 use support::stores::{self, limiter};
 
 const WINDOW: Millis = Millis(10_000);

@@ -1,15 +1,16 @@
 //! Requests that are sent at the same moment, over connections that are spread over Envoy's workers.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::blocking::read_response;
 use super::counts;
 use super::envoy::{Envoy, Test};
 use super::http1::{self, PATIENCE};
 use super::messages::message;
-use super::wire::{self, Request, Response};
+use super::wire::{Request, Response};
 
 /// How many requests are sent at once.
 pub const CONNECTIONS: usize = 16;
@@ -88,22 +89,6 @@ pub fn assert_arrived_once(t: &Test<'_>, requests: &[Request]) {
     }
 }
 
-fn read(stream: &mut TcpStream) -> io::Result<Response> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        if let Some((response, _)) = wire::response(&bytes, false) {
-            return Ok(response);
-        }
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            let seen = String::from_utf8_lossy(&bytes).into_owned();
-            return Err(io::Error::other(format!("closed after {seen:?}")));
-        }
-        bytes.extend(&buffer[..length]);
-    }
-}
-
 /// Sends `rounds[i][j]` in round `i` on connection `j`, all connections of a round at the same moment. Returns
 /// status and reason of each.
 ///
@@ -159,7 +144,7 @@ pub fn burst(connections: Vec<TcpStream>, rounds: &[Vec<Request>]) -> Vec<Vec<(u
 
 /// Reads an answer, and replaces the connection where Envoy closes it.
 fn exchange(stream: &mut TcpStream) -> io::Result<Response> {
-    let answer = read(stream)?;
+    let answer = read_response(&*stream)?;
     if answer.header("connection") == Some("close") {
         let (to, from) = (stream.peer_addr()?, stream.local_addr()?.ip());
         let runtime = tokio::runtime::Builder::new_current_thread()
