@@ -16,7 +16,8 @@ use support::decide::{Driver, NOW};
 use support::message::{TOKEN, message};
 use support::request::Request;
 use support::side_by_side::{Run, alternate, criterion, print_row};
-use twilio_webhook_filter::{CasError, CasMap, Entry, Nonce, NonceTable, Version};
+use support::stores::nonce;
+use twilio_webhook_filter::{CasError, CasMap, Entry, NonceTable, Version};
 
 const PERCENT: [usize; 5] = [0, 25, 50, 75, 100];
 
@@ -159,18 +160,6 @@ impl Bench {
         let times = u32::try_from(decisions).expect("a few");
         Box::new(move || self.time(decisions) / times)
     }
-}
-
-/// As evenly spread as SHA-256 spreads them.
-fn nonce(number: u64) -> Nonce {
-    let mut bytes = [0; 32];
-    for (index, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
-        let mut mixed = (number * 4 + index).wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        chunk.copy_from_slice(&(mixed ^ mixed >> 31).to_be_bytes());
-    }
-    Nonce(bytes)
 }
 
 /// The usual message, each time another one.

@@ -13,30 +13,14 @@ use twilio_webhook_filter::{
     Timestamp,
 };
 
+use support::random::spread;
 use support::side_by_side::{Run, alternate, criterion, print_row};
+use support::stores::{START, limiter, nonce, nonce_rules};
 
 /// The defaults of the configuration.
 const NONCES: usize = 65_536;
 const COUNTERS: usize = 16_384;
 const PERCENT: [usize; 5] = [0, 25, 50, 75, 100];
-
-const START: Timestamp = Timestamp(1_800_000_000_000);
-
-/// As evenly spread as SHA-256 and the keyed hash spread them.
-fn spread(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
-}
-
-fn nonce(number: u64) -> Nonce {
-    let mut bytes = [0; 32];
-    for (index, chunk) in (0..).zip(bytes.chunks_exact_mut(8)) {
-        chunk.copy_from_slice(&spread(number * 4 + index).to_be_bytes());
-    }
-    Nonce(bytes)
-}
 
 /// A table of nonces with so many accepted requests in it, all of them pinned.
 struct Nonces {
@@ -48,13 +32,7 @@ struct Nonces {
 impl Nonces {
     fn filled(percent: usize) -> Nonces {
         let nonces = Nonces {
-            table: NonceTable::new(NonceRules {
-                window: Millis::seconds(300),
-                keep: Millis::seconds(86_400),
-                max_pinned: Millis::seconds(330),
-                capacity: NONCES,
-                on_full: OnFull::Reject,
-            }),
+            table: NonceTable::new(nonce_rules(NONCES)),
             store: MemoryMap::new(),
             next: Cell::new(1 << 40),
         };
@@ -80,12 +58,8 @@ struct Counters {
 
 impl Counters {
     fn filled(percent: usize) -> Counters {
-        let limit = Limit {
-            requests: 60,
-            window: Millis::seconds(60),
-        };
         let counters = Counters {
-            limiter: Limiter::new("bench", limit, COUNTERS),
+            limiter: limiter("bench", 60, Millis::seconds(60), COUNTERS),
             store: MemoryMap::new(),
             next: Cell::new(1 << 40),
         };

@@ -9,6 +9,7 @@ use crate::requests::{Case, Library, case};
 use support::envoy::Setup;
 use support::http1::Http1;
 use support::native::{Incoming, Native, accepts};
+use support::size;
 use support::tap::Behaviour;
 use support::wire::Request;
 
@@ -16,15 +17,6 @@ const SEED: u64 = 20_261_001;
 const REQUESTS: u64 = 12_000;
 /// How many of them go through Envoy too.
 const THROUGH_ENVOY: usize = 1_000;
-
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
-        Err(_) => default,
-    }
-}
 
 /// Everything that is known of the requests of a run.
 struct Run {
@@ -40,8 +32,8 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let seed = number("DIFFERENTIAL_SEED", SEED);
-        let requests = number("DIFFERENTIAL_REQUESTS", REQUESTS);
+        let seed = size("DIFFERENTIAL_SEED", SEED);
+        let requests = size("DIFFERENTIAL_REQUESTS", REQUESTS);
         println!("DIFFERENTIAL_SEED={seed} DIFFERENTIAL_REQUESTS={requests}");
         let places = places(seed);
         let mut cases: Vec<Case> = (0..requests)
@@ -334,47 +326,45 @@ fn through_envoy(run: &Run, examples: &BTreeMap<&str, Vec<usize>>) {
     }
     chosen.sort_unstable();
     chosen.dedup();
-    Setup::with(&configuration(&run.places, Spelling::Strict))
-        .start()
-        .run(async |t| {
-            t.upstream(Behaviour::Answer(200));
-            let mut connection: Option<Http1> = None;
-            let mut wrong = Vec::new();
-            for index in &chosen {
-                let request = as_sent(&run.cases[*index], &run.places);
-                let mut client = match connection.take() {
-                    Some(client) => client,
-                    None => t.http1().await,
-                };
-                let before = t.received_count();
-                let answer = client.send(&request).await;
-                if answer.header("connection") != Some("close") && answer.status == 200 {
-                    connection = Some(client);
-                }
-                let expected = run.strict[*index];
-                let said = match answer.status {
-                    200 => "accepted".to_owned(),
-                    _ => answer.reason(),
-                };
-                let passed_on = t.received_count() - before;
-                if said != expected || passed_on != usize::from(accepts(expected)) {
-                    wrong.push(format!(
-                        "{} {said}, passed on {passed_on}\n{}",
-                        answer.status,
-                        run.describe(*index)
-                    ));
-                }
+    Setup::with(&configuration(&run.places, Spelling::Strict)).run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let mut connection: Option<Http1> = None;
+        let mut wrong = Vec::new();
+        for index in &chosen {
+            let request = as_sent(&run.cases[*index], &run.places);
+            let mut client = match connection.take() {
+                Some(client) => client,
+                None => t.http1().await,
+            };
+            let before = t.received_count();
+            let answer = client.send(&request).await;
+            if answer.header("connection") != Some("close") && answer.status == 200 {
+                connection = Some(client);
             }
-            println!(
-                "{:7}  through Envoy, {} of them to the upstream",
-                chosen.len(),
-                t.received_count()
-            );
-            let first = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
-            assert!(
-                wrong.is_empty(),
-                "{} verdicts differ in Envoy, such as\n{first}",
-                wrong.len()
-            );
-        });
+            let expected = run.strict[*index];
+            let said = match answer.status {
+                200 => "accepted".to_owned(),
+                _ => answer.reason(),
+            };
+            let passed_on = t.received_count() - before;
+            if said != expected || passed_on != usize::from(accepts(expected)) {
+                wrong.push(format!(
+                    "{} {said}, passed on {passed_on}\n{}",
+                    answer.status,
+                    run.describe(*index)
+                ));
+            }
+        }
+        println!(
+            "{:7}  through Envoy, {} of them to the upstream",
+            chosen.len(),
+            t.received_count()
+        );
+        let first = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
+        assert!(
+            wrong.is_empty(),
+            "{} verdicts differ in Envoy, such as\n{first}",
+            wrong.len()
+        );
+    });
 }

@@ -1,8 +1,6 @@
 use serde_json::{Value, json};
 
-use support::envoy::{
-    Setup, connection_manager, listener, plugin, plugin_config, plugin_with, shared,
-};
+use support::envoy::{Setup, connection_manager, listener, plugin, plugin_config, shared};
 use support::filter_host::{FilterHost, filter_host};
 use support::messages::{
     self, ACCOUNT, ORIGIN, TOKEN, WEBHOOK, bare, forged, form, form_for, message, sid, unsigned,
@@ -288,12 +286,11 @@ fn a_protobuf_struct_is_rejected_in_words_unless_envoy_hands_it_over_as_json() {
 
 #[test]
 fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
-    let plugin = plugin_with(json!({
+    Setup::changed(json!({
         "accounts": [{"account_sid": ACCOUNT, "auth_tokens": [{"env": "TWILIO_AUTH_TOKEN"}, ACCOUNT]}],
         "rate_limits": [rule("webhook", "all", 1000, "1s")],
         "exempt_paths": ["/api/*"],
-    }));
-    Setup::with(&plugin).workers(4).start().run(async |t| {
+    })).workers(4).run(async |t| {
         t.passes(&message()).await;
         let log = t.envoy.full_log();
         for field in [
@@ -318,7 +315,7 @@ fn what_is_most_likely_a_mistake_is_said_once_for_all_workers() {
 
 #[test]
 fn a_configuration_without_a_doubt_is_loaded_without_a_word() {
-    Setup::with(&plugin()).start().run(async |t| {
+    Setup::with(&plugin()).run(async |t| {
         t.passes(&message()).await;
         let log = t.envoy.full_log();
         assert!(!log.contains("twilio_webhook configuration"), "{log}");
@@ -327,11 +324,11 @@ fn a_configuration_without_a_doubt_is_loaded_without_a_word() {
 
 #[test]
 fn in_monitor_mode_everything_passes_and_carries_the_reason() {
-    let plugin = plugin_with(json!({
+    Setup::changed(json!({
         "mode": "monitor",
         "rate_limits": [rule("client_ip", "all", 12, "600s")],
-    }));
-    Setup::with(&plugin).start().run(async |t| {
+    }))
+    .run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let good = message();
         let big = form(
@@ -413,8 +410,7 @@ fn in_monitor_mode_everything_passes_and_carries_the_reason() {
 
 #[test]
 fn in_off_mode_everything_passes_and_the_log_says_so_once() {
-    let plugin = plugin_with(json!({"mode": "off"}));
-    Setup::with(&plugin).start().run(async |t| {
+    Setup::changed(json!({"mode": "off"})).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let good = message();
         for request in [
@@ -485,7 +481,7 @@ fn a_prefix_webhook_signs_the_path_as_received() {
         // The spelling is signed.
         let mut respelled = form("/studio/%41", &whatsapp());
         respelled.target = b"/studio/A".to_vec();
-        t.rejects(&respelled, 403, "invalid_signature").await;
+        t.rejects(&respelled, "invalid_signature").await;
     });
 }
 
@@ -499,7 +495,7 @@ fn a_configured_url_is_signed_whatever_envoy_sees_and_with_every_port_form() {
         ],
         "public_base_url": "https://unused.example",
     });
-    Setup::with(&plugin).start().run(async |t| {
+    Setup::with(&plugin).run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for (target, url) in [
             ("/internal/a", "https://public.example:8443/hooks/a"),
@@ -573,12 +569,10 @@ fn a_configured_url_is_signed_whatever_envoy_sees_and_with_every_port_form() {
 #[test]
 fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
     let next = "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
-    let plugin = plugin_with(json!({"accounts": [
+    Setup::changed(json!({"accounts": [
         {"account_sid": ACCOUNT, "auth_tokens": [{"env": "TWILIO_AUTH_TOKEN"}, {"env": "TWILIO_AUTH_TOKEN_NEXT"}]},
-    ]}));
-    Setup::with(&plugin)
+    ]}))
         .env("TWILIO_AUTH_TOKEN_NEXT", next)
-        .start()
         .run(async |t| {
             let url = format!("{ORIGIN}{WEBHOOK}");
             for token in [TOKEN, next] {
@@ -586,7 +580,6 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
             }
             t.rejects(
                 &form_for(&sid("x"), &url, WEBHOOK, &whatsapp()),
-                403,
                 "invalid_signature",
             )
             .await;
@@ -601,84 +594,82 @@ fn the_timestamp_header_can_be_renamed_or_switched_off() {
         (json!("x-sent-at"), "x-twilio-request-timestamp", false),
         (Value::Null, "x-twilio-request-timestamp", false),
     ] {
-        let plugin = plugin_with(json!({"timestamp": {"header": header, "params": ["SentAt"]}}));
-        Setup::with(&plugin).start().run(async |t| {
-            let answer = t.send(&message().header(name, "1")).await;
-            if rejected {
-                assert_rejected(&answer, 400, "stale_timestamp");
-            } else {
-                assert_passed(&answer);
-            }
-            let signed = form(WEBHOOK, &messages::set(whatsapp(), "SentAt", "1"));
-            t.rejects(&signed, 400, "stale_timestamp").await;
-            let other = form(WEBHOOK, &messages::set(whatsapp(), "Timestamp", "1"));
-            t.passes(&other).await;
-        });
+        Setup::changed(json!({"timestamp": {"header": header, "params": ["SentAt"]}})).run(
+            async |t| {
+                let answer = t.send(&message().header(name, "1")).await;
+                if rejected {
+                    assert_rejected(&answer, "stale_timestamp");
+                } else {
+                    assert_passed(&answer);
+                }
+                let signed = form(WEBHOOK, &messages::set(whatsapp(), "SentAt", "1"));
+                t.rejects(&signed, "stale_timestamp").await;
+                let other = form(WEBHOOK, &messages::set(whatsapp(), "Timestamp", "1"));
+                t.passes(&other).await;
+            },
+        );
     }
 }
 
 #[test]
 fn a_shared_key_signs_with_sha_256_where_the_request_names_it() {
     let secret = "c1c2c3c4c5c6c7c8c9cacbcccdcecfc0";
-    let plugin = plugin_with(json!({
+    Setup::changed(json!({
         "rate_limits": [],
         "shared_keys": [{"id": "WK1", "secret": {"env": "TWILIO_AUTH_TOKEN_NEXT"}}],
-    }));
-    Setup::with(&plugin)
-        .env("TWILIO_AUTH_TOKEN_NEXT", secret)
-        .start()
-        .run(async |t| {
-            let url = format!("{ORIGIN}{WEBHOOK}");
-            let by = |signature: &dyn Fn(&messages::Parameters) -> String, settings: &str| {
-                let parameters = whatsapp();
-                let request =
-                    form(WEBHOOK, &parameters).with("x-twilio-signature", signature(&parameters));
-                if settings.is_empty() {
-                    request
-                } else {
-                    request.header("X-Twilio-Webhooks-Signature-Settings", settings)
-                }
-            };
-            let sha256 = |key: &'static str| {
-                let url = url.clone();
-                move |p: &messages::Parameters| signing::sign_sha256(key, &url, p)
-            };
-            let sha1 = |key: &'static str| {
-                let url = url.clone();
-                move |p: &messages::Parameters| signing::sign(key, &url, p)
-            };
-            let settings = "key=WK1,algorithm=HMAC_SHA256";
-            let request = by(&sha256(secret), settings);
-            t.passes(&request).await;
-            t.rejects(&request, 409, "duplicate").await;
-            // The header chooses a key. It chooses no algorithm, and it makes none.
-            for request in [
-                by(&sha256(secret), ""),
-                by(&sha256(secret), "key=WK2,algorithm=HMAC_SHA256"),
-                by(&sha256(secret), "key=,algorithm=HMAC_SHA256"),
-                by(&sha256(TOKEN), settings),
-                by(&sha256(TOKEN), ""),
-                by(&sha256(""), settings),
-                by(&sha1(secret), settings),
-                by(&sha1(secret), "key=WK1,algorithm=HMAC_SHA1"),
-                by(&sha1(secret), ""),
-            ] {
-                t.rejects(&request, 403, "invalid_signature").await;
+    }))
+    .env("TWILIO_AUTH_TOKEN_NEXT", secret)
+    .run(async |t| {
+        let url = format!("{ORIGIN}{WEBHOOK}");
+        let by = |signature: &dyn Fn(&messages::Parameters) -> String, settings: &str| {
+            let parameters = whatsapp();
+            let request =
+                form(WEBHOOK, &parameters).with("x-twilio-signature", signature(&parameters));
+            if settings.is_empty() {
+                request
+            } else {
+                request.header("X-Twilio-Webhooks-Signature-Settings", settings)
             }
-            t.received_one();
-        });
+        };
+        let sha256 = |key: &'static str| {
+            let url = url.clone();
+            move |p: &messages::Parameters| signing::sign_sha256(key, &url, p)
+        };
+        let sha1 = |key: &'static str| {
+            let url = url.clone();
+            move |p: &messages::Parameters| signing::sign(key, &url, p)
+        };
+        let settings = "key=WK1,algorithm=HMAC_SHA256";
+        let request = by(&sha256(secret), settings);
+        t.passes(&request).await;
+        t.rejects(&request, "duplicate").await;
+        // The header chooses a key. It chooses no algorithm, and it makes none.
+        for request in [
+            by(&sha256(secret), ""),
+            by(&sha256(secret), "key=WK2,algorithm=HMAC_SHA256"),
+            by(&sha256(secret), "key=,algorithm=HMAC_SHA256"),
+            by(&sha256(TOKEN), settings),
+            by(&sha256(TOKEN), ""),
+            by(&sha256(""), settings),
+            by(&sha1(secret), settings),
+            by(&sha1(secret), "key=WK1,algorithm=HMAC_SHA1"),
+            by(&sha1(secret), ""),
+        ] {
+            t.rejects(&request, "invalid_signature").await;
+        }
+        t.received_one();
+    });
 }
 
 #[test]
 fn behind_an_envoy_that_rewrites_the_original_path_is_signed_where_that_is_configured() {
     for (trusted, passes) in [(true, true), (false, false)] {
-        let plugin = plugin_with(json!({"trust_original_path": trusted}));
         // From anyone who is not internal Envoy removes the header.
-        let setup = Setup::with(&plugin).edit(|config| {
+        let setup = Setup::changed(json!({"trust_original_path": trusted})).edit(|config| {
             connection_manager(listener(config))["internal_address_config"] =
                 json!({"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]});
         });
-        setup.start().run(async |t| {
+        setup.run(async |t| {
             t.upstream(Behaviour::Answer(200));
             // Both paths belong to the same webhook, /studio/*.
             let request = form("/studio/original?a=b", &whatsapp())
@@ -692,7 +683,7 @@ fn behind_an_envoy_that_rewrites_the_original_path_is_signed_where_that_is_confi
                 assert_passed(&answer);
                 assert_eq!(t.received_one().target, "/studio/rewritten");
             } else {
-                assert_rejected(&answer, 403, "invalid_signature");
+                assert_rejected(&answer, "invalid_signature");
                 t.assert_nothing_received().await;
             }
         });

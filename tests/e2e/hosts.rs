@@ -2,15 +2,30 @@ use serde_json::{Value, json};
 
 use support::envoy::{Setup, listener, new_address, plugin, plugin_config};
 use support::filter_host::{FilterHost, filter_host};
+use support::filter_store::{FilterStore, filter_store};
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
 use support::process::{in_time, repository};
 use support::tap::Behaviour;
-use support::{assert_passed, assert_rejected};
+use support::{assert_passed, stat};
 
 /// Built with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, makes it panic. What a
 /// fault does to a WebAssembly module is in tests/endurance/traps.rs.
 const MODULE: &str = "target/trap/release/libtwilio_webhook_filter.so";
+
+#[test]
+fn the_store_that_this_run_is_for_is_the_one_that_is_asked() {
+    Setup::changed(json!({})).run(async |t| {
+        for _ in 0..5 {
+            t.passes(&message()).await;
+        }
+        let asked = stat(t.envoy.admin, "twilio_webhook.store_callouts");
+        match filter_store() {
+            FilterStore::Memory => assert_eq!(asked, 0),
+            FilterStore::Redis => assert!(asked >= 5, "{asked}"),
+        }
+    });
+}
 
 #[test]
 fn a_panic_rejects_that_request_and_leaves_envoy_and_all_others_alone() {
@@ -37,12 +52,13 @@ fn a_panic_rejects_that_request_and_leaves_envoy_and_all_others_alone() {
                 let bytes = open.bytes();
                 let (first, last) = bytes.split_at(bytes.len() - 1);
                 other.write(first).await;
-                let answer = client.send(&message().header("x-trap", "now")).await;
-                assert_rejected(&answer, 500, "internal");
+                client
+                    .rejects(&message().header("x-trap", "now"), "internal")
+                    .await;
                 other.write(last).await;
                 assert_passed(&other.response().await);
                 // What the fault left behind does not keep the same request from passing later.
-                assert_passed(&client.send(&message()).await);
+                client.passes(&message()).await;
             }
             let log = envoy.full_log();
             let faults = log.lines().filter(|line| line.contains("a fault at src/"));

@@ -48,10 +48,5 @@ mod operators;
 /// After all kinds of abuse at once, the filter is still the one that was started.
 mod canary;
 
-/// What differs between the WebAssembly and the native module.
+/// What differs between the WebAssembly and the native module, and which store a run is for.
 mod hosts;
-
-/// An Envoy with this plugin's configuration, for the tests that `tests/replicas` runs with Redis, too.
-fn setup(plugin: &serde_json::Value) -> support::envoy::Setup {
-    support::envoy::Setup::with(plugin)
-}

@@ -95,7 +95,7 @@ fn of_the_51_official_cases_50_get_through_envoy_to_the_verdict_that_twilio_publ
                 .push(listener);
         }
     });
-    setup.start().run(async |t| {
+    setup.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let (mut passed, mut rejected, mut wrong) = (0, 0, Vec::new());
         for (index, cases) in groups.values().enumerate() {
@@ -124,7 +124,7 @@ fn of_the_51_official_cases_50_get_through_envoy_to_the_verdict_that_twilio_publ
                     assert_eq!(t.received_count(), before + 1);
                     passed += 1;
                 } else {
-                    assert_rejected(&answer, 403, &got);
+                    assert_rejected(&answer, &got);
                     assert_eq!(t.received_count(), before);
                     rejected += 1;
                 }

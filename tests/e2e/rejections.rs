@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use support::envoy::{Setup, new_address, plugin_with, shared};
+use support::envoy::{Setup, new_address, shared};
 use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, TOKEN, WEBHOOK, bare, forged, form,
     form_for, message, pairs, set, sid, unsigned, whatsapp,
@@ -34,12 +34,12 @@ fn a_path_that_is_no_webhook_is_answered_404() {
             "/messages",
         ] {
             for method in ["POST", "GET", "PUT", "OPTIONS", "DELETE"] {
-                let answer = t.send_from(new_address(), &unsigned(method, path)).await;
-                assert_rejected(&answer, 404, "unknown_webhook");
+                t.rejects_from(new_address(), &unsigned(method, path), "unknown_webhook")
+                    .await;
             }
         }
         // A good signature is no ticket to another path.
-        t.rejects(&form("/messages", &whatsapp()), 404, "unknown_webhook")
+        t.rejects(&form("/messages", &whatsapp()), "unknown_webhook")
             .await;
         t.assert_nothing_received().await;
     });
@@ -49,12 +49,14 @@ fn a_path_that_is_no_webhook_is_answered_404() {
 fn a_method_that_the_webhook_does_not_have_is_answered_405_with_allow() {
     shared().run(async |t| {
         for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-            let answer = t.send(&bare(method, WEBHOOK)).await;
-            assert_rejected(&answer, 405, "method_not_allowed");
+            let answer = t
+                .rejects(&bare(method, WEBHOOK), "method_not_allowed")
+                .await;
             assert_eq!(answer.header("allow"), Some("POST"));
         }
-        let answer = t.send(&bare("DELETE", "/voice/status")).await;
-        assert_rejected(&answer, 405, "method_not_allowed");
+        let answer = t
+            .rejects(&bare("DELETE", "/voice/status"), "method_not_allowed")
+            .await;
         let allow = answer.header("allow").expect("allow");
         let allow: BTreeSet<_> = allow.split(',').map(str::trim).collect();
         assert_eq!(allow, BTreeSet::from(["GET", "POST"]));
@@ -64,14 +66,12 @@ fn a_method_that_the_webhook_does_not_have_is_answered_405_with_allow() {
 
 #[test]
 fn a_429_says_what_the_limit_is_and_when_to_come_back() {
-    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 2, "600s")]}));
-    Setup::with(&plugin).start().run(async |t| {
+    Setup::changed(json!({"rate_limits": [rule("client_ip", "all", 2, "600s")]})).run(async |t| {
         t.passes(&message()).await;
         // Whatever it is, it counts.
-        t.rejects(&unsigned("POST", WEBHOOK), 403, "missing_signature")
+        t.rejects(&unsigned("POST", WEBHOOK), "missing_signature")
             .await;
-        let answer = t.send(&message()).await;
-        assert_rejected(&answer, 429, "rate_limited");
+        let answer = t.rejects(&message(), "rate_limited").await;
         let number = |name: &str| -> u64 {
             let value = answer
                 .header(name)
@@ -105,7 +105,7 @@ fn a_request_without_a_signature_is_answered_403() {
                 .without("x-twilio-signature")
                 .header("twilio-signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8="),
         ] {
-            t.rejects(&request, 403, "missing_signature").await;
+            t.rejects(&request, "missing_signature").await;
         }
         t.assert_nothing_received().await;
     });
@@ -137,10 +137,11 @@ fn a_signature_that_is_not_canonical_base64_of_20_bytes_is_answered_403() {
             &format!("{good}\t;x"),
             &"A".repeat(8000),
         ] {
-            let answer = t
-                .send(&request.clone().with("x-twilio-signature", bad))
-                .await;
-            assert_rejected(&answer, 403, "malformed_signature");
+            t.rejects(
+                &request.clone().with("x-twilio-signature", bad),
+                "malformed_signature",
+            )
+            .await;
         }
         // Not UTF-8. A getter of the SDK panics on that.
         for bad in [
@@ -148,10 +149,11 @@ fn a_signature_that_is_not_canonical_base64_of_20_bytes_is_answered_403() {
             b"\xc3",
             b"AAAAAAAAAAAAAAAAAAAAAAAAAA\xe4=",
         ] {
-            let answer = t
-                .send(&request.clone().with("x-twilio-signature", bad))
-                .await;
-            assert_rejected(&answer, 403, "malformed_signature");
+            t.rejects(
+                &request.clone().with("x-twilio-signature", bad),
+                "malformed_signature",
+            )
+            .await;
         }
         t.assert_nothing_received().await;
         // Nothing of that has burned the nonce of the request.
@@ -177,7 +179,7 @@ fn a_signature_twice_is_answered_403_even_if_both_are_the_same() {
                 .clone()
                 .with("x-twilio-signature", first)
                 .header("X-TWILIO-Signature", second);
-            t.rejects(&request, 403, "malformed_signature").await;
+            t.rejects(&request, "malformed_signature").await;
         }
         t.assert_nothing_received().await;
     });
@@ -190,9 +192,9 @@ fn an_unsigned_timestamp_header_can_reject_at_the_boundary_and_not_before() {
         let millis = messages::now().as_millis() as u64;
         // Time only moves on: what is older than 300 s stays so, and what is 30 s ahead can only come nearer.
         // The other sides of the two boundaries leave room for a slow machine.
-        t.rejects(&with_header_time(millis - 300_001), 400, "stale_timestamp")
+        t.rejects(&with_header_time(millis - 300_001), "stale_timestamp")
             .await;
-        t.rejects(&with_header_time(seconds - 301), 400, "stale_timestamp")
+        t.rejects(&with_header_time(seconds - 301), "stale_timestamp")
             .await;
         t.passes(&with_header_time(seconds - 270)).await;
         t.passes(&with_header_time(messages::now().as_millis() + 30_000))
@@ -201,18 +203,15 @@ fn an_unsigned_timestamp_header_can_reject_at_the_boundary_and_not_before() {
             .await;
         t.rejects(
             &with_header_time(messages::now().as_secs() + 90),
-            400,
             "future_timestamp",
         )
         .await;
         t.rejects(
             &with_header_time(messages::now().as_millis() + 90_000),
-            400,
             "future_timestamp",
         )
         .await;
-        t.rejects(&with_header_time(0), 400, "stale_timestamp")
-            .await;
+        t.rejects(&with_header_time(0), "stale_timestamp").await;
         assert_eq!(t.received_count(), 3);
     });
 }
@@ -232,12 +231,13 @@ fn a_timestamp_header_that_is_no_time_is_answered_400() {
         ] {
             let answer = t.send(&with_header_time(bad)).await;
             assert_eq!(answer.status, 400, "{bad}: {answer:?}");
-            assert_rejected(&answer, 400, "malformed_timestamp");
+            assert_rejected(&answer, "malformed_timestamp");
         }
-        let answer = t
-            .send(&message().header("x-twilio-request-timestamp", b"\xff\xff1700000000"))
-            .await;
-        assert_rejected(&answer, 400, "malformed_timestamp");
+        t.rejects(
+            &message().header("x-twilio-request-timestamp", b"\xff\xff1700000000"),
+            "malformed_timestamp",
+        )
+        .await;
         t.assert_nothing_received().await;
     });
 }
@@ -246,13 +246,14 @@ fn a_timestamp_header_that_is_no_time_is_answered_400() {
 fn a_timestamp_header_never_makes_a_request_acceptable() {
     shared().run(async |t| {
         let now = messages::now().as_secs();
-        let answer = t
-            .send(&forged(&whatsapp()).header("x-twilio-request-timestamp", now.to_string()))
-            .await;
-        assert_rejected(&answer, 403, "invalid_signature");
+        t.rejects(
+            &forged(&whatsapp()).header("x-twilio-request-timestamp", now.to_string()),
+            "invalid_signature",
+        )
+        .await;
         // Nor does it stand in for the signed one.
         let old = with_signed_time(now - 400).header("x-twilio-request-timestamp", now.to_string());
-        t.rejects(&old, 400, "stale_timestamp").await;
+        t.rejects(&old, "stale_timestamp").await;
         let none =
             form("/strict", &whatsapp()).header("x-twilio-request-timestamp", now.to_string());
         let answer = t.send(&none).await;
@@ -269,11 +270,11 @@ fn a_signed_timestamp_is_held_to_the_same_boundaries() {
     shared().run(async |t| {
         t.upstream(support::tap::Behaviour::Answer(200));
         let now = messages::now().as_secs();
-        t.rejects(&with_signed_time(now - 301), 400, "stale_timestamp")
+        t.rejects(&with_signed_time(now - 301), "stale_timestamp")
             .await;
-        t.rejects(&with_signed_time(now + 90), 400, "future_timestamp")
+        t.rejects(&with_signed_time(now + 90), "future_timestamp")
             .await;
-        t.rejects(&with_signed_time("soon"), 400, "malformed_timestamp")
+        t.rejects(&with_signed_time("soon"), "malformed_timestamp")
             .await;
         t.assert_nothing_received().await;
         t.passes(&with_signed_time(now - 270)).await;
@@ -285,7 +286,7 @@ fn a_signed_timestamp_is_held_to_the_same_boundaries() {
                 &format!("/voice/status?CallSid={}&Timestamp={time}", sid("CA")),
             )
         };
-        t.rejects(&get(now - 301), 400, "stale_timestamp").await;
+        t.rejects(&get(now - 301), "stale_timestamp").await;
         t.passes(&get(now - 270)).await;
         assert_eq!(t.received_count(), 3);
     });
@@ -326,7 +327,7 @@ fn a_timestamp_may_be_in_seconds_milliseconds_rfc_3339_or_rfc_2822() {
                     if fresh {
                         assert_passed(&answer);
                     } else {
-                        assert_rejected(&answer, 400, "stale_timestamp");
+                        assert_rejected(&answer, "stale_timestamp");
                     }
                 }
             }
@@ -339,7 +340,7 @@ fn a_timestamp_may_be_in_seconds_milliseconds_rfc_3339_or_rfc_2822() {
 fn a_webhook_that_requires_a_timestamp_answers_400_without_one() {
     shared().run(async |t| {
         t.upstream(support::tap::Behaviour::Answer(200));
-        t.rejects(&form("/strict", &whatsapp()), 400, "missing_timestamp")
+        t.rejects(&form("/strict", &whatsapp()), "missing_timestamp")
             .await;
         t.assert_nothing_received().await;
         let now = messages::now().as_secs().to_string();
@@ -353,7 +354,7 @@ fn a_webhook_that_requires_a_timestamp_answers_400_without_one() {
 fn a_body_over_the_limit_is_answered_413() {
     shared().run(async |t| {
         let request = form(WEBHOOK, &set(whatsapp(), "Body", &"x".repeat(70_000)));
-        t.rejects(&request, 413, "body_too_large").await;
+        t.rejects(&request, "body_too_large").await;
         t.assert_nothing_received().await;
     });
 }
@@ -363,8 +364,11 @@ fn a_body_that_is_not_what_its_headers_say_is_answered_400() {
     shared().run(async |t| {
         // What the upstream would make of it by decoding is not what was signed.
         for coding in ["gzip", "br", "identity, gzip", "deflate", "x"] {
-            let answer = t.send(&message().header("content-encoding", coding)).await;
-            assert_rejected(&answer, 400, "malformed_body");
+            t.rejects(
+                &message().header("content-encoding", coding),
+                "malformed_body",
+            )
+            .await;
         }
         t.assert_nothing_received().await;
     });
@@ -375,17 +379,21 @@ fn a_signed_request_of_another_account_is_answered_403() {
     shared().run(async |t| {
         // This key is ACCOUNT's, whatever the parameters say.
         for account in [OTHER_ACCOUNT, &sid("AC"), "", "AC", &ACCOUNT.to_uppercase()] {
-            let answer = t
-                .send(&form(WEBHOOK, &set(whatsapp(), "AccountSid", account)))
-                .await;
-            assert_rejected(&answer, 403, "account_mismatch");
+            t.rejects(
+                &form(WEBHOOK, &set(whatsapp(), "AccountSid", account)),
+                "account_mismatch",
+            )
+            .await;
         }
         t.assert_nothing_received().await;
         // Each of the other account's tokens signs for the other account, and for no one else.
         let url = format!("{ORIGIN}{WEBHOOK}");
         for token in OTHER_TOKENS {
-            let answer = t.send(&form_for(token, &url, WEBHOOK, &whatsapp())).await;
-            assert_rejected(&answer, 403, "account_mismatch");
+            t.rejects(
+                &form_for(token, &url, WEBHOOK, &whatsapp()),
+                "account_mismatch",
+            )
+            .await;
             let own = set(whatsapp(), "AccountSid", OTHER_ACCOUNT);
             t.passes(&form_for(token, &url, WEBHOOK, &own)).await;
         }
@@ -418,8 +426,11 @@ fn a_signature_by_another_token_or_for_another_url_is_answered_403() {
             (TOKEN, WEBHOOK),
             (TOKEN, ""),
         ] {
-            let answer = t.send(&form_for(token, url, WEBHOOK, &whatsapp())).await;
-            assert_rejected(&answer, 403, "invalid_signature");
+            t.rejects(
+                &form_for(token, url, WEBHOOK, &whatsapp()),
+                "invalid_signature",
+            )
+            .await;
         }
         t.assert_nothing_received().await;
     });
@@ -434,22 +445,23 @@ fn a_change_to_any_parameter_is_answered_403() {
             let mut changed = parameters.clone();
             changed[index].1 = format!("{value}x");
             let body = messages::encode(&changed);
-            let answer = t
-                .send_from(new_address(), &request.clone().body(body))
-                .await;
-            assert_rejected(&answer, 403, "invalid_signature");
+            t.rejects_from(
+                new_address(),
+                &request.clone().body(body),
+                "invalid_signature",
+            )
+            .await;
             changed.remove(index);
-            let answer = t
-                .send_from(
-                    new_address(),
-                    &request.clone().body(messages::encode(&changed)),
-                )
-                .await;
-            assert_rejected(&answer, 403, "invalid_signature");
+            t.rejects_from(
+                new_address(),
+                &request.clone().body(messages::encode(&changed)),
+                "invalid_signature",
+            )
+            .await;
             assert!(!name.is_empty());
         }
         let more = format!("{}&Extra=1", messages::encode(&parameters));
-        t.rejects(&request.clone().body(more), 403, "invalid_signature")
+        t.rejects(&request.clone().body(more), "invalid_signature")
             .await;
         t.assert_nothing_received().await;
     });
@@ -460,7 +472,7 @@ fn a_duplicate_is_answered_409() {
     shared().run(async |t| {
         let request = message();
         t.passes(&request).await;
-        t.rejects(&request, 409, "duplicate").await;
+        t.rejects(&request, "duplicate").await;
         t.received_one();
     });
 }
@@ -501,9 +513,7 @@ fn a_rejection_tells_neither_token_nor_expected_signature_nor_parameters() {
             form("/unknown", &parameters),
         ] {
             let answer = t.send(&request).await;
-            assert!(answer.status >= 400);
-            let reason = answer.reason();
-            assert_rejected(&answer, answer.status, &reason);
+            assert_rejected(&answer, &answer.reason());
         }
         t.assert_nothing_received().await;
     });

@@ -69,7 +69,7 @@ fn body_and_headers_arrive_byte_for_byte_over_http2_and_in_chunks() {
             piece: 100,
             ..Framing::default()
         };
-        assert_passed(&t.http2().await.send(&request, framing).await);
+        t.http2().await.passes(&request, framing).await;
         let chunked = message().header("x-bytes", b"\xff\xfe caf\xe9 \x80");
         assert_passed(
             &t.http1()

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::documentation::table;
-use crate::load::stat;
 use support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
 use support::http1::PATIENCE;
 use support::messages::{WEBHOOK, form, whatsapp};
+use support::stat;
 use support::tap::Behaviour;
 use support::wire::Request;
 

@@ -214,7 +214,7 @@ fn each_request_stays_within_its_budget_of_calls_of_the_host() {
             }],
         ),
         (
-            Setup::with(&plugin_with(json!({"accounts": []})))
+            Setup::changed(json!({"accounts": []}))
                 .without_env("TWILIO_AUTH_TOKEN")
                 .workers(1)
                 .start(),

@@ -3,64 +3,33 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use support::blocking::{Server, read_some};
+use support::envoy::set_endpoint;
 use support::http1::PATIENCE;
-use support::simple_get;
-
-/// A number from the environment: how much of something a run does.
-///
-/// - `ENDURANCE_ROUNDS`: rounds of 16 identical requests
-/// - `ENDURANCE_ACCEPTED`: distinct requests that are accepted
-/// - `ENDURANCE_ADDRESSES`: addresses that send a request each
-pub(crate) fn size(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")),
-        Err(_) => default,
-    }
-}
 
 /// An upstream that answers each request at once.
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
     received: Arc<AtomicU64>,
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _server: Server,
 }
 
 impl Service {
     /// `answer` makes the answer to the bytes of a request.
     pub(crate) fn start(answer: fn(&[u8]) -> Vec<u8>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
         let received = Arc::new(AtomicU64::new(0));
-        let stopped = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::spawn({
-            let (received, stopped) = (Arc::clone(&received), Arc::clone(&stopped));
-            move || {
-                for stream in listener.incoming() {
-                    if stopped.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let Ok(stream) = stream else { continue };
-                    let received = Arc::clone(&received);
-                    // Ends when Envoy closes the connection.
-                    std::thread::spawn(move || serve(stream, &received, answer));
-                }
-            }
-        });
+        let counted = Arc::clone(&received);
+        let server = Server::start(move |stream| serve(stream, &counted, answer));
         Self {
-            address,
+            address: server.address,
             received,
-            stopped,
-            thread: Some(thread),
+            _server: server,
         }
     }
 
@@ -73,27 +42,12 @@ impl Service {
     pub(crate) fn put_into(config: &mut Value, address: SocketAddr) {
         let clusters = config["static_resources"]["clusters"].as_array_mut();
         for cluster in clusters.expect("clusters") {
-            let endpoint =
-                &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-            endpoint["address"]["socket_address"] =
-                json!({"address": address.ip().to_string(), "port_value": address.port()});
-        }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread, which waits for a connection.
-        let _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            set_endpoint(cluster, address);
         }
     }
 }
 
 fn serve(mut stream: TcpStream, received: &AtomicU64, answer: fn(&[u8]) -> Vec<u8>) {
-    let _ = stream.set_nodelay(true);
     let mut bytes = Vec::new();
     loop {
         while let Some(length) = message_length(&bytes) {
@@ -104,17 +58,10 @@ fn serve(mut stream: TcpStream, received: &AtomicU64, answer: fn(&[u8]) -> Vec<u
                 return;
             }
         }
-        if !matches!(read_some(&mut stream, &mut bytes), Ok(1..)) {
+        if !matches!(read_some(&stream, &mut bytes), Ok(1..)) {
             return;
         }
     }
-}
-
-fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    let mut buffer = [0; 16_384];
-    let length = stream.read(&mut buffer)?;
-    bytes.extend(&buffer[..length]);
-    Ok(length)
 }
 
 /// The length of the message at the start of `bytes`, once it is complete. Its body has a `content-length`, or
@@ -212,7 +159,7 @@ impl Connection {
                 self.bytes.drain(..length);
                 return status.map_err(io::Error::other);
             }
-            if read_some(&mut self.stream, &mut self.bytes)? == 0 {
+            if read_some(&self.stream, &mut self.bytes)? == 0 {
                 return Err(io::Error::other("Envoy closes a connection"));
             }
         }
@@ -228,12 +175,4 @@ pub(crate) fn admin_post(admin: SocketAddr, path: &str) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-}
-
-/// The sum of Envoy's stats whose names fit the pattern.
-pub(crate) fn stat(admin: SocketAddr, pattern: &str) -> u64 {
-    let answer = simple_get(admin, &format!("/stats?filter={pattern}")).expect("an answer");
-    let text = answer.text();
-    let values = text.lines().filter_map(|line| line.rsplit(' ').next());
-    values.filter_map(|value| value.parse::<u64>().ok()).sum()
 }

@@ -3,8 +3,11 @@
 //! configuration and a VM that dies. What docs/memory.md states in tables, and docs/performance.md of the module's
 //! size, is read from there and checked.
 //!
-//! `scripts/test endurance` builds what is needed and runs it; [`load::size`] names the variables that make the
-//! runs longer or shorter.
+//! `scripts/test endurance` builds what is needed and runs it. Variables make the runs longer or shorter:
+//!
+//! - `ENDURANCE_ROUNDS`: rounds of 16 identical requests
+//! - `ENDURANCE_ACCEPTED`: distinct requests that are accepted
+//! - `ENDURANCE_ADDRESSES`: addresses that send a request each
 
 /// The tables of docs/memory.md.
 mod documentation;

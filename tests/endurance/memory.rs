@@ -4,17 +4,19 @@ use std::time::Instant;
 
 use serde_json::json;
 use twilio_webhook_filter::{
-    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
-    Timestamp,
+    CheckResult, Claimed, MemoryMap, Millis, Nonce, NonceRules, NonceTable, Timestamp,
 };
 
 use crate::documentation::{number, table};
-use crate::load::{Service, pour, size, stat};
+use crate::load::{Service, pour};
 use support::burst::WORKERS;
-use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
+use support::envoy::{Envoy, Setup, connection_manager, listener};
 use support::messages::{WEBHOOK, form, unsigned, whatsapp};
+use support::random::spread;
 use support::resident::resident;
 use support::rule;
+use support::stores::{limiter, nonce_rules};
+use support::{size, stat};
 
 /// What Envoy adds to each bucket: its name, and its place in a map.
 const KEY: u64 = 200;
@@ -68,17 +70,10 @@ fn the_documented_sizes_are_buckets_times_slots_times_entries() {
     }
 }
 
-fn spread(number: u64) -> u64 {
-    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
 fn nonces(capacity: u64) -> NonceTable {
     NonceTable::new(NonceRules {
         window: Millis::seconds(1),
-        keep: Millis::seconds(86_400),
-        max_pinned: Millis::seconds(330),
-        capacity: usize::try_from(capacity).expect("small"),
-        on_full: OnFull::Reject,
+        ..nonce_rules(usize::try_from(capacity).expect("small"))
     })
 }
 
@@ -130,12 +125,8 @@ fn a_bucket_of_nonces_has_as_many_slots_as_documented_for_its_capacity() {
 #[test]
 fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
     let (flooded, full) = (sizes(FLOODED_COUNTERS), sizes(FULL_COUNTERS));
-    let limit = Limit {
-        requests: 60,
-        window: Millis::seconds(3600),
-    };
-    let capacity = usize::try_from(flooded.capacity).expect("small");
-    let limiter = Limiter::new("test", limit, capacity);
+    let sixty_an_hour = |name, capacity| limiter(name, 60, Millis::seconds(3600), capacity);
+    let limiter = sixty_an_hour("test", usize::try_from(flooded.capacity).expect("small"));
     assert_eq!(limiter.keys(), flooded.buckets);
     let store = MemoryMap::new();
     for number in 0..500_000 {
@@ -156,7 +147,7 @@ fn counters_have_their_documented_size_and_no_more_keys_whatever_comes() {
 
     // Nearly as many keys as there are slots, each as often as it may, and then others; in a small table, or it
     // would take minutes.
-    let limiter = Limiter::new("small", limit, 64);
+    let limiter = sixty_an_hour("small", 64);
     let store = MemoryMap::new();
     let max = limiter.keys() * (full.bytes / full.buckets);
     let keys = limiter.keys() * full.slots * 9 / 10;
@@ -203,23 +194,22 @@ fn floods_grow_memory_by_the_tables_alone_and_let_nobody_off_a_limit() {
     let (nonces, counters) = (sizes(NONCES), sizes(FLOODED_COUNTERS));
     let service = Service::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec());
     let upstream = service.address;
-    let plugin = plugin_with(json!({
+    let envoy = Setup::changed(json!({
         // Short, so that what is kept beyond it makes room: more pass than the table holds.
         "replay": {"window": "1s", "capacity": nonces.capacity},
         // Long: what is counted before the flood still counts after it.
         "rate_limits": [rule("client_ip", "all", 60, "36000s")],
         "rate_limit_capacity": counters.capacity,
-    }));
-    let envoy = Setup::with(&plugin)
-        .workers(WORKERS)
-        .edit(move |config| {
-            Service::put_into(config, upstream);
-            let manager = connection_manager(listener(config));
-            manager["xff_num_trusted_hops"] = json!(1);
-            // A line for each of a million requests would fill the disk, and is not what is measured.
-            manager["access_log"] = json!([]);
-        })
-        .start();
+    }))
+    .workers(WORKERS)
+    .edit(move |config| {
+        Service::put_into(config, upstream);
+        let manager = connection_manager(listener(config));
+        manager["xff_num_trusted_hops"] = json!(1);
+        // A line for each of a million requests would fill the disk, and is not what is measured.
+        manager["access_log"] = json!([]);
+    })
+    .start();
     let to = envoy.address();
     let signed = |number| {
         let request = form(WEBHOOK, &whatsapp());

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::load::{Service, stat};
-use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use crate::load::Service;
+use support::envoy::{Envoy, Setup, listener, new_address, plugin_config};
 use support::http1::{Http1, PATIENCE};
 use support::messages::{message, unsigned};
 use support::process::{in_time, repository};
+use support::stat;
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, rule};
@@ -27,12 +28,13 @@ fn setup() -> Setup {
         repository().join(MODULE).is_file(),
         "{MODULE} does not exist: scripts/test endurance builds it"
     );
-    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 5, "600s")]}));
-    Setup::with(&plugin).workers(1).edit(|config| {
-        let config = plugin_config(listener(config));
-        assert_eq!(config["failure_policy"], "FAIL_RELOAD");
-        config["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
-    })
+    Setup::changed(json!({"rate_limits": [rule("client_ip", "all", 5, "600s")]}))
+        .workers(1)
+        .edit(|config| {
+            let config = plugin_config(listener(config));
+            assert_eq!(config["failure_policy"], "FAIL_RELOAD");
+            config["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
+        })
 }
 
 async fn send(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
@@ -79,13 +81,9 @@ fn the_request_after_a_vm_has_died_passes_and_nonces_and_counters_are_still_ther
         // The very next one.
         assert_passed(&send(&envoy, from, &message()).await);
         assert_eq!(stat(envoy.admin, "vm_reload_success"), 1);
-        assert_rejected(
-            &send(&envoy, new_address(), &accepted).await,
-            409,
-            "duplicate",
-        );
+        assert_rejected(&send(&envoy, new_address(), &accepted).await, "duplicate");
         assert_passed(&send(&envoy, from, &message()).await);
-        assert_rejected(&send(&envoy, from, &message()).await, 429, "rate_limited");
+        assert_rejected(&send(&envoy, from, &message()).await, "rate_limited");
         assert_eq!(envoy.tap.count(), 5);
     });
 }
@@ -151,7 +149,7 @@ fn a_request_whose_vm_died_on_its_way_to_the_upstream_stays_claimed() {
         assert_passed(&first_answer(&envoy, new_address(), &message()).await);
         for _ in 0..3 {
             let answer = send(&envoy, new_address(), &request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            assert_rejected(&answer, "duplicate");
         }
         assert_eq!(envoy.tap.count(), 2);
     });
@@ -181,7 +179,7 @@ fn a_request_whose_vm_died_at_the_upstreams_answer_stays_claimed() {
         assert_passed(&first_answer(&envoy, new_address(), &message()).await);
         for _ in 0..3 {
             let answer = send(&envoy, new_address(), &request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            assert_rejected(&answer, "duplicate");
         }
         assert_eq!(service.received(), 2);
     });

@@ -2,14 +2,15 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::races::{assert_arrived_once, assert_one_passed};
-use support::burst::{CONNECTIONS, WORKERS, burst, spread};
+use support::burst::{
+    CONNECTIONS, WORKERS, assert_arrived_once, assert_one_passed, burst, identical, spread,
+};
 use support::envoy::{Setup, Test, new_address, plugin_with};
 use support::http1;
 use support::live::{Live, has_version};
 use support::messages::message;
+use support::rule;
 use support::tap::Behaviour;
-use support::{assert_rejected, rule};
 
 fn start(plugin: &Value) -> Live {
     Live::start(plugin, |plugin| Setup::with(plugin).workers(WORKERS))
@@ -33,26 +34,24 @@ fn an_update_keeps_nonces_and_the_counters_of_rules_that_stay_as_they_are() {
         other["max_body_bytes"] = json!(50_000);
         live.update(&other).await;
         for request in &accepted {
-            let answer = t.send_from(new_address(), request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            t.rejects_from(new_address(), request, "duplicate").await;
         }
         t.passes(&message()).await;
-        t.rejects(&message(), 429, "rate_limited").await;
+        t.rejects(&message(), "rate_limited").await;
 
         // The rule changes: it counts from nothing.
         live.update(&limits(6)).await;
         for _ in 0..6 {
             t.passes(&message()).await;
         }
-        t.rejects(&message(), 429, "rate_limited").await;
+        t.rejects(&message(), "rate_limited").await;
         for request in &accepted {
-            let answer = t.send_from(new_address(), request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            t.rejects_from(new_address(), request, "duplicate").await;
         }
 
         // And back: what the rule had counted, it still has.
         live.update(&limits(5)).await;
-        t.rejects(&message(), 429, "rate_limited").await;
+        t.rejects(&message(), "rate_limited").await;
     });
 }
 
@@ -76,8 +75,7 @@ fn a_larger_or_smaller_capacity_forgets_nothing() {
                 }
                 live.update(&capacity(next)).await;
                 for request in &accepted {
-                    let answer = t.send(request).await;
-                    assert_rejected(&answer, 409, "duplicate");
+                    t.rejects(request, "duplicate").await;
                 }
                 assert_arrived_once(t, &accepted);
             }
@@ -93,7 +91,7 @@ fn a_table_that_was_full_has_room_as_soon_as_its_capacity_is_changed() {
         for _ in 0..3 {
             t.passes(&message()).await;
         }
-        assert_rejected(&t.send(&message()).await, 503, "store_full");
+        t.rejects(&message(), "store_full").await;
         live.update(&capacity(10)).await;
         t.passes(&message()).await;
     });
@@ -143,11 +141,7 @@ fn while_updates_come_one_of_16_identical_requests_passes() {
     live.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let connections = spread(t.envoy, t.address).await;
-        let requests: Vec<_> = (0..150).map(|_| message()).collect();
-        let rounds: Vec<_> = requests
-            .iter()
-            .map(|request| vec![request.clone(); CONNECTIONS])
-            .collect();
+        let (requests, rounds) = identical(150, CONNECTIONS);
         let bursts = tokio::task::spawn_blocking(move || burst(connections, &rounds));
         let mut updates = 0;
         for next in [40_000, 300, 20_000, 1000].into_iter().cycle() {

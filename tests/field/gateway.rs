@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cases::{self, Case};
-use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config};
+use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config, set_endpoint};
 use support::tap::{Behaviour, Tap};
 use support::upstream;
 
@@ -138,10 +138,7 @@ fn add_cluster(config: &mut Value, sockets: SocketAddr) {
     let clusters = &mut config["static_resources"]["clusters"];
     let mut cluster = clusters[0].clone();
     cluster["name"] = json!("sockets");
-    cluster["load_assignment"] = json!({
-        "cluster_name": "sockets",
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {
-            "address": sockets.ip().to_string(), "port_value": sockets.port()}}}}]}],
-    });
+    cluster["load_assignment"]["cluster_name"] = json!("sockets");
+    set_endpoint(&mut cluster, sockets);
     clusters.as_array_mut().expect("a list").push(cluster);
 }

@@ -1,6 +1,6 @@
 //! One case: loading, each step, the log.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::cases::{Case, Expected, Step};
 use crate::gateway::{Gateway, gateway};
 use crate::request::request;
-use support::wire::{self, Request, Response};
+use support::blocking::read_response;
+use support::wire::{Request, Response};
 
 /// Longer than anything here takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -177,18 +178,5 @@ pub(crate) fn exchange(address: SocketAddr, request: &Request) -> Option<Respons
         .expect("a time limit");
     // Envoy may answer and hang up before it has read everything.
     let _ = stream.write_all(&request.bytes());
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        if let Some((response, length)) = wire::response(&bytes, false) {
-            if response.status != 100 {
-                return Some(response);
-            }
-            bytes.drain(..length);
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return None,
-            Ok(length) => bytes.extend_from_slice(&buffer[..length]),
-        }
-    }
+    read_response(stream).ok()
 }

@@ -2,22 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use twilio_webhook_filter::{
-    CasMap, CheckResult, Limit, Limiter, MAX_MOMENTS, MemoryMap, Millis, Timestamp,
-};
+use twilio_webhook_filter::{CasMap, Limiter, MAX_MOMENTS, MemoryMap, Millis, Timestamp};
 
-use crate::support::{Chance, START, rounds, span, spread};
+use crate::support::{self, Chance, START, rounds, span, spread, wait};
 
 const WINDOW: Millis = Millis(10_000);
 const LIMITS: [u32; 5] = [1, 60, 64, 65, 1_000];
 const CAPACITIES: [usize; 5] = [1, 2, 16, 17, 1_000];
 
 fn limiter(requests: u32, capacity: usize) -> Limiter {
-    let limit = Limit {
-        requests,
-        window: WINDOW,
-    };
-    Limiter::new("model", limit, capacity)
+    support::limiter("model", requests, WINDOW, capacity)
 }
 
 /// How much later than exactly a limit may let the next one through.
@@ -36,10 +30,7 @@ fn count(limiter: &Limiter, store: &MemoryMap, key_hash: u64, now: Timestamp) ->
     let counted = limiter
         .check_and_count(store, spread(key_hash), now)
         .expect("counted");
-    let wait = match counted {
-        CheckResult::Permitted(_) => None,
-        CheckResult::Limited(wait) => Some(wait),
-    };
+    let wait = wait(counted);
     // A check tells what the key has done itself; counting, also what it has inherited. So
     // what a check tells holds for counting.
     assert!(checked.is_none() || checked == wait, "{checked:?} {wait:?}");
@@ -331,12 +322,8 @@ fn a_damaged_bucket_is_used_up_for_one_window_and_says_so() {
         let (limiter, store) = (limiter(requests, 10), MemoryMap::new());
         assert_eq!(count(&limiter, &store, 1, START), None);
         assert!(store.host_set(&store.key_names()[0], b"damaged", 0));
-        let wait = limiter
-            .check_and_count(&store, spread(1), START)
-            .expect("counted");
-        let CheckResult::Limited(wait) = wait else {
-            panic!("{requests}: a damaged bucket lets nothing through");
-        };
+        let counted = limiter.check_and_count(&store, spread(1), START);
+        let wait = wait(counted.expect("counted")).expect("a damaged bucket lets nothing through");
         let early = START.after(span(wait.0 - 1));
         assert!(count(&limiter, &store, 1, early).is_some(), "{requests}");
         assert_eq!(

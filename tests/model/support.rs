@@ -1,53 +1,11 @@
 //! Chance with a seed, and the stores that the tables are tried on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
-use twilio_webhook_filter::{
-    CasError, CasMap, Entry, MemoryMap, Millis, Nonce, Timestamp, Version,
-};
+use twilio_webhook_filter::{CasError, CasMap, Entry, MemoryMap, Millis, Nonce, Version};
 
-/// When all models begin.
-pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
-
-/// The same in every run, on every machine.
-pub(crate) struct Chance(Cell<u64>);
-
-impl Chance {
-    pub(crate) fn seeded(seed: u64) -> Chance {
-        Chance(Cell::new(seed))
-    }
-
-    /// SplitMix64.
-    pub(crate) fn word(&self) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        spread(self.0.get())
-    }
-
-    /// One of `0..of`.
-    pub(crate) fn below(&self, of: u64) -> u64 {
-        ((u128::from(self.word()) * u128::from(of)) >> 64) as u64
-    }
-
-    /// Once in `times`.
-    pub(crate) fn once_in(&self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
-
-/// As evenly as a keyed hash spreads.
-pub(crate) fn spread(number: u64) -> u64 {
-    let mixed = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
-}
-
-pub(crate) fn nonce(number: u64) -> Nonce {
-    let mut bytes = [0; 32];
-    for (index, chunk) in (1..).zip(bytes.chunks_exact_mut(8)) {
-        chunk.copy_from_slice(&spread(number * 4 + index).to_be_bytes());
-    }
-    Nonce(bytes)
-}
+pub(crate) use ::support::random::{Chance, spread};
+pub(crate) use ::support::stores::{START, limiter, nonce, wait};
 
 /// One of those in the first `buckets` of a table that has 16,384.
 pub(crate) fn crowded(number: u64, buckets: u64) -> Nonce {
@@ -62,10 +20,7 @@ pub(crate) fn span(millis: u64) -> Millis {
 
 /// How many times the usual number of operations.
 pub(crate) fn rounds() -> u64 {
-    let rounds = std::env::var("MODEL_ROUNDS").ok();
-    rounds.map_or(1, |rounds| {
-        rounds.parse().expect("MODEL_ROUNDS is a number")
-    })
+    ::support::size("MODEL_ROUNDS", 1)
 }
 
 /// How a store may be wrong.

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use twilio_webhook_filter::{
-    CasError, CasMap, CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, NonceRules,
-    NonceTable, OnFull, Timestamp,
+    CasError, CasMap, CheckResult, Claimed, Limiter, MemoryMap, Millis, NonceRules, NonceTable,
+    OnFull, Timestamp,
 };
 
-use crate::support::{Chance, Fault, Interleaved, START, nonce, rounds, span, spread};
+use crate::support::{self, Chance, Fault, Interleaved, START, nonce, rounds, span, spread};
 
 const WINDOW: Millis = Millis(10_000);
 /// For how long a worker stands still, at most, between reading its clock and counting.
@@ -27,11 +27,7 @@ fn nonces(capacity: usize) -> NonceTable {
 }
 
 fn limiter(requests: u32, capacity: usize) -> Limiter {
-    let limit = Limit {
-        requests,
-        window: WINDOW,
-    };
-    Limiter::new("workers", limit, capacity)
+    support::limiter("workers", requests, WINDOW, capacity)
 }
 
 /// Rounds of several workers that all claim the same nonce, each in the middle of

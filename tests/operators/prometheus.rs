@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::metrics::{dashboard_queries, rule_queries, rules, selectors};
 use crate::updates::Updated;
 use crate::view::{Metrics, assert_discreet, read, wait_for};
-use support::envoy::{Setup, new_address, plugin_with};
+use support::envoy::{Setup, new_address};
 use support::messages::{escape, forged, form, message, set, unsigned, whatsapp};
 use support::process::{Process, free_port, repository, tool};
 use support::tap::Behaviour;
@@ -161,11 +161,12 @@ impl Prometheus {
 
 #[test]
 fn a_real_prometheus_has_data_for_every_query_of_dashboard_and_alerts() {
-    let plugin = plugin_with(json!({"rate_limits": [rule("client_ip", "all", 6, "600s")]}));
-    let setup = Setup::with(&plugin).edit(|config| {
-        // How often Envoy brings its histograms up to date.
-        config["stats_flush_interval"] = json!("0.5s");
-    });
+    let setup = Setup::changed(json!({"rate_limits": [rule("client_ip", "all", 6, "600s")]})).edit(
+        |config| {
+            // How often Envoy brings its histograms up to date.
+            config["stats_flush_interval"] = json!("0.5s");
+        },
+    );
     let updated = Updated::start(setup);
     let envoy = &updated.envoy;
     // A histogram is there after its first value, and a rate is a difference: one request before the first scrape.

@@ -104,10 +104,9 @@ fn a_wrong_update_is_rejected_and_the_old_configuration_goes_on() {
     envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         // The old nonces, the old limits with what was counted, and no other mode.
-        t.rejects_from(address, &good, 409, "duplicate").await;
+        t.rejects_from(address, &good, "duplicate").await;
         t.passes_from(address, &message()).await;
-        t.rejects_from(address, &message(), 429, "rate_limited")
-            .await;
+        t.rejects_from(address, &message(), "rate_limited").await;
     });
 }
 
@@ -137,10 +136,10 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
         t.passes_from(address, &good).await;
         t.passes_from(address, &message()).await;
         for _ in 0..2 {
-            t.rejects(&to_changed(), 403, "missing_signature").await;
+            t.rejects(&to_changed(), "missing_signature").await;
         }
-        t.rejects(&to_changed(), 429, "rate_limited").await;
-        t.rejects(&unsigned("GET", "/livez"), 404, "unknown_webhook")
+        t.rejects(&to_changed(), "rate_limited").await;
+        t.rejects(&unsigned("GET", "/livez"), "unknown_webhook")
             .await;
     });
     let counted = Metrics::of(envoy).verdict("accepted");
@@ -154,16 +153,15 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
         // Workers take it one after another.
         wait_for_update(async || t.send(&unsigned("GET", "/livez")).await.status == 200).await;
         // The nonce is remembered, though the capacity is another one.
-        t.rejects_from(address, &good, 409, "duplicate").await;
+        t.rejects_from(address, &good, "duplicate").await;
         // The limit that did not change goes on counting: this is the fourth of four.
         t.passes_from(address, &message()).await;
-        t.rejects_from(address, &message(), 429, "rate_limited")
-            .await;
+        t.rejects_from(address, &message(), "rate_limited").await;
         // The one that changed begins anew.
         for _ in 0..3 {
-            t.rejects(&to_changed(), 403, "missing_signature").await;
+            t.rejects(&to_changed(), "missing_signature").await;
         }
-        t.rejects(&to_changed(), 429, "rate_limited").await;
+        t.rejects(&to_changed(), "rate_limited").await;
     });
     assert_eq!(
         Metrics::of(envoy).verdict("accepted"),

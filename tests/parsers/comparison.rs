@@ -8,19 +8,11 @@ use crate::requests::Parameter;
 use crate::respellings::{BASE, Respelling, TOKEN, respelling};
 use support::native::{Incoming, Native, accepts};
 use support::reference::{Reader, decode, pairs};
+use support::size;
 use support::strictness::{Rule, broken};
 
 const SEED: u64 = 20_261_128;
 const REQUESTS: u64 = 5_000;
-
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
-        Err(_) => default,
-    }
-}
 
 /// Nothing but the signature and the form's spelling decides.
 fn configuration(form: &str) -> Value {
@@ -65,8 +57,8 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let seed = number("PARSERS_SEED", SEED);
-        let requests = number("PARSERS_REQUESTS", REQUESTS);
+        let seed = size("PARSERS_SEED", SEED);
+        let requests = size("PARSERS_REQUESTS", REQUESTS);
         println!("PARSERS_SEED={seed} PARSERS_REQUESTS={requests}");
         let strict = Native::new(&configuration("strict"));
         let lenient = Native::new(&configuration("lenient"));

@@ -1,40 +1,32 @@
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::fault_proxy::Way;
-use crate::replicas::{Replicas, cluster, plugin};
-use support::envoy::{Setup, new_address};
+use crate::replicas::{Replicas, plugin};
+use support::blocking::{Server, read_some};
+use support::envoy::{Setup, cluster, new_address, set_endpoint};
 use support::filter_host::{FilterHost, filter_host};
 use support::http1::Http1;
 use support::http2::{Framing, Http2};
 use support::messages::message;
 use support::wire;
-use support::{assert_passed, assert_rejected};
 
 /// A service that takes what comes, but for those that are to fail with a long answer.
 struct Service {
-    address: SocketAddr,
+    server: Server,
     failure: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Service {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
         let failure = Arc::default();
         let shared = Arc::clone(&failure);
-        // Both end with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || serve(stream, &shared));
-            }
-        });
-        Self { address, failure }
+        let server = Server::start(move |stream| serve(stream, &shared));
+        Self { server, failure }
     }
 
     fn fail_once(&self, answer: Vec<u8>) {
@@ -42,21 +34,14 @@ impl Service {
     }
 
     fn behind(&self, setup: Setup) -> Setup {
-        let port = self.address.port();
-        setup.edit(move |config| {
-            let endpoints =
-                &mut cluster(config, "ordering_upstream")["load_assignment"]["endpoints"];
-            let endpoint = &mut endpoints[0]["lb_endpoints"][0]["endpoint"];
-            endpoint["address"]["socket_address"] =
-                json!({"address": "127.0.0.1", "port_value": port});
-        })
+        let address = self.server.address;
+        setup.edit(move |config| set_endpoint(cluster(config, "ordering_upstream"), address))
     }
 }
 
 fn serve(mut stream: TcpStream, failure: &Mutex<Option<Vec<u8>>>) {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 16_384]);
-    while let Ok(length @ 1..) = stream.read(&mut buffer) {
-        bytes.extend(&buffer[..length]);
+    let mut bytes = Vec::new();
+    while let Ok(1..) = read_some(&stream, &mut bytes) {
         if let Some((_, length)) = wire::request(&bytes) {
             bytes.drain(..length);
             let answer = failure.lock().expect("no panic").take();
@@ -132,9 +117,9 @@ fn a_long_answer_that_is_held_until_the_claim_is_given_up_hangs_nobody() {
             assert!((answer.status, answer.body) == expected);
             replicas.proxy.set(Way::Open);
             replicas.proxy.settled().await;
-            assert_passed(&replicas.send(1, &request).await);
+            replicas.passes(1, &request).await;
             for envoy in [0, 1] {
-                assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
+                replicas.rejects(envoy, &request, "duplicate").await;
             }
         }
     });

@@ -6,12 +6,12 @@ use tokio::task::JoinSet;
 
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, plugin};
-use crate::traffic::size;
 use support::envoy::new_address;
 use support::http1::Http1;
 use support::http2::{Framing, Http2};
 use support::messages::{Parameters, WEBHOOK, encode, form, whatsapp};
 use support::rule;
+use support::size;
 use support::wire::Request;
 
 /// Every byte as `%xx`.

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use crate::replicas::{Replicas, plugin};
 use support::messages::message;
-use support::{assert_passed, assert_rejected};
 
 fn with_room_for_five(replay: Value) -> Replicas {
     Replicas::start(&plugin(json!({"replay": replay})))
@@ -13,7 +12,7 @@ fn with_room_for_five(replay: Value) -> Replicas {
 /// Five requests, at one Envoy and the other in turn.
 async fn fill(replicas: &Replicas) {
     for number in 0..5 {
-        assert_passed(&replicas.send(number % 2, &message()).await);
+        replicas.passes(number % 2, &message()).await;
     }
     replicas.proxy.settled().await;
 }
@@ -25,7 +24,7 @@ fn room_for_five_is_room_for_five_at_all_envoys_together() {
         fill(replicas).await;
         let sixth = message();
         for envoy in [0, 1, 0, 1] {
-            assert_rejected(&replicas.send(envoy, &sixth).await, 503, "store_full");
+            replicas.rejects(envoy, &sixth, "store_full").await;
         }
         assert_eq!(replicas.accepted(), 5);
     });
@@ -39,8 +38,8 @@ fn what_must_no_longer_be_remembered_makes_room_for_what_must() {
         // A claim is held for a minute, a settled nonce for its window.
         tokio::time::sleep(Duration::from_millis(2200)).await;
         let sixth = message();
-        assert_passed(&replicas.send(0, &sixth).await);
-        assert_rejected(&replicas.send(1, &sixth).await, 409, "duplicate");
+        replicas.passes(0, &sixth).await;
+        replicas.rejects(1, &sixth, "duplicate").await;
         assert_eq!(replicas.accepted(), 6);
     });
 }
@@ -53,12 +52,10 @@ fn where_the_oldest_may_go_there_is_always_room() {
         fill(replicas).await;
         for number in 0..5 {
             let request = message();
-            assert_passed(&replicas.send(number % 2, &request).await);
-            assert_rejected(
-                &replicas.send((number + 1) % 2, &request).await,
-                409,
-                "duplicate",
-            );
+            replicas.passes(number % 2, &request).await;
+            replicas
+                .rejects((number + 1) % 2, &request, "duplicate")
+                .await;
         }
         assert_eq!(replicas.accepted(), 10);
     });

@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 
-use crate::replicas::{Replicas, assert_well, plugin, send, setup, store, store_with};
-use crate::servers::Redis;
-use crate::upstash::Upstash;
+use crate::replicas::{Replicas, assert_well, plugin, send, setup, store_with};
+use crate::upstash;
 use support::http1::PATIENCE;
 use support::messages::{forged, message, whatsapp};
 use support::process::in_time;
+use support::redis::{Redis, store};
 use support::tap::Behaviour;
 use support::{assert_passed, assert_rejected};
 
@@ -14,11 +14,11 @@ fn with_webdis_wrong_password_nothing_passes() {
     let change = |setup: support::envoy::Setup| setup.env("WEBDIS_PASSWORD", "guessed");
     Replicas::of(1, change, &plugin(json!({}))).run(async |replicas| {
         for _ in 0..10 {
-            let answer = replicas.send(0, &message()).await;
-            assert_rejected(&answer, 503, "store_unavailable");
+            replicas.rejects(0, &message(), "store_unavailable").await;
         }
-        let answer = replicas.send(0, &forged(&whatsapp())).await;
-        assert_rejected(&answer, 403, "invalid_signature");
+        replicas
+            .rejects(0, &forged(&whatsapp()), "invalid_signature")
+            .await;
         assert_eq!(replicas.accepted(), 0);
         assert_eq!(replicas.redis.keys(), [""; 0]);
     });
@@ -32,8 +32,7 @@ fn without_a_password_none_is_sent() {
     fields.remove("password");
     let plugin = plugin(json!({"store": store}));
     Replicas::of(1, |setup| setup, &plugin).run(async |replicas| {
-        let answer = replicas.send(0, &message()).await;
-        assert_rejected(&answer, 503, "store_unavailable");
+        replicas.rejects(0, &message(), "store_unavailable").await;
         for received in replicas.proxy.since(0) {
             assert_eq!(received.header("authorization"), None);
         }
@@ -44,7 +43,7 @@ fn without_a_password_none_is_sent() {
 fn webdis_is_asked_as_it_wants_to_be() {
     let plugin = plugin(json!({"store": store_with(json!({"authority": "webdis.internal:7379"}))}));
     Replicas::start(&plugin).run(async |replicas| {
-        assert_passed(&replicas.send(0, &message()).await);
+        replicas.passes(0, &message()).await;
         replicas.proxy.settled().await;
         let asked = replicas.proxy.since(0);
         assert!(!asked.is_empty());
@@ -71,7 +70,7 @@ fn webdis_is_asked_as_it_wants_to_be() {
 /// Two Envoys in front of the stub, with this token.
 fn with_upstash(token: &Value, test: impl AsyncFnOnce(&[support::envoy::Envoy], &Redis)) {
     let redis = Redis::start();
-    let upstash = Upstash::start(redis.address());
+    let upstash = upstash::start(redis.address());
     let store = json!({
         "type": "redis",
         "cluster": "redis_over_http",
@@ -97,7 +96,7 @@ fn a_service_that_speaks_as_upstash_does_is_a_store_like_any_other() {
             let request = message();
             assert_passed(&send(&envoys[first], &request).await);
             for envoy in envoys {
-                assert_rejected(&send(envoy, &request).await, 409, "duplicate");
+                assert_rejected(&send(envoy, &request).await, "duplicate");
             }
         }
         // Rejected by its service, and then by nobody.
@@ -119,7 +118,7 @@ fn with_upstash_wrong_token_nothing_passes() {
     with_upstash(&json!("guessed-and-long-enough"), async |envoys, redis| {
         for envoy in envoys {
             let answer = send(envoy, &message()).await;
-            assert_rejected(&answer, 503, "store_unavailable");
+            assert_rejected(&answer, "store_unavailable");
             assert_eq!(envoy.tap.count(), 0);
         }
         assert_eq!(redis.keys(), [""; 0]);

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin, store_with};
-use crate::traffic::{Outcome, Traffic, assert_none_twice, assert_none_twice_at_one, size};
+use crate::traffic::{Outcome, Traffic, assert_none_twice, assert_none_twice_at_one};
 use support::http1::PATIENCE;
 use support::messages::{forged, message, whatsapp};
+use support::size;
 use support::tap::Behaviour;
 use support::wire::Request;
 use support::{assert_passed, assert_rejected};
@@ -109,8 +110,7 @@ async fn assert_passes_in_the_end(replicas: &Replicas, request: &Request, envoy:
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for envoy in 0..replicas.envoys.len() {
-        let answer = replicas.send(envoy, request).await;
-        assert_rejected(&answer, 409, "duplicate");
+        replicas.rejects(envoy, request, "duplicate").await;
     }
 }
 
@@ -172,8 +172,9 @@ fn without_the_store_unauthenticated_clients_are_still_rejected_with_their_own_r
         replicas(on_error).run(async |replicas| {
             replicas.webdis.kill();
             for number in 0..20 {
-                let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
-                assert_rejected(&answer, 403, "invalid_signature");
+                replicas
+                    .rejects(number % 2, &forged(&whatsapp()), "invalid_signature")
+                    .await;
             }
             assert_eq!(replicas.accepted(), 0);
         });
@@ -189,7 +190,7 @@ fn a_cluster_that_envoy_does_not_have_is_a_store_that_fails() {
             let answer = replicas.send(0, &request).await;
             assert_eq!((answer.status, answer.reason().as_str()), (status, reason));
             if on_error == "local" {
-                assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
+                replicas.rejects(0, &request, "duplicate").await;
             } else {
                 assert_eq!(replicas.accepted(), 0);
             }
@@ -207,10 +208,9 @@ fn limits_go_on_at_each_envoy_by_itself_where_the_store_fails_and_that_is_asked_
         replicas.redis.kill();
         for envoy in [0, 1] {
             for _ in 0..3 {
-                assert_passed(&replicas.send(envoy, &message()).await);
+                replicas.passes(envoy, &message()).await;
             }
-            let answer = replicas.send(envoy, &message()).await;
-            assert_rejected(&answer, 429, "rate_limited");
+            replicas.rejects(envoy, &message(), "rate_limited").await;
         }
         assert_eq!(replicas.accepted(), 6);
     });
@@ -242,7 +242,7 @@ fn what_was_accepted_before_redis_died_is_rejected_after_it_has_come_back() {
         assert!(accepted.len() > 20, "{}", accepted.len());
         for request in accepted {
             let answer = crate::replicas::send(&later, request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            assert_rejected(&answer, "duplicate");
         }
         assert_eq!(later.tap.count(), 0);
     });
@@ -267,8 +267,7 @@ fn a_request_under_way_when_the_store_dies_is_not_lost_and_its_repeat_does_not_p
         replicas.envoys[0].tap.behave(Behaviour::Answer(200));
         replicas.heal().await;
         for envoy in [0, 1] {
-            let answer = replicas.send(envoy, &request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            replicas.rejects(envoy, &request, "duplicate").await;
         }
     });
 }
@@ -292,7 +291,7 @@ fn a_dead_store_is_left_alone_for_most_requests() {
             assert!(open > 0);
             outcome.assert_answers(&[(503, "store_unavailable")], SLACK);
             replicas.heal().await;
-            assert_passed(&replicas.send(0, &message()).await);
+            replicas.passes(0, &message()).await;
         }
     });
 }

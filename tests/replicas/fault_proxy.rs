@@ -1,10 +1,9 @@
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use support::blocking::{Server, json_answer, read_some};
 use support::http1::PATIENCE;
 use support::wire::{self, Received};
 
@@ -47,45 +46,28 @@ struct State {
 pub(crate) struct FaultProxy {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _server: Server,
 }
 
 impl FaultProxy {
     pub(crate) fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
         let state = Arc::new(Mutex::new(State {
             way: Way::Open,
             received: Vec::new(),
             open: Vec::new(),
         }));
-        let stopped = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::spawn({
-            let (state, stopped) = (Arc::clone(&state), Arc::clone(&stopped));
-            move || {
-                for stream in listener.incoming() {
-                    if stopped.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let Ok(stream) = stream else { continue };
-                    if let Ok(other) = stream.try_clone() {
-                        lock(&state).open.push(other);
-                    }
-                    let state = Arc::clone(&state);
-                    // Ends with its connection.
-                    std::thread::spawn(move || {
-                        let _ = connection(&stream, to, &state);
-                        let _ = stream.shutdown(Shutdown::Both);
-                    });
-                }
+        let shared = Arc::clone(&state);
+        let server = Server::start(move |stream| {
+            if let Ok(other) = stream.try_clone() {
+                lock(&shared).open.push(other);
             }
+            let _ = connection(&stream, to, &shared);
+            let _ = stream.shutdown(Shutdown::Both);
         });
         Self {
-            address,
+            address: server.address,
             state,
-            stopped,
-            thread: Some(thread),
+            _server: server,
         }
     }
 
@@ -135,12 +117,6 @@ impl FaultProxy {
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.set(Way::Close);
-        self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread, which waits for a connection.
-        let _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -149,11 +125,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let mut bytes = Vec::new();
     loop {
         let Some((received, length)) = wire::request(&bytes) else {
-            if read(stream, &mut bytes)? == 0 {
+            if read_some(stream, &mut bytes)? == 0 {
                 return Ok(());
             }
             continue;
@@ -181,13 +156,15 @@ fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> i
             }
             Way::Silence => wait_for_end(stream)?,
             Way::Close => return Ok(()),
-            Way::Garbage => stream.write_all(&answer(200, "<html>It works!</html>"))?,
-            Way::OtherJson => stream.write_all(&answer(200, r#"{"GET":[{"a":null},-7,"b"]}"#))?,
+            Way::Garbage => stream.write_all(&json_answer(200, "<html>It works!</html>"))?,
+            Way::OtherJson => {
+                stream.write_all(&json_answer(200, r#"{"GET":[{"a":null},-7,"b"]}"#))?
+            }
             Way::Half => {
-                let answer = answer(200, r#"{"EVALSHA":[1,"2",3]}"#);
+                let answer = json_answer(200, r#"{"EVALSHA":[1,"2",3]}"#);
                 return stream.write_all(&answer[..answer.len() - 9]);
             }
-            Way::Empty => stream.write_all(&answer(200, ""))?,
+            Way::Empty => stream.write_all(&json_answer(200, ""))?,
             Way::Endless => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
                 loop {
@@ -195,30 +172,17 @@ fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> i
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
-            Way::Status(status) => stream.write_all(&answer(status, r#"{"error":"as told"}"#))?,
+            Way::Status(status) => {
+                stream.write_all(&json_answer(status, r#"{"error":"as told"}"#))?
+            }
         }
     }
 }
 
-fn read(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    let mut buffer = [0; 16_384];
-    let length = stream.read(&mut buffer)?;
-    bytes.extend(&buffer[..length]);
-    Ok(length)
-}
-
 /// Until Envoy gives up, or [`FaultProxy::set`] ends it.
 fn wait_for_end(stream: &TcpStream) -> io::Result<()> {
-    while read(stream, &mut Vec::new())? > 0 {}
+    while read_some(stream, &mut Vec::new())? > 0 {}
     Err(io::ErrorKind::ConnectionAborted.into())
-}
-
-fn answer(status: u16, body: &str) -> Vec<u8> {
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status} As Told\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-    );
-    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 /// The bytes of the real answer; on a connection of its own, so that an end of it is an end here.
@@ -228,7 +192,7 @@ fn forward(to: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     loop {
-        let closed = read(&stream, &mut bytes)? == 0;
+        let closed = read_some(&stream, &mut bytes)? == 0;
         if let Some((_, length)) = wire::response(&bytes, closed) {
             bytes.truncate(length);
             return Ok(bytes);

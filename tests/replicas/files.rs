@@ -3,10 +3,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::replicas::shipped;
-use crate::servers::read;
 use support::envoy::{listener, plugin_config};
 use support::process::repository;
+use support::redis::read;
+use support::redis::shipped;
 
 /// With `<<` followed, as Compose does it.
 fn compose() -> Value {

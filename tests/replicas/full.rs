@@ -4,7 +4,6 @@ use crate::replicas::{Replicas, metric, plugin};
 use crate::traffic::assert_none_twice;
 use support::messages::message;
 use support::tap::Behaviour;
-use support::{assert_passed, assert_rejected};
 
 #[test]
 fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it_has_some() {
@@ -12,7 +11,7 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
         replicas.recovered().await;
         let before: Vec<_> = (0..6).map(|_| message()).collect();
         for (number, request) in before.iter().enumerate() {
-            assert_passed(&replicas.send(number % 2, request).await);
+            replicas.passes(number % 2, request).await;
         }
         replicas.proxy.settled().await;
         let arrived = replicas.accepted();
@@ -20,13 +19,13 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
         replicas.redis.limit_memory("1");
         let meanwhile: Vec<_> = (0..6).map(|_| message()).collect();
         for (number, request) in meanwhile.iter().enumerate() {
-            let answer = replicas.send(number % 2, request).await;
-            assert_rejected(&answer, 503, "store_unavailable");
+            replicas
+                .rejects(number % 2, request, "store_unavailable")
+                .await;
         }
         for (number, request) in before.iter().enumerate() {
             // The Envoy that has accepted it knows it; the other one cannot ask any more, or is told that it is one.
-            let here = replicas.send(number % 2, request).await;
-            assert_rejected(&here, 409, "duplicate");
+            replicas.rejects(number % 2, request, "duplicate").await;
             let there = replicas.send((number + 1) % 2, request).await;
             assert!([409, 503].contains(&there.status), "{there:?}");
         }
@@ -36,14 +35,15 @@ fn a_redis_without_memory_takes_nothing_new_forgets_nothing_and_recovers_when_it
         replicas.recovered().await;
         replicas.proxy.settled().await;
         for (number, request) in meanwhile.iter().enumerate() {
-            assert_passed(&replicas.send((number + 1) % 2, request).await);
+            replicas.passes((number + 1) % 2, request).await;
             for envoy in [0, 1] {
-                assert_rejected(&replicas.send(envoy, request).await, 409, "duplicate");
+                replicas.rejects(envoy, request, "duplicate").await;
             }
         }
         for (number, request) in before.iter().enumerate() {
-            let there = replicas.send((number + 1) % 2, request).await;
-            assert_rejected(&there, 409, "duplicate");
+            replicas
+                .rejects((number + 1) % 2, request, "duplicate")
+                .await;
         }
         assert_none_twice(replicas);
     });
@@ -75,7 +75,7 @@ fn what_services_answer_while_redis_has_no_memory_is_told_when_it_has_some() {
                 again,
                 "after {status}"
             );
-            assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
+            replicas.rejects(0, &request, "duplicate").await;
         }
         for envoy in &replicas.envoys {
             assert_eq!(metric(envoy, "store_settlements_lost"), 0);

@@ -4,16 +4,17 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::fault_proxy::Way;
-use crate::replicas::{Replicas, metric, plugin, stats};
-use crate::traffic::{assert_none_twice, size};
+use crate::replicas::{Replicas, metric, plugin};
+use crate::traffic::assert_none_twice;
 use support::envoy::{Envoy, new_address};
 use support::filter_host::{FilterHost, filter_host};
 use support::http1::Http1;
 use support::messages::message;
 use support::resident::resident;
+use support::rule;
 use support::tap::Behaviour;
 use support::wire::Request;
-use support::{assert_passed, assert_rejected, rule};
+use support::{size, stat};
 
 /// Sends a request, and leaves while Redis is asked.
 async fn leave(replicas: &Replicas, envoy: usize, request: &Request, abruptly: bool) {
@@ -46,9 +47,9 @@ fn a_sender_that_hangs_up_while_redis_is_asked_leaves_nothing_claimed() {
                     tokio::time::sleep(slow).await;
                     assert_eq!(replicas.accepted(), before, "nobody waits for it any more");
                     replicas.proxy.set(Way::Open);
-                    assert_passed(&replicas.send(1 - envoy, &request).await);
+                    replicas.passes(1 - envoy, &request).await;
                     for envoy in [0, 1] {
-                        assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
+                        replicas.rejects(envoy, &request, "duplicate").await;
                     }
                 }
             }
@@ -77,8 +78,7 @@ fn hang_ups_at_all_envoys_are_counted_together_and_not_anew_in_each_window() {
             replicas.proxy.settled().await;
         }
         for number in 0..4 {
-            let answer = replicas.send(number % 2, &request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            replicas.rejects(number % 2, &request, "duplicate").await;
         }
         assert_eq!(replicas.accepted() - before, 4);
     });
@@ -86,18 +86,8 @@ fn hang_ups_at_all_envoys_are_counted_together_and_not_anew_in_each_window() {
 
 /// Connections to the store: those that are open, and all that ever were.
 fn connections(envoy: &Envoy) -> [u64; 2] {
-    ["active", "total"].map(|which| {
-        let text = stats(
-            envoy,
-            &format!("^cluster.redis_over_http.upstream_cx_{which}$"),
-        );
-        let value = text
-            .trim_end()
-            .rsplit(' ')
-            .next()
-            .and_then(|value| value.parse().ok());
-        value.unwrap_or_else(|| panic!("a number: {text:?}"))
-    })
+    let connections = |which| format!("^cluster.redis_over_http.upstream_cx_{which}$");
+    ["active", "total"].map(|which| stat(envoy.admin, &connections(which)))
 }
 
 /// So many senders leave, 16 at a time. Returns what they had sent.

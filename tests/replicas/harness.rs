@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::fault_proxy::{FaultProxy, Way};
-use crate::resp::ScriptReply;
-use crate::servers::{Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
-use crate::upstash::{TOKEN, Upstash};
+use crate::upstash::{self, TOKEN};
 use support::envoy::new_address;
 use support::http1::Http1;
+use support::redis::{Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
+use support::resp::ScriptReply;
 use support::wire::{Request, Response};
 
 /// A script as the filter sends it: it writes a key that expires, once.
@@ -140,7 +140,8 @@ async fn who_has_webdis_password_can_only_reach_the_filters_keys() {
     }
     assert_eq!(redis.keys(), ["another application"]);
     // And without the password, nobody: protected-mode aside, the tests' own user is the only one that needs none.
-    let mut unauthenticated = crate::resp::Client::connect(redis.address()).expect("a connection");
+    let mut unauthenticated =
+        support::resp::Client::connect(redis.address()).expect("a connection");
     let answer = unauthenticated
         .command(&["GET", "{twf:1}:a"])
         .expect("an answer");
@@ -270,7 +271,7 @@ fn raw(to: std::net::SocketAddr, request: &Request, time: Duration) -> String {
 #[tokio::test]
 async fn the_stub_of_upstash_speaks_json_to_who_has_the_token() {
     let redis = Redis::start();
-    let upstash = Upstash::start(redis.address());
+    let upstash = upstash::start(redis.address());
     let request = |body: serde_json::Value| {
         Request::new("POST", "/")
             .header("authorization", format!("Bearer {TOKEN}"))

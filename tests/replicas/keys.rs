@@ -3,10 +3,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::replicas::{Replicas, plugin, store_with};
-use crate::servers::Redis;
 use support::messages::{ACCOUNT, PHONE, TEXT, TOKEN, WEBHOOK, forged, message, whatsapp};
+use support::redis::Redis;
+use support::rule;
 use support::wire::Request;
-use support::{assert_passed, rule};
 
 /// Nothing of a request may be read in Redis by who gets at its memory or its file.
 fn assert_tells_nothing(redis: &Redis, requests: &[Request]) {
@@ -54,7 +54,7 @@ fn every_key_has_the_prefix_is_hashed_and_expires() {
     Replicas::start(&plugin(json!({"rate_limits": rules}))).run(async |replicas| {
         let requests: Vec<_> = (0..20).map(|_| message()).collect();
         for (number, request) in requests.iter().enumerate() {
-            assert_passed(&replicas.send(number % 2, request).await);
+            replicas.passes(number % 2, request).await;
             replicas.send(number % 2, &forged(&whatsapp())).await;
         }
         replicas.proxy.settled().await;
@@ -78,7 +78,7 @@ fn another_prefix_is_another_memory() {
     let redis = Redis::with_prefix("orders-2");
     let replicas = Replicas::with_redis(redis, 2, |setup| setup, &plugin(changes));
     replicas.run(async |replicas| {
-        assert_passed(&replicas.send(0, &message()).await);
+        replicas.passes(0, &message()).await;
         replicas.proxy.settled().await;
         let keys = replicas.redis.keys();
         assert!(!keys.is_empty());

@@ -4,11 +4,12 @@ use serde_json::json;
 
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin, store_with};
-use crate::traffic::{Traffic, assert_none_twice, size};
+use crate::traffic::{Traffic, assert_none_twice};
 use support::assert_rejected;
 use support::envoy::new_address;
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
+use support::size;
 use support::wire::Request;
 
 /// Sends it to all Envoys by turns until one takes it, and then once more to each.
@@ -31,7 +32,7 @@ async fn assert_passes_once(replicas: &Replicas, request: &Request, first: usize
         loop {
             let answer = replicas.send(envoy, request).await;
             if answer.status != 503 {
-                assert_rejected(&answer, 409, "duplicate");
+                assert_rejected(&answer, "duplicate");
                 break;
             }
             // Another worker, which does not ask yet.
@@ -57,8 +58,9 @@ fn claims_that_redis_gets_to_after_it_hung_are_void_while_traffic_goes_on() {
             replicas.redis.freeze();
             let requests: Vec<_> = (0..4).map(|_| message()).collect();
             for (number, request) in requests.iter().enumerate() {
-                let answer = replicas.send(number % 2, request).await;
-                assert_rejected(&answer, 503, "store_unavailable");
+                replicas
+                    .rejects(number % 2, request, "store_unavailable")
+                    .await;
             }
             assert!(replicas.proxy.count() > asked, "nothing waits in Redis");
             // Long enough for an open circuit to try again: more claims, and the first releases.
@@ -109,7 +111,7 @@ fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
                 replicas.proxy.set(Way::Open);
             };
             let (answer, ()) = tokio::join!(sent, lose);
-            assert_rejected(&answer, 503, "store_unavailable");
+            assert_rejected(&answer, "store_unavailable");
             replicas.proxy.settled().await;
             let is_void = |key: &String| key.starts_with("{twf:1}:v:");
             assert!(
@@ -120,7 +122,7 @@ fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
                 assert_passes_once(replicas, &request, there).await;
                 tokio::time::sleep(late).await;
                 for envoy in [here, there] {
-                    assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
+                    replicas.rejects(envoy, &request, "duplicate").await;
                 }
             } else {
                 tokio::time::sleep(late).await;
@@ -153,7 +155,7 @@ fn a_claim_whose_sender_has_hung_up_before_it_arrives_changes_nothing() {
         assert_passes_once(replicas, &request, 1).await;
         tokio::time::sleep(late).await;
         for envoy in [0, 1] {
-            assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
+            replicas.rejects(envoy, &request, "duplicate").await;
         }
         assert_none_twice(replicas);
     });

@@ -3,13 +3,14 @@
 //! `envoy/redis`.
 //!
 //! `scripts/test replicas` runs them; alone: `scripts/setup --redis && cargo test --test replicas`.
-//! [`traffic::size`] names the variables that make the runs longer or shorter.
-
-/// Redis' own protocol, for looking into it.
-mod resp;
-
-/// Redis and Webdis as `envoy/redis` configures them.
-mod servers;
+//!
+//! Variables make the runs longer or shorter:
+//!
+//! - `REPLICAS_ROUNDS`: rounds of identical requests at all Envoys
+//! - `REPLICAS_FAULT_MS`: how long each fault lasts (1200 in a long run)
+//! - `REPLICAS_HANGS`: how often Redis hangs (20 in a long run)
+//! - `REPLICAS_HANGUPS`: senders that hang up while Redis is asked (20,000 in a long run)
+//! - `REPLICAS_ATTACKS`: rounds of all spellings of a captured request (30 in a long run)
 
 /// What stands between Envoy and Webdis.
 mod fault_proxy;
@@ -79,7 +80,3 @@ mod updates;
 
 /// What an operator sees of the store.
 mod metrics;
-
-/// What one Envoy promises of limits, repeats and races.
-mod with_redis;
-use with_redis::setup;

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin};
-use support::assert_passed;
 use support::envoy::{Envoy, Setup};
 use support::http1::PATIENCE;
 use support::messages::{WEBHOOK, forged, form, message, set, whatsapp};
@@ -36,7 +35,7 @@ fn how_long_redis_takes_is_measured_for_every_question() {
         let slow = Duration::from_millis(150);
         replicas.proxy.set(Way::LateAnswer(slow));
         for _ in 0..4 {
-            assert_passed(&replicas.send(0, &message()).await);
+            replicas.passes(0, &message()).await;
         }
         replicas.proxy.settled().await;
         let (asked, start) = (metric(envoy, "store_callouts") as f64, Instant::now());
@@ -87,7 +86,7 @@ fn a_request_that_is_accepted_and_one_that_is_rejected_ask_redis_once_each() {
             replicas.recovered().await;
             const EACH: usize = 10;
             let known = message();
-            assert_passed(&replicas.send(0, &known).await);
+            replicas.passes(0, &known).await;
             let forged = forged(&whatsapp());
             let large = form(WEBHOOK, &set(whatsapp(), "Body", &"a".repeat(70_000)));
             let kinds = [
@@ -128,7 +127,7 @@ fn what_redis_was_never_told_is_counted() {
             .tap
             .behave(Behaviour::AnswerAfter(Duration::from_millis(300), 200));
         let arrived = envoy.tap.count();
-        let sent = async { assert_passed(&replicas.send(0, &message()).await) };
+        let sent = async { replicas.passes(0, &message()).await };
         let lose = async {
             envoy.tap.wait_for(arrived, 1).await;
             replicas.proxy.set(Way::Close);

@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use crate::replicas::{Replicas, plugin, store_with};
-use support::assert_passed;
 use support::messages::{forged, message, whatsapp};
 use support::rule;
 use support::wire::Request;
@@ -10,7 +9,7 @@ use support::wire::Request;
 async fn verdict(replicas: &Replicas, envoy: usize, request: &Request) -> String {
     let tap = &replicas.envoys[envoy].tap;
     let first = tap.count();
-    assert_passed(&replicas.send(envoy, request).await);
+    replicas.passes(envoy, request).await;
     let received = tap.requests_since(first);
     assert_eq!(received.len(), 1);
     let header = received[0].header("x-twilio-webhook-verified");

@@ -13,21 +13,20 @@ fn what_one_envoy_has_accepted_no_other_accepts() {
     Replicas::of(3, |setup| setup, &plugin).run(async |replicas| {
         for first in 0..3 {
             let request = message();
-            assert_passed(&replicas.send(first, &request).await);
+            replicas.passes(first, &request).await;
             for _ in 0..2 {
                 for envoy in 0..3 {
-                    let answer = replicas.send(envoy, &request).await;
-                    assert_rejected(&answer, 409, "duplicate");
+                    replicas.rejects(envoy, &request, "duplicate").await;
                 }
             }
         }
         assert_eq!(replicas.accepted(), 3);
         // And one that is started later knows it, too.
         let request = message();
-        assert_passed(&replicas.send(0, &request).await);
+        replicas.passes(0, &request).await;
         let later = replicas.another(&plugin);
         let answer = crate::replicas::send(&later, &request).await;
-        assert_rejected(&answer, 409, "duplicate");
+        assert_rejected(&answer, "duplicate");
         assert_eq!(later.tap.count(), 0);
     });
 }
@@ -51,9 +50,9 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             assert_eq!(answer.reason(), "", "the answer is not the filter's");
             // The nonce is given up when the answer is out.
             replicas.proxy.settled().await;
-            assert_passed(&replicas.send(1, &request).await);
+            replicas.passes(1, &request).await;
             for envoy in [0, 1] {
-                assert_rejected(&replicas.send(envoy, &request).await, 409, "duplicate");
+                replicas.rejects(envoy, &request, "duplicate").await;
             }
         }
         for kept in [
@@ -65,7 +64,7 @@ fn when_the_service_behind_one_envoy_fails_the_retry_passes_at_another() {
             let request = message();
             assert_eq!(replicas.send(0, &request).await.reason(), "", "{kept:?}");
             replicas.proxy.settled().await;
-            assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
+            replicas.rejects(1, &request, "duplicate").await;
         }
     });
 }
@@ -85,10 +84,10 @@ fn while_the_service_behind_one_envoy_works_on_it_a_request_is_rejected_at_the_o
         };
         let (first, second) = tokio::join!(first, second);
         assert_eq!((first.status, first.reason().as_str()), (500, ""));
-        assert_rejected(&second, 409, "duplicate");
+        assert_rejected(&second, "duplicate");
         replicas.proxy.settled().await;
         // The one that failed is given up. What the other Envoy has learned meanwhile must not stand against it.
-        assert_passed(&replicas.send(1, &request).await);
+        replicas.passes(1, &request).await;
         assert_eq!(replicas.accepted(), 2);
     });
 }
@@ -114,7 +113,7 @@ fn a_repeat_is_not_acknowledged_while_the_first_is_undecided_at_another_envoy() 
             let (first, early) = tokio::join!(first, second);
             assert_eq!((first.status, first.reason().as_str()), (status, ""));
             for early in early {
-                assert_rejected(&early, 409, "duplicate");
+                assert_rejected(&early, "duplicate");
                 assert_eq!(early.header("retry-after"), Some("1"));
             }
             replicas.proxy.settled().await;
@@ -153,8 +152,7 @@ fn an_envoy_gives_up_its_own_claim_only() {
         assert_eq!((first.status, first.reason().as_str()), (500, ""));
         replicas.proxy.settled().await;
         for envoy in [1, 0] {
-            let answer = replicas.send(envoy, &request).await;
-            assert_rejected(&answer, 409, "duplicate");
+            replicas.rejects(envoy, &request, "duplicate").await;
         }
     });
 }
@@ -163,14 +161,14 @@ fn an_envoy_gives_up_its_own_claim_only() {
 fn a_repeat_that_an_envoy_knows_costs_no_round_trip() {
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         let request = message();
-        assert_passed(&replicas.send(0, &request).await);
+        replicas.passes(0, &request).await;
         let before = replicas.proxy.settled().await;
         for _ in 0..10 {
-            assert_rejected(&replicas.send(0, &request).await, 409, "duplicate");
+            replicas.rejects(0, &request, "duplicate").await;
         }
         assert_eq!(replicas.proxy.settled().await, before);
         // What an Envoy does not know it has to ask for.
-        assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
+        replicas.rejects(1, &request, "duplicate").await;
         assert!(replicas.proxy.settled().await > before);
     });
 }
@@ -211,11 +209,12 @@ fn an_accepted_request_costs_one_round_trip_before_it_passes() {
 fn what_nobody_has_signed_is_never_written() {
     Replicas::start(&plugin(json!({}))).run(async |replicas| {
         for number in 0..50 {
-            let answer = replicas.send(number % 2, &forged(&whatsapp())).await;
-            assert_rejected(&answer, 403, "invalid_signature");
+            replicas
+                .rejects(number % 2, &forged(&whatsapp()), "invalid_signature")
+                .await;
         }
         let without = message().without("x-twilio-signature");
-        assert_rejected(&replicas.send(0, &without).await, 403, "missing_signature");
+        replicas.rejects(0, &without, "missing_signature").await;
         assert_eq!(replicas.proxy.settled().await, 0, "it is not even asked");
         assert_eq!(replicas.redis.keys(), [""; 0]);
     });
@@ -229,10 +228,10 @@ fn redis_forgetting_the_scripts_costs_a_second_round_trip_and_nothing_else() {
             replicas.redis.command(&["SCRIPT", "FLUSH"]);
             let before = replicas.proxy.settled().await;
             let request = message();
-            assert_passed(&replicas.send(0, &request).await);
+            replicas.passes(0, &request).await;
             let trips = replicas.proxy.settled().await - before;
             assert!((2..=4).contains(&trips), "{trips} round trips");
-            assert_rejected(&replicas.send(1, &request).await, 409, "duplicate");
+            replicas.rejects(1, &request, "duplicate").await;
         }
         for envoy in &replicas.envoys {
             assert_eq!(metric(envoy, "store_callout_failures"), 0);

@@ -1,11 +1,8 @@
-use std::collections::BTreeMap;
-
 use crate::replicas::{Replicas, plugin};
-use crate::traffic::size;
 use serde_json::json;
-use support::burst::{CONNECTIONS, WORKERS, burst, spread};
+use support::burst::{CONNECTIONS, WORKERS, assert_one_passed, burst, identical, spread};
 use support::envoy::new_address;
-use support::messages::message;
+use support::size;
 
 #[test]
 fn of_identical_requests_to_all_envoys_at_once_one_passes_in_each_of_500_rounds() {
@@ -23,19 +20,9 @@ fn of_identical_requests_to_all_envoys_at_once_one_passes_in_each_of_500_rounds(
                 connections.extend(spread(envoy, new_address()).await);
             }
             assert_eq!(connections.len(), 2 * CONNECTIONS);
-            let requests: Vec<_> = (0..rounds).map(|_| message()).collect();
-            let bursts: Vec<_> = requests
-                .iter()
-                .map(|request| vec![request.clone(); connections.len()])
-                .collect();
+            let (requests, bursts) = identical(rounds as usize, connections.len());
             for answers in burst(connections, &bursts) {
-                let mut counts: BTreeMap<(u16, &str), usize> = BTreeMap::new();
-                for (status, reason) in &answers {
-                    *counts.entry((*status, reason.as_str())).or_default() += 1;
-                }
-                let expected =
-                    BTreeMap::from([((200, ""), 1), ((409, "duplicate"), answers.len() - 1)]);
-                assert_eq!(counts, expected);
+                assert_one_passed(&answers);
             }
             // By what has arrived, and not by the answers alone.
             assert_eq!(replicas.accepted() - before, requests.len());

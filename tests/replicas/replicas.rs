@@ -1,33 +1,21 @@
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::fault_proxy::{FaultProxy, Way};
-use crate::servers::{self, Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
-use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
-use support::http1::{Http1, PATIENCE};
+use support::envoy::{Envoy, Setup, plugin_with};
+use support::http1::PATIENCE;
 use support::messages::message;
 use support::process::in_time;
-use support::simple_get;
+use support::redis::{self, Redis, WEBDIS_PASSWORD, Webdis, store};
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
+use support::{passed, rejected, simple_get, stat};
 
 /// No test takes longer, whatever happens.
 const LIMIT: Duration = Duration::from_secs(400);
-
-/// The `store` of `envoy/redis/envoy.yaml`, with more time: this machine is busy, and only some tests are about time.
-pub(crate) fn store() -> Value {
-    json!({
-        "type": "redis",
-        "cluster": "redis_over_http",
-        "api": "webdis",
-        "username": WEBDIS_USER,
-        "password": {"env": "WEBDIS_PASSWORD"},
-        "timeout": "5s",
-    })
-}
 
 /// [`store`] with some fields replaced.
 pub(crate) fn store_with(changes: Value) -> Value {
@@ -47,42 +35,10 @@ pub(crate) fn plugin(changes: Value) -> Value {
     plugin
 }
 
-/// The cluster of that name in the configuration of an Envoy.
-pub(crate) fn cluster<'a>(config: &'a mut Value, name: &str) -> &'a mut Value {
-    let clusters = config["static_resources"]["clusters"].as_array_mut();
-    let found = clusters
-        .expect("clusters")
-        .iter_mut()
-        .find(|cluster| cluster["name"] == name);
-    found.unwrap_or_else(|| panic!("no cluster {name}"))
-}
-
-/// `envoy/redis/envoy.yaml`.
-pub(crate) fn shipped() -> Value {
-    yaml_serde::from_str(&servers::read("envoy.yaml")).expect("YAML")
-}
-
-/// An Envoy whose store is at `address`. What `envoy/redis/envoy.yaml` has more than `envoy/envoy.yaml` is put into
-/// the latter, from which the harness starts; a test says that there is no other difference.
+/// An Envoy whose store is at `address`.
 pub(crate) fn setup(plugin: &Value, address: SocketAddr) -> Setup {
-    Setup::with(plugin)
-        .env("WEBDIS_PASSWORD", WEBDIS_PASSWORD)
-        .env("UPSTASH_TOKEN", crate::upstash::TOKEN)
-        .edit(move |config| {
-            let mut cluster = cluster(&mut shipped(), "redis_over_http").clone();
-            let endpoint =
-                &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-            endpoint["address"]["socket_address"] =
-                json!({"address": address.ip().to_string(), "port_value": address.port()});
-            config["static_resources"]["clusters"]
-                .as_array_mut()
-                .expect("clusters")
-                .push(cluster);
-            let keys = &mut plugin_config(listener(config))["vm_config"]["environment_variables"]
-                ["host_env_keys"];
-            let keys = keys.as_array_mut().expect("a list of variables");
-            keys.extend([json!("WEBDIS_PASSWORD"), json!("UPSTASH_TOKEN")]);
-        })
+    let setup = Setup::with(plugin).secret_env("UPSTASH_TOKEN", crate::upstash::TOKEN);
+    redis::asking(setup, address)
 }
 
 /// Envoys, and what they share. Fields are dropped in this order.
@@ -165,6 +121,23 @@ impl Replicas {
         send(&self.envoys[envoy], request).await
     }
 
+    /// Sends a request that must pass.
+    #[track_caller]
+    pub(crate) fn passes(&self, envoy: usize, request: &Request) -> impl Future<Output = Response> {
+        passed(self.send(envoy, request), Location::caller())
+    }
+
+    /// Sends a request that must be rejected for this reason, with its status.
+    #[track_caller]
+    pub(crate) fn rejects(
+        &self,
+        envoy: usize,
+        request: &Request,
+        reason: &str,
+    ) -> impl Future<Output = Response> {
+        rejected(self.send(envoy, request), reason, Location::caller())
+    }
+
     /// How many requests have reached an upstream.
     pub(crate) fn accepted(&self) -> usize {
         self.envoys.iter().map(|envoy| envoy.tap.count()).sum()
@@ -210,7 +183,7 @@ pub(crate) fn assert_well(envoy: &Envoy) {
     for secret in [
         WEBDIS_PASSWORD,
         crate::upstash::TOKEN,
-        servers::REDIS_PASSWORD,
+        redis::REDIS_PASSWORD,
     ] {
         assert!(
             !log.contains(secret),
@@ -221,10 +194,7 @@ pub(crate) fn assert_well(envoy: &Envoy) {
 
 /// From an address of its own.
 pub(crate) async fn send(envoy: &Envoy, request: &Request) -> Response {
-    Http1::connect(envoy.address(), new_address())
-        .await
-        .send(request)
-        .await
+    envoy.send(request).await
 }
 
 /// Envoy's stats whose names fit the pattern.
@@ -235,7 +205,5 @@ pub(crate) fn stats(envoy: &Envoy, pattern: &str) -> String {
 
 /// One of the filter's counters or gauges, over all its labels.
 pub(crate) fn metric(envoy: &Envoy, name: &str) -> u64 {
-    let text = stats(envoy, &format!("twilio_webhook.{name}"));
-    let values = text.lines().filter_map(|line| line.rsplit(' ').next());
-    values.filter_map(|value| value.parse::<u64>().ok()).sum()
+    stat(envoy.admin, &format!("twilio_webhook.{name}"))
 }

@@ -4,13 +4,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
-    CheckResult, Claim, Keyspace, Limit, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis,
-    Nonce, NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
-    Timestamp, UpstreamOutcome,
+    Claim, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce, NonceRules,
+    NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement, Timestamp,
+    UpstreamOutcome,
 };
 
-use crate::resp::Client;
-use crate::servers::Redis;
+use ScriptReply::{Claimed, Full, Kept, Limited, NeverAnswered, Passed, Pending, Settled, Void};
+
+use support::random::{Chance, spread};
+use support::redis::Redis;
+use support::resp::Client;
+use support::stores::{self, limiter};
 
 const WINDOW: Millis = Millis(10_000);
 /// Far from where the clock stands: what a script decides, it must decide by the time that it is told.
@@ -32,23 +36,6 @@ fn decide(
         .map(|check| (*check, &limits[check.rule]))
         .collect();
     keyspace().decide(0, &limits, claim, now)
-}
-
-/// Evenly spread, as a keyed hash is.
-fn spread(number: u64) -> u64 {
-    let mixed = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
-}
-
-/// The same in every run: SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, of: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        ((u128::from(spread(self.0)) * u128::from(of)) >> 64) as u64
-    }
 }
 
 /// Redis, asked without HTTP in between.
@@ -100,11 +87,7 @@ fn reply(client: &mut Client, words: &[&str]) -> ScriptReply {
 // --- counters ------------------------------------------------------------------------------------
 
 fn limits(requests: u32, capacity: usize) -> Vec<Limiter> {
-    let limit = Limit {
-        requests,
-        window: WINDOW,
-    };
-    vec![Limiter::new("limit", limit, capacity)]
+    vec![limiter("limit", requests, WINDOW, capacity)]
 }
 
 fn due(key_hash: u64, counts: bool) -> [LimitCheck; 1] {
@@ -117,8 +100,8 @@ fn due(key_hash: u64, counts: bool) -> [LimitCheck; 1] {
 
 fn wait(reply: ScriptReply) -> Option<Millis> {
     match reply {
-        ScriptReply::Passed => None,
-        ScriptReply::Limited { which: 0, wait } => Some(wait),
+        Passed => None,
+        Limited { which: 0, wait } => Some(wait),
         other => panic!("{other:?}"),
     }
 }
@@ -131,12 +114,11 @@ fn counters_in_redis_answer_as_the_filters_own_do() {
         redis.command(&["FLUSHALL"]);
         let capacity = 8;
         let limits = limits(requests, capacity);
-        let limit = Limit {
-            requests,
-            window: WINDOW,
-        };
-        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryMap::new());
-        let mut chance = Chance(u64::from(requests));
+        let (limiter, store) = (
+            limiter("model", requests, WINDOW, capacity),
+            MemoryMap::new(),
+        );
+        let chance = Chance::seeded(u64::from(requests));
         let (mut now, mut rejected) = (START, 0);
         let pace = 1 + 2 * WINDOW.0 / (3 * u64::from(requests) * keys);
         for step in 0..1500.max(2 * requests * keys as u32) {
@@ -144,13 +126,8 @@ fn counters_in_redis_answer_as_the_filters_own_do() {
             let key_hash = chance.below(keys);
             let counts = chance.below(5) > 0;
             let own = if counts {
-                match limiter
-                    .check_and_count(&store, spread(key_hash), now)
-                    .expect("taken")
-                {
-                    CheckResult::Permitted(_) => None,
-                    CheckResult::Limited(wait) => Some(wait),
-                }
+                let taken = limiter.check_and_count(&store, spread(key_hash), now);
+                stores::wait(taken.expect("taken"))
             } else {
                 limiter
                     .check(&store, spread(key_hash), now)
@@ -178,7 +155,7 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
     for (requests, capacity) in [(1, 1), (3, 2), (5, 16), (20, 8), (3, 40)] {
         redis.command(&["FLUSHALL"]);
         let limits = limits(requests, capacity);
-        let mut chance = Chance(u64::from(requests) << 8 | capacity as u64);
+        let chance = Chance::seeded(u64::from(requests) << 8 | capacity as u64);
         let mut passed: HashMap<u64, VecDeque<Timestamp>> = HashMap::new();
         let (mut now, mut most, mut rejected) = (START, 0, 0);
         for step in 0..2500_u64 {
@@ -243,12 +220,11 @@ fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
     for (requests, capacity) in [(1, 1), (2, 4), (5, 8)] {
         redis.command(&["FLUSHALL"]);
         let limits = limits(requests, capacity);
-        let limit = Limit {
-            requests,
-            window: WINDOW,
-        };
-        let (limiter, store) = (Limiter::new("model", limit, capacity), MemoryMap::new());
-        let mut chance = Chance(u64::from(requests) << 8 | capacity as u64);
+        let (limiter, store) = (
+            limiter("model", requests, WINDOW, capacity),
+            MemoryMap::new(),
+        );
+        let chance = Chance::seeded(u64::from(requests) << 8 | capacity as u64);
         let (mut now, mut own, mut inherited) = (START, 0, 0);
         for step in 0..1500 {
             now = now.after(Millis(chance.below(20)));
@@ -263,17 +239,10 @@ fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
                 .expect("peeked");
             assert_eq!(looked, here, "limit {requests}, step {step}, {key_hash}");
             assert!(looked.is_none() || looked == taken);
-            let taken_here = match limiter
-                .check_and_count(&store, spread(key_hash), now)
-                .expect("taken")
-            {
-                CheckResult::Permitted(_) => None,
-                CheckResult::Limited(wait) => Some(wait),
-            };
-            assert_eq!(
-                taken, taken_here,
-                "limit {requests}, step {step}, {key_hash}"
-            );
+            let taken_here = limiter.check_and_count(&store, spread(key_hash), now);
+            let taken_here = stores::wait(taken_here.expect("taken"));
+            let case = format!("limit {requests}, step {step}, {key_hash}");
+            assert_eq!(taken, taken_here, "{case}");
             if key_hash != 1 {
                 assert_eq!(looked, None, "it has sent nothing before");
             }
@@ -354,13 +323,7 @@ fn a_damaged_counter_lets_nothing_through_for_a_window() {
 fn a_request_is_counted_by_all_limits_or_by_none() {
     let redis = Redis::start();
     let mut asked = Asked::new(&redis);
-    let limit = |name: &str, requests| {
-        let limit = Limit {
-            requests,
-            window: WINDOW,
-        };
-        Limiter::new(name, limit, 8)
-    };
+    let limit = |name: &str, requests| limiter(name, requests, WINDOW, 8);
     let limits = [limit("first", 3), limit("second", 1)];
     let due = |rule, key_hash| LimitCheck {
         rule,
@@ -368,28 +331,25 @@ fn a_request_is_counted_by_all_limits_or_by_none() {
         counts: true,
     };
     let mut ask = |due: &[LimitCheck]| asked.ask_at(&decide(&limits, due, None, START), START);
-    assert_eq!(ask(&[due(0, 1), due(1, 9)]), ScriptReply::Passed);
+    assert_eq!(ask(&[due(0, 1), due(1, 9)]), Passed);
     for _ in 0..5 {
-        let limited = ScriptReply::Limited {
+        let limited = Limited {
             which: 1,
             wait: WINDOW,
         };
         assert_eq!(ask(&[due(0, 1), due(1, 9)]), limited);
     }
     // The first limit has counted one of six.
-    assert_eq!(ask(&[due(0, 1)]), ScriptReply::Passed);
-    assert_eq!(ask(&[due(0, 1)]), ScriptReply::Passed);
-    assert!(matches!(
-        ask(&[due(0, 1)]),
-        ScriptReply::Limited { which: 0, .. }
-    ));
+    assert_eq!(ask(&[due(0, 1)]), Passed);
+    assert_eq!(ask(&[due(0, 1)]), Passed);
+    assert!(matches!(ask(&[due(0, 1)]), Limited { which: 0, .. }));
     // A rule that stands there twice counts twice, as it does in shared data.
-    assert_eq!(ask(&[due(0, 2), due(0, 2)]), ScriptReply::Passed);
+    assert_eq!(ask(&[due(0, 2), due(0, 2)]), Passed);
     assert!(matches!(
         ask(&[due(0, 2), due(0, 2)]),
-        ScriptReply::Limited { which: 1, .. }
+        Limited { which: 1, .. }
     ));
-    assert_eq!(ask(&[due(0, 2)]), ScriptReply::Passed);
+    assert_eq!(ask(&[due(0, 2)]), Passed);
 }
 
 /// The same in two places: asked for at once in one, by one question after the other in the other.
@@ -428,12 +388,12 @@ impl Twice {
         let apart = Keyspace::new("apart");
         if !early.is_empty() {
             let reply = self.ask(&apart, [&[], early], None, now);
-            if reply != ScriptReply::Passed {
+            if reply != Passed {
                 return reply;
             }
         }
         match self.ask(&apart, [&[], late], claim, now) {
-            ScriptReply::Limited { which, wait } => ScriptReply::Limited {
+            Limited { which, wait } => Limited {
                 which: which + early.len(),
                 wait,
             },
@@ -468,10 +428,7 @@ fn contents(redis: &Redis, keyspace: &Keyspace) -> BTreeMap<String, String> {
 #[test]
 fn limits_and_claim_asked_for_at_once_are_decided_as_one_after_the_other() {
     let redis = Redis::start();
-    let named = |name: &str, requests, capacity| {
-        let window = WINDOW;
-        Limiter::new(name, Limit { requests, window }, capacity)
-    };
+    let named = |name: &str, requests, capacity| limiter(name, requests, WINDOW, capacity);
     let mut twice = Twice {
         asked: Asked::new(&redis),
         // The second and the third have few places; the fourth rejects seldom.
@@ -485,12 +442,12 @@ fn limits_and_claim_asked_for_at_once_are_decided_as_one_after_the_other() {
         at_once: keyspace(),
         apart: Keyspace::new("apart"),
     };
-    let mut chance = Chance(11);
+    let chance = Chance::seeded(11);
     let mut now = now();
     let mut seen: HashMap<_, u32> = HashMap::new();
     for step in 0..4000_u64 {
         now = now.after(Millis(chance.below(400)));
-        let mut checks = |most: u64| -> Vec<LimitCheck> {
+        let checks = |most: u64| -> Vec<LimitCheck> {
             let checks = 0..chance.below(most + 1);
             checks
                 .map(|_| LimitCheck {
@@ -510,24 +467,24 @@ fn limits_and_claim_asked_for_at_once_are_decided_as_one_after_the_other() {
         let apart = twice.ask_apart([&early, &late], claim, now);
         // For how long a nonce is kept goes by the machine's clock.
         let without_time = |reply| match reply {
-            ScriptReply::Kept { .. } => ScriptReply::Kept { left: Millis(0) },
-            ScriptReply::NeverAnswered { .. } => ScriptReply::NeverAnswered { left: Millis(0) },
+            Kept { .. } => Kept { left: Millis(0) },
+            NeverAnswered { .. } => NeverAnswered { left: Millis(0) },
             reply => reply,
         };
         assert_eq!(without_time(once), without_time(apart), "step {step}");
         let kind = match once {
-            ScriptReply::Limited { which, .. } if which < early.len() => "limited early",
-            ScriptReply::Limited { .. } if early.is_empty() => "limited late",
-            ScriptReply::Limited { .. } => "limited late, after early limits",
-            ScriptReply::Passed => "passed",
-            ScriptReply::Claimed { .. } => "claimed",
-            ScriptReply::Full => "full",
-            ScriptReply::Pending | ScriptReply::Kept { .. } if early.is_empty() => "duplicate",
-            ScriptReply::Pending | ScriptReply::Kept { .. } => "duplicate, after early limits",
+            Limited { which, .. } if which < early.len() => "limited early",
+            Limited { .. } if early.is_empty() => "limited late",
+            Limited { .. } => "limited late, after early limits",
+            Passed => "passed",
+            Claimed { .. } => "claimed",
+            Full => "full",
+            Pending | Kept { .. } if early.is_empty() => "duplicate",
+            Pending | Kept { .. } => "duplicate, after early limits",
             other => panic!("step {step}: {other:?}"),
         };
         *seen.entry(kind).or_default() += 1;
-        if let (ScriptReply::Claimed { .. }, Some(claim)) = (once, claim) {
+        if let (Claimed { .. }, Some(claim)) = (once, claim) {
             let outcome = match chance.below(3) {
                 0 => UpstreamOutcome::Processed,
                 _ => UpstreamOutcome::Failed,
@@ -536,7 +493,7 @@ fn limits_and_claim_asked_for_at_once_are_decided_as_one_after_the_other() {
             if chance.below(4) > 0 {
                 for keyspace in [&twice.at_once, &twice.apart] {
                     let question = keyspace.settle(&[settlement], now);
-                    assert_eq!(twice.asked.ask_at(&question, now), ScriptReply::Settled);
+                    assert_eq!(twice.asked.ask_at(&question, now), Settled);
                 }
             }
         }
@@ -558,13 +515,7 @@ fn limits_and_claim_asked_for_at_once_are_decided_as_one_after_the_other() {
 fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_limit() {
     let redis = Redis::start();
     let mut asked = Asked::new(&redis);
-    let limit = |name: &str, requests| {
-        let limit = Limit {
-            requests,
-            window: WINDOW,
-        };
-        Limiter::new(name, limit, 8)
-    };
+    let limit = |name: &str, requests| limiter(name, requests, WINDOW, 8);
     let (early, late) = (limit("early", 6), limit("late", 1));
     let table = NonceTable::new(nonce_rules(1, OnFull::Reject));
     let check = LimitCheck {
@@ -582,16 +533,16 @@ fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_li
         asked.ask_at(&question, now)
     };
     redis.command(&["SET", "{twf:1}:v:99", "1"]);
-    assert_eq!(ask(9, 0x99, true), ScriptReply::Void);
+    assert_eq!(ask(9, 0x99, true), Void);
     assert_eq!(ask(1, 1, true), CLAIMED);
-    assert_eq!(ask(1, 2, true), ScriptReply::Pending);
-    let limited = |which| ScriptReply::Limited {
+    assert_eq!(ask(1, 2, true), Pending);
+    let limited = |which| Limited {
         which,
         wait: wait_until(now),
     };
     assert_eq!(ask(2, 3, true), limited(1));
-    assert_eq!(ask(2, 4, false), ScriptReply::Full);
-    assert_eq!(ask(1, 5, true), ScriptReply::Pending);
+    assert_eq!(ask(2, 4, false), Full);
+    assert_eq!(ask(1, 5, true), Pending);
     // Six were counted: now it is the early limit that answers, also a repeat.
     for nonce in [1, 2] {
         assert_eq!(ask(nonce, 6, true), limited(0));
@@ -609,11 +560,8 @@ fn wait_until(now: Timestamp) -> Millis {
 
 fn nonce_rules(capacity: usize, on_full: OnFull) -> NonceRules {
     NonceRules {
-        window: Millis::seconds(300),
-        keep: Millis::seconds(86_400),
-        max_pinned: Millis::seconds(330),
-        capacity,
         on_full,
+        ..stores::nonce_rules(capacity)
     }
 }
 
@@ -661,11 +609,11 @@ impl Claims {
 
     fn tell(&mut self, settlements: &[Settlement]) {
         let question = keyspace().settle(settlements, now());
-        assert_eq!(self.asked.ask(&question), ScriptReply::Settled);
+        assert_eq!(self.asked.ask(&question), Settled);
     }
 }
 
-const CLAIMED: ScriptReply = ScriptReply::Claimed {
+const CLAIMED: ScriptReply = Claimed {
     evicted: 0,
     evicted_age: Millis(0),
 };
@@ -688,7 +636,7 @@ enum Known {
 fn claims_follow_their_table_in_any_order_of_events() {
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
-    let mut chance = Chance(7);
+    let chance = Chance::seeded(7);
     let mut known = [Known::No; 4];
     let mut void = HashSet::new();
     let (mut seen, mut voided) = (HashMap::new(), 0);
@@ -708,22 +656,22 @@ fn claims_follow_their_table_in_any_order_of_events() {
             0..=2 => {
                 let reply = claims.claim(index as u8, id);
                 let expected = match state {
-                    _ if void.contains(&id) => ScriptReply::Void,
+                    _ if void.contains(&id) => Void,
                     Known::No | Known::Abandoned(_) => CLAIMED,
-                    Known::OnItsWay { .. } => ScriptReply::Pending,
+                    Known::OnItsWay { .. } => Pending,
                     Known::Kept | Known::NeverAnswered => reply,
                 };
                 assert_eq!(reply, expected, "step {step}: {state:?}");
-                voided += u32::from(reply == ScriptReply::Void);
+                voided += u32::from(reply == Void);
                 match (reply, state) {
                     (CLAIMED, Known::Abandoned(abandoned)) => Known::OnItsWay { id, abandoned },
                     (CLAIMED, _) => Known::OnItsWay { id, abandoned: 0 },
-                    (ScriptReply::Kept { left }, Known::Kept)
-                    | (ScriptReply::NeverAnswered { left }, Known::NeverAnswered) => {
+                    (Kept { left }, Known::Kept)
+                    | (NeverAnswered { left }, Known::NeverAnswered) => {
                         assert!((86_300_000..=86_400_000).contains(&left.0), "{left:?}");
                         state
                     }
-                    (ScriptReply::Pending | ScriptReply::Void, _) => state,
+                    (Pending | Void, _) => state,
                     other => panic!("step {step}: {other:?}"),
                 }
             }
@@ -793,7 +741,7 @@ impl Claims {
         let claim = self.table.prepare(Nonce([nonce; 32]), id, None, now);
         let settlement = Settlement::new(&claim, self.table.rules(), answer, now);
         let question = keyspace().settle(&[settlement], now);
-        assert_eq!(self.asked.ask_at(&question, now), ScriptReply::Settled);
+        assert_eq!(self.asked.ask_at(&question, now), Settled);
     }
 }
 
@@ -829,10 +777,7 @@ fn hang_ups_are_counted_in_redis_for_as_long_as_the_request_would_be_kept() {
     for _ in 0..2 {
         id += 1;
         let reply = claims.claim_at(1, id, now);
-        assert!(
-            matches!(reply, ScriptReply::NeverAnswered { .. }),
-            "{reply:?}"
-        );
+        assert!(matches!(reply, NeverAnswered { .. }), "{reply:?}");
     }
 }
 
@@ -855,14 +800,11 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
     for id in 1..=u64::from(MAX_ABANDONED) + 1 {
         assert_eq!(claims.claim_at(1, id, now), CLAIMED);
         let last = now.after(Millis::seconds(300));
-        assert_eq!(claims.claim_at(1, 99, last), ScriptReply::Pending);
+        assert_eq!(claims.claim_at(1, 99, last), Pending);
         now = last.after(Millis(1));
     }
     let reply = claims.claim_at(1, 100, now);
-    assert!(
-        matches!(reply, ScriptReply::NeverAnswered { .. }),
-        "{reply:?}"
-    );
+    assert!(matches!(reply, NeverAnswered { .. }), "{reply:?}");
     // Its own answer, if it comes yet, is what counts.
     claims.settle_at(
         1,
@@ -871,7 +813,7 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
         now,
     );
     let reply = claims.claim_at(1, 101, now);
-    assert!(matches!(reply, ScriptReply::Kept { .. }), "{reply:?}");
+    assert!(matches!(reply, Kept { .. }), "{reply:?}");
 
     // One that has lapsed and was claimed again, and then was taken after all, was taken.
     assert_eq!(claims.claim_at(2, 1, START), CLAIMED);
@@ -880,7 +822,7 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
     let latest = later.after(Millis::seconds(301));
     claims.settle_at(2, 1, UpstreamOutcome::Processed, latest);
     let reply = claims.claim_at(2, 3, latest);
-    assert!(matches!(reply, ScriptReply::Kept { .. }), "{reply:?}");
+    assert!(matches!(reply, Kept { .. }), "{reply:?}");
 }
 
 /// Envoys with the version before, which share the Redis during an update.
@@ -891,17 +833,14 @@ fn what_the_version_before_has_written_is_understood() {
     let key = format!("{{twf:1}}:n:{}", Nonce([1; 32]).to_hex());
     for (value, expected) in [
         ("k", None),
-        ("p:5:0", Some(ScriptReply::Pending)),
+        ("p:5:0", Some(Pending)),
         ("a:2", Some(CLAIMED)),
     ] {
         redis.command(&["SET", &key, value, "PX", "300000"]);
         let reply = claims.claim(1, 9);
         match expected {
             Some(expected) => assert_eq!(reply, expected, "{value}"),
-            None => assert!(
-                matches!(reply, ScriptReply::Kept { .. }),
-                "{value}: {reply:?}"
-            ),
+            None => assert!(matches!(reply, Kept { .. }), "{value}: {reply:?}"),
         }
     }
 }
@@ -919,17 +858,11 @@ fn the_count_of_hang_ups_goes_from_a_full_table_in_redis_as_a_kept_request_does_
         claims.settle_at(nonce, 1, answer, now);
     }
     let last = START.after(Millis::seconds(300));
-    assert_eq!(claims.claim_at(3, 1, last), ScriptReply::Full);
+    assert_eq!(claims.claim_at(3, 1, last), Full);
     let later = last.after(Millis(1));
     let reply = claims.claim_at(3, 1, later);
-    assert!(
-        matches!(reply, ScriptReply::Claimed { evicted: 1, .. }),
-        "{reply:?}"
-    );
-    assert!(matches!(
-        claims.claim_at(2, 2, later),
-        ScriptReply::Kept { .. }
-    ));
+    assert!(matches!(reply, Claimed { evicted: 1, .. }), "{reply:?}");
+    assert!(matches!(claims.claim_at(2, 2, later), Kept { .. }));
 }
 
 #[test]
@@ -957,11 +890,7 @@ fn to_settle_twice_is_to_settle_once() {
         if answer != UpstreamOutcome::Processed {
             assert_eq!(claims.claim(nonce, own + 1), CLAIMED);
             claims.settle(nonce, own, answer);
-            assert_eq!(
-                claims.claim(nonce, own + 2),
-                ScriptReply::Pending,
-                "{answer:?}"
-            );
+            assert_eq!(claims.claim(nonce, own + 2), Pending, "{answer:?}");
         }
     }
 }
@@ -984,7 +913,7 @@ fn several_are_settled_at_once_each_in_its_own_way() {
     claims.tell(&settlements);
     for nonce in 0..9 {
         let reply = claims.claim(nonce, 100);
-        let is_kept = matches!(reply, ScriptReply::Kept { .. });
+        let is_kept = matches!(reply, Kept { .. });
         assert_eq!(is_kept, nonce % 3 == 0, "{nonce}: {reply:?}");
     }
 }
@@ -997,15 +926,15 @@ fn a_table_that_is_full_of_what_must_stay_rejects_or_forgets_the_oldest() {
         assert_eq!(claims.claim(nonce, 1), CLAIMED);
     }
     claims.settle(0, 1, UpstreamOutcome::Processed);
-    assert_eq!(claims.claim(3, 1), ScriptReply::Full);
+    assert_eq!(claims.claim(3, 1), Full);
     assert!(
-        matches!(claims.claim(0, 2), ScriptReply::Kept { .. }),
+        matches!(claims.claim(0, 2), Kept { .. }),
         "a repeat is told as one all the same"
     );
     // What is given up makes room.
     claims.settle(1, 1, UpstreamOutcome::Failed);
     assert_eq!(claims.claim(3, 1), CLAIMED);
-    assert_eq!(claims.claim(4, 1), ScriptReply::Full);
+    assert_eq!(claims.claim(4, 1), Full);
 
     redis.command(&["FLUSHALL"]);
     let mut claims = Claims::new(&redis, nonce_rules(3, OnFull::EvictOldest));
@@ -1013,13 +942,10 @@ fn a_table_that_is_full_of_what_must_stay_rejects_or_forgets_the_oldest() {
         assert_eq!(claims.claim(nonce, 1), CLAIMED);
         std::thread::sleep(std::time::Duration::from_millis(3));
     }
-    assert!(matches!(
-        claims.claim(3, 1),
-        ScriptReply::Claimed { evicted: 1, .. }
-    ));
-    assert_eq!(claims.claim(2, 2), ScriptReply::Pending);
+    assert!(matches!(claims.claim(3, 1), Claimed { evicted: 1, .. }));
+    assert_eq!(claims.claim(2, 2), Pending);
     assert!(
-        matches!(claims.claim(0, 2), ScriptReply::Claimed { evicted: 1, .. }),
+        matches!(claims.claim(0, 2), Claimed { evicted: 1, .. }),
         "the oldest went"
     );
     assert_eq!(nonces(&redis), 3);
@@ -1047,11 +973,8 @@ fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
         claims.settle(nonce, 1, UpstreamOutcome::Processed);
     }
     std::thread::sleep(std::time::Duration::from_millis(40));
-    assert!(
-        matches!(claims.claim(2, 2), ScriptReply::Kept { .. }),
-        "there was room"
-    );
-    let ScriptReply::Claimed {
+    assert!(matches!(claims.claim(2, 2), Kept { .. }), "there was room");
+    let Claimed {
         evicted,
         evicted_age,
     } = claims.claim(3, 1)
@@ -1062,12 +985,9 @@ fn what_is_kept_because_there_was_room_goes_when_there_is_none() {
     assert!((20..60_000).contains(&evicted_age.0), "{evicted_age:?}");
     // Claims on their way are not what makes room.
     for nonce in 4..6 {
-        assert!(matches!(
-            claims.claim(nonce, 1),
-            ScriptReply::Claimed { evicted: 1, .. }
-        ));
+        assert!(matches!(claims.claim(nonce, 1), Claimed { evicted: 1, .. }));
     }
-    assert_eq!(claims.claim(6, 1), ScriptReply::Full);
+    assert_eq!(claims.claim(6, 1), Full);
     assert_eq!(nonces(&redis), 3);
 }
 
@@ -1082,7 +1002,7 @@ fn a_request_need_not_be_remembered_for_longer_than_it_must() {
     let mut claims = Claims::new(&redis, short);
     assert_eq!(claims.claim(1, 1), CLAIMED);
     claims.settle(1, 1, UpstreamOutcome::Processed);
-    assert!(matches!(claims.claim(1, 2), ScriptReply::Kept { .. }));
+    assert!(matches!(claims.claim(1, 2), Kept { .. }));
     std::thread::sleep(std::time::Duration::from_millis(60));
     assert_eq!(claims.claim(1, 3), CLAIMED);
 }
@@ -1094,20 +1014,17 @@ fn a_repeat_is_counted_by_no_limit_and_what_is_limited_or_full_claims_nothing() 
     let limit = due(1, true);
     assert_eq!(claims.claim_and_count(1, 1, &limit), CLAIMED);
     for id in 2..9 {
-        assert_eq!(claims.claim_and_count(1, id, &limit), ScriptReply::Pending);
+        assert_eq!(claims.claim_and_count(1, id, &limit), Pending);
     }
     assert_eq!(claims.claim_and_count(2, 1, &limit), CLAIMED);
     assert!(matches!(
         claims.claim_and_count(3, 1, &limit),
-        ScriptReply::Limited { which: 0, .. }
+        Limited { which: 0, .. }
     ));
     assert_eq!(nonces(&redis), 2);
     assert_eq!(claims.claim_and_count(3, 1, &due(2, true)), CLAIMED);
     for id in 1..9 {
-        assert_eq!(
-            claims.claim_and_count(4, id, &due(3, true)),
-            ScriptReply::Full
-        );
+        assert_eq!(claims.claim_and_count(4, id, &due(3, true)), Full);
     }
     // Nothing was counted of those.
     claims.settle(3, 1, UpstreamOutcome::Failed);

@@ -12,22 +12,6 @@ use support::http1::Http1;
 use support::messages::message;
 use support::wire::Request;
 
-/// A number from the environment: how much of something a run does.
-///
-/// - `REPLICAS_ROUNDS`: rounds of identical requests at all Envoys
-/// - `REPLICAS_FAULT_MS`: how long each fault lasts (1200 in a long run)
-/// - `REPLICAS_HANGS`: how often Redis hangs (20 in a long run)
-/// - `REPLICAS_HANGUPS`: senders that hang up while Redis is asked (20,000 in a long run)
-/// - `REPLICAS_ATTACKS`: rounds of all spellings of a captured request (30 in a long run)
-pub(crate) fn size(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")),
-        Err(_) => default,
-    }
-}
-
 /// One delivery, and its answer.
 #[derive(Clone, Debug)]
 #[allow(dead_code)] // Which Envoy it was is for messages.

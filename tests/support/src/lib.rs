@@ -1,7 +1,7 @@
 //! What several test binaries, benchmarks and fuzz targets share, compiled once.
 //!
 //! Nothing here uses the filter's code but [`decide`] (and [`native`] by way of it), which hands requests to the
-//! filter: a test that signs or decodes with what it tests finds no mistake in it.
+//! filter, and [`stores`], which names its types: a test that signs or decodes with what it tests finds no mistake in it.
 
 use std::path::Path;
 
@@ -19,6 +19,7 @@ pub mod strictness;
 
 /// Seeded randomness.
 pub mod random;
+pub mod stores;
 /// The tables of the documentation.
 pub mod tables;
 

@@ -1,5 +1,38 @@
 //! Randomness that can be had again: a seed, and for each request a generator of its own.
 
+use std::cell::Cell;
+
+/// Spreads numbers as evenly as a keyed hash: the mixing of SplitMix64.
+pub fn spread(number: u64) -> u64 {
+    let mixed = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+/// Chance for the steps of a model, drawn by several closures at once.
+pub struct Chance(Cell<u64>);
+
+impl Chance {
+    pub fn seeded(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    pub fn word(&self) -> u64 {
+        self.0.set(self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        spread(self.0.get())
+    }
+
+    /// One of `0..of`.
+    pub fn below(&self, of: u64) -> u64 {
+        ((u128::from(self.word()) * u128::from(of)) >> 64) as u64
+    }
+
+    /// Once in `times`.
+    pub fn once_in(&self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}
+
 /// SplitMix64: small, and the same on every machine and with every version of every library.
 pub struct Random(u64);
 
@@ -13,9 +46,7 @@ impl Random {
 
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        spread(self.0)
     }
 
     /// A number below `bound`.

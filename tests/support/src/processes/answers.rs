@@ -1,5 +1,6 @@
 //! What an answer must be, and how to get one without ceremony.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::Location;
@@ -26,31 +27,91 @@ pub fn simple_get(address: SocketAddr, path: &str) -> io::Result<Response> {
         .ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
+/// The sum of Envoy's stats whose names fit the pattern.
+pub fn stat(admin: SocketAddr, pattern: &str) -> u64 {
+    let answer = simple_get(admin, &format!("/stats?filter={pattern}")).expect("an answer");
+    let text = answer.text();
+    let values = text.lines().filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<u64>().ok()).sum()
+}
+
+/// A number from the environment: how much of something a run does.
+pub fn size(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")),
+        Err(_) => default,
+    }
+}
+
+/// How often each item comes.
+pub fn counts<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
+    let mut counts = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_default() += 1;
+    }
+    counts
+}
+
 /// Passed: the answer is the upstream's, not one of the filter.
 #[track_caller]
 pub fn assert_passed(response: &Response) {
     check_passed(response, Location::caller());
 }
 
-pub(super) fn check_passed(response: &Response, at: &Location<'_>) {
+fn check_passed(response: &Response, at: &Location<'_>) {
     let status = (response.status, response.reason());
     assert_eq!(status, (200, String::new()), "{at}: {}", response.text());
 }
 
-/// A rejection as the contract has it: status, reason, and exactly these three fields.
-#[track_caller]
-pub fn assert_rejected(response: &Response, status: u16, reason: &str) {
-    check_rejected(response, status, reason, Location::caller());
+/// The status of a rejection, by its reason: the contract's table, written down a second time.
+pub fn status_of(reason: &str) -> u16 {
+    match reason {
+        "missing_timestamp" | "malformed_timestamp" | "stale_timestamp" => 400,
+        "future_timestamp" | "malformed_body" => 400,
+        "missing_signature" | "malformed_signature" | "unsigned_body" => 403,
+        "invalid_signature" | "body_hash_mismatch" | "account_mismatch" => 403,
+        "unknown_webhook" => 404,
+        "method_not_allowed" => 405,
+        "duplicate" => 409,
+        "body_too_large" => 413,
+        "target_too_long" => 414,
+        "rate_limited" => 429,
+        "not_configured" | "internal" => 500,
+        "store_unavailable" | "store_full" => 503,
+        _ => panic!("the contract has no reason {reason:?}"),
+    }
 }
 
-pub(super) fn check_rejected(response: &Response, status: u16, reason: &str, at: &Location<'_>) {
-    let rejected = (response.status, response.reason());
-    assert_eq!(
-        rejected,
-        (status, reason.to_owned()),
-        "{at}: {}",
-        response.text()
-    );
+/// A rejection as the contract has it: the reason, its status, and exactly these three fields.
+#[track_caller]
+pub fn assert_rejected(response: &Response, reason: &str) {
+    check_rejected(response, reason, Location::caller());
+}
+
+/// Waits for an answer that is the upstream's.
+pub async fn passed(answer: impl Future<Output = Response>, at: &Location<'_>) -> Response {
+    let answer = answer.await;
+    check_passed(&answer, at);
+    answer
+}
+
+/// Waits for an answer that rejects with a reason.
+pub async fn rejected(
+    answer: impl Future<Output = Response>,
+    reason: &str,
+    at: &Location<'_>,
+) -> Response {
+    let answer = answer.await;
+    check_rejected(&answer, reason, at);
+    answer
+}
+
+fn check_rejected(response: &Response, reason: &str, at: &Location<'_>) {
+    let rejection = (response.status, response.reason());
+    let expected = (status_of(reason), reason.to_owned());
+    assert_eq!(rejection, expected, "{at}: {}", response.text());
     assert_eq!(response.header("content-type"), Some("application/json"));
     let body = response.json();
     let sentence = body["message"].as_str().expect("a message");

@@ -1,13 +1,16 @@
 //! Requests that are sent at the same moment, over connections that are spread over Envoy's workers.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::envoy::Envoy;
+use super::blocking::read_response;
+use super::counts;
+use super::envoy::{Envoy, Test};
 use super::http1::{self, PATIENCE};
-use super::wire::{self, Request, Response};
+use super::messages::message;
+use super::wire::{Request, Response};
 
 /// How many requests are sent at once.
 pub const CONNECTIONS: usize = 16;
@@ -54,19 +57,35 @@ pub fn blocking(stream: tokio::net::TcpStream) -> TcpStream {
     stream
 }
 
-fn read(stream: &mut TcpStream) -> io::Result<Response> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        if let Some((response, _)) = wire::response(&bytes, false) {
-            return Ok(response);
-        }
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            let seen = String::from_utf8_lossy(&bytes).into_owned();
-            return Err(io::Error::other(format!("closed after {seen:?}")));
-        }
-        bytes.extend(&buffer[..length]);
+/// So many messages, and for each a round in which every connection sends it.
+pub fn identical(messages: usize, connections: usize) -> (Vec<Request>, Vec<Vec<Request>>) {
+    let requests: Vec<_> = (0..messages).map(|_| message()).collect();
+    let round = |request: &Request| vec![request.clone(); connections];
+    let rounds = requests.iter().map(round).collect();
+    (requests, rounds)
+}
+
+/// How many answers have this status and reason.
+pub fn count(answers: &[(u16, String)], status: u16, reason: &str) -> usize {
+    let is_one = |answer: &&(u16, String)| **answer == (status, reason.to_owned());
+    answers.iter().filter(is_one).count()
+}
+
+/// Of the answers to one request, sent many times at once, one is the upstream's.
+#[track_caller]
+pub fn assert_one_passed(answers: &[(u16, String)]) {
+    let counts = (count(answers, 200, ""), count(answers, 409, "duplicate"));
+    assert_eq!(counts, (1, answers.len() - 1), "{answers:?}");
+}
+
+/// Each of these, and nothing else but what a test asks by GET: by what has arrived, and not by the answers alone.
+pub fn assert_arrived_once(t: &Test<'_>, requests: &[Request]) {
+    let received = t.received().into_iter();
+    let posts = received.filter(|received| received.method == "POST");
+    let arrived = counts(posts.map(|received| received.body));
+    assert_eq!(arrived.len(), requests.len());
+    for request in requests {
+        assert_eq!(arrived.get(&request.body), Some(&1));
     }
 }
 
@@ -125,7 +144,7 @@ pub fn burst(connections: Vec<TcpStream>, rounds: &[Vec<Request>]) -> Vec<Vec<(u
 
 /// Reads an answer, and replaces the connection where Envoy closes it.
 fn exchange(stream: &mut TcpStream) -> io::Result<Response> {
-    let answer = read(stream)?;
+    let answer = read_response(&*stream)?;
     if answer.header("connection") == Some("close") {
         let (to, from) = (stream.peer_addr()?, stream.local_addr()?.ip());
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::filter_host::filter_host;
+use super::filter_store::{FilterStore, filter_store, in_redis};
 use super::http1::{Http1, PATIENCE};
 use super::http2::Http2;
 use super::messages::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, TEXT, TOKEN};
 use super::process::{Process, in_time, repository, tool};
+use super::redis;
 use super::tap::{Behaviour, Tap};
 use super::wire::{Received, Request, Response};
-use super::{check_passed, check_rejected, simple_get, upstream};
+use super::{passed, rejected, simple_get, upstream};
 use crate::signing;
 
 /// No test takes longer than this, whatever happens.
@@ -85,6 +87,11 @@ impl Setup {
         }
     }
 
+    /// [`plugin`] with some fields replaced.
+    pub fn changed(changes: Value) -> Self {
+        Self::with(&plugin_with(changes))
+    }
+
     pub fn with(plugin: &Value) -> Self {
         Self::with_text(plugin.to_string())
     }
@@ -107,6 +114,22 @@ impl Setup {
         self
     }
 
+    /// A variable that the filter is shown, too.
+    pub fn secret_env(self, name: &'static str, value: &str) -> Self {
+        self.env(name, value).edit(move |config| {
+            let environment = &mut plugin_config(listener(config))["vm_config"];
+            let keys = environment["environment_variables"]["host_env_keys"].as_array_mut();
+            keys.expect("a list of variables").push(json!(name));
+        })
+    }
+
+    /// Behind so many proxies that are trusted to say where a request comes from.
+    pub fn trusted_hops(self, hops: u32) -> Self {
+        self.edit(move |config| {
+            connection_manager(listener(config))["xff_num_trusted_hops"] = json!(hops);
+        })
+    }
+
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
         self
@@ -117,8 +140,19 @@ impl Setup {
         self
     }
 
-    pub fn start(self) -> Envoy {
+    pub fn start(mut self) -> Envoy {
+        if filter_store() == FilterStore::Redis
+            && let Some((plugin, address)) = self.plugin.as_deref().and_then(in_redis)
+        {
+            self.plugin = Some(plugin);
+            self = redis::asking(self, address);
+        }
         Envoy::start(self).unwrap_or_else(|log| panic!("Envoy does not start:\n{log}"))
+    }
+
+    /// Starts an Envoy for one test, and runs it.
+    pub fn run<T>(self, test: impl AsyncFnOnce(&Test<'_>) -> T) {
+        self.start().run(test);
     }
 
     /// The log of an Envoy that must not start.
@@ -142,6 +176,18 @@ fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
 
 pub fn listener(config: &mut Value) -> &mut Value {
     named(&mut config["static_resources"]["listeners"], "webhooks")
+}
+
+/// The cluster of that name in the configuration of an Envoy.
+pub fn cluster<'a>(config: &'a mut Value, name: &str) -> &'a mut Value {
+    named(&mut config["static_resources"]["clusters"], name)
+}
+
+/// Has a cluster's requests go to another address.
+pub fn set_endpoint(cluster: &mut Value, to: SocketAddr) {
+    let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    let address = json!({"address": to.ip().to_string(), "port_value": to.port()});
+    endpoint["address"]["socket_address"] = address;
 }
 
 /// The HTTP connection manager of a listener.
@@ -189,13 +235,7 @@ fn configuration(setup: &mut Setup, upstream: SocketAddr, directory: &Path) -> V
     logs.as_array_mut()
         .expect("a list of access logs")
         .push(access_log);
-    let cluster = named(
-        &mut config["static_resources"]["clusters"],
-        "ordering_upstream",
-    );
-    let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-    let address = json!({"address": upstream.ip().to_string(), "port_value": upstream.port()});
-    endpoint["address"]["socket_address"] = address;
+    set_endpoint(cluster(&mut config, "ordering_upstream"), upstream);
     for edit in setup.edits.drain(..) {
         edit(&mut config);
     }
@@ -292,6 +332,16 @@ impl Envoy {
         self.listeners["webhooks"]
     }
 
+    /// A connection from an address that no other has.
+    pub async fn connect(&self) -> Http1 {
+        Http1::connect(self.address(), new_address()).await
+    }
+
+    /// Sends a request from an address that no other has.
+    pub async fn send(&self, request: &Request) -> Response {
+        self.connect().await.send(request).await
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -320,9 +370,12 @@ impl Envoy {
 
     /// Runs a test with this Envoy to itself, and looks afterwards whether the filter is still alive and has
     /// told no secret. On failure the log is shown.
-    pub fn run(&self, test: impl AsyncFnOnce(&Test<'_>)) {
+    pub fn run<T>(&self, test: impl AsyncFnOnce(&Test<'_>) -> T) {
         let mut test = Some(test);
-        self.run_alone(&mut |t| in_time(LIMIT, Box::pin(test.take().expect("run once")(t))));
+        self.run_alone(&mut |t| {
+            let test = test.take().expect("run once");
+            in_time(LIMIT, Box::pin(async { drop(test(t).await) }));
+        });
     }
 
     /// Compiled once and not for each test, as is [`in_time`].
@@ -460,39 +513,31 @@ impl Test<'_> {
 
     /// Sends a request that must pass.
     #[track_caller]
-    pub fn passes(&self, request: &Request) -> impl Future<Output = ()> {
+    pub fn passes(&self, request: &Request) -> impl Future<Output = Response> {
         self.passes_from(self.address, request)
     }
 
     /// Sends a request that must pass, from an address.
     #[track_caller]
-    pub fn passes_from(&self, address: IpAddr, request: &Request) -> impl Future<Output = ()> {
-        let at = Location::caller();
-        async move { check_passed(&self.send_from(address, request).await, at) }
+    pub fn passes_from(&self, from: IpAddr, request: &Request) -> impl Future<Output = Response> {
+        passed(self.send_from(from, request), Location::caller())
     }
 
-    /// Sends a request that must be rejected.
+    /// Sends a request that must be rejected for this reason, with its status.
     #[track_caller]
-    pub fn rejects(
-        &self,
-        request: &Request,
-        status: u16,
-        reason: &str,
-    ) -> impl Future<Output = ()> {
-        self.rejects_from(self.address, request, status, reason)
+    pub fn rejects(&self, request: &Request, reason: &str) -> impl Future<Output = Response> {
+        self.rejects_from(self.address, request, reason)
     }
 
-    /// Sends a request that must be rejected, from an address.
+    /// Sends a request that must be rejected for this reason, from an address.
     #[track_caller]
     pub fn rejects_from(
         &self,
-        address: IpAddr,
+        from: IpAddr,
         request: &Request,
-        status: u16,
         reason: &str,
-    ) -> impl Future<Output = ()> {
-        let at = Location::caller();
-        async move { check_rejected(&self.send_from(address, request).await, status, reason, at) }
+    ) -> impl Future<Output = Response> {
+        rejected(self.send_from(from, request), reason, Location::caller())
     }
 
     /// To another listener than `webhooks`.

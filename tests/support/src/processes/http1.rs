@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,6 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::wire::{self, Request, Response};
+use super::{passed, rejected};
 
 /// Longer than anything here takes on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -58,6 +60,18 @@ impl Http1 {
     /// Sends `request` in one piece and waits for the answer.
     pub async fn send(&mut self, request: &Request) -> Response {
         self.send_pieces(&[request.bytes()], Duration::ZERO).await
+    }
+
+    /// Sends a request that must pass.
+    #[track_caller]
+    pub fn passes(&mut self, request: &Request) -> impl Future<Output = Response> {
+        passed(self.send(request), Location::caller())
+    }
+
+    /// Sends a request that must be rejected for this reason, with its status.
+    #[track_caller]
+    pub fn rejects(&mut self, request: &Request, reason: &str) -> impl Future<Output = Response> {
+        rejected(self.send(request), reason, Location::caller())
     }
 
     /// Sends the pieces with a pause between them, reading at the same time: Envoy may answer and hang up

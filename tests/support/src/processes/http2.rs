@@ -1,6 +1,7 @@
 //! HTTP/2 without TLS, by prior knowledge.
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::http1::{self, PATIENCE};
 use super::wire::{Request, Response};
+use super::{passed, rejected};
 
 /// How a body goes out.
 #[derive(Clone, Default)]
@@ -44,6 +46,27 @@ impl Http2 {
         timeout(PATIENCE, self.exchange(request, framing))
             .await
             .expect("an answer in time")
+    }
+
+    /// Sends a request that must pass.
+    #[track_caller]
+    pub fn passes(
+        &mut self,
+        request: &Request,
+        framing: Framing,
+    ) -> impl Future<Output = Response> {
+        passed(self.send(request, framing), Location::caller())
+    }
+
+    /// Sends a request that must be rejected for this reason, with its status.
+    #[track_caller]
+    pub fn rejects(
+        &mut self,
+        request: &Request,
+        framing: Framing,
+        reason: &str,
+    ) -> impl Future<Output = Response> {
+        rejected(self.send(request, framing), reason, Location::caller())
     }
 
     async fn exchange(&mut self, request: &Request, framing: Framing) -> Response {
