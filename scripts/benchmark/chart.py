@@ -5,7 +5,15 @@ from xml.sax.saxutils import escape
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 900, 310, 110, 84, 26, 14
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 # By what a bar is about. All can be told from the white card, also by those who do not see red or green.
-COLOURS = {"envoy": "#6b7280", "lua": "#b45309", "wasm": "#0e7490", "filter": "#1d4ed8", "ext-authz": "#be185d"}
+COLOURS = {
+    "envoy": "#6b7280",
+    "lua": "#b45309",
+    "wasm": "#0e7490",
+    "hold": "#0e7490",
+    "native": "#15803d",
+    "filter": "#1d4ed8",
+    "ext-authz": "#be185d",
+}
 OTHER = "#a16207"
 
 

@@ -137,8 +137,8 @@ def first_request(name, load, processes, probed=False):
 
 
 def first_requests(restarts, load, processes):
-    """By turns, Envoy alone and the filter."""
-    measured = {"envoy": [], "envoy, probed": [], "filter": [], "filter, probed": []}
+    """By turns, Envoy alone and the filter in both hosts."""
+    measured = {f"{server}{probed}": [] for server in ("envoy", "native", "filter") for probed in ("", ", probed")}
     for _ in range(restarts):
         for name, runs in measured.items():
             server, _, probed = name.partition(", ")

@@ -18,7 +18,10 @@ EXPRESS = TOOLS / "bench-express"
 LOAD = BUILT / "release/load"
 # Relative, as in envoy.yaml: servers are started in the repository's root.
 EMPTY_FILTER = "target/bench/build/wasm32-wasip1/release/empty_filter.wasm"
+EMPTY_NATIVE = "target/bench/build/release/libempty_native.so"
 FILTER = "target/bench/twilio_webhook_filter.wasm"
+NATIVE = "target/bench/libtwilio_webhook_filter.so"
+THEN = "target/bench/then.wasm"
 
 
 def run(*command, target):
@@ -28,29 +31,36 @@ def run(*command, target):
         raise Failure(f"failed: {' '.join(map(str, command))}")
 
 
-def prepare(module=None):
-    """`module`: a filter that is built already."""
+def prepare(module=None, native=None, then=None):
+    """Each a filter that is built already: for WebAssembly, native, and an earlier version for WebAssembly."""
     BENCH.mkdir(parents=True, exist_ok=True)
     run("scripts/setup", "--redis", target=ROOT / "target")
     install_express()
-    print("bench: building the filter, the empty filter and the load", flush=True)
+    print("bench: building the filter, the empty filters and the load", flush=True)
     cargo = ("cargo", "build", "--quiet", "--locked", "--release")
     if module:
-        copy_module(pathlib.Path(module))
+        copy_module(module, FILTER)
     else:
         run(*cargo, "--lib", "--target", "wasm32-wasip1", target=ROOT / "target")
         module = "target/wasm32-wasip1/release/twilio_webhook_filter.wasm"
         run("scripts/finish", module, target=ROOT / "target")
-        copy_module(ROOT / module)
+        copy_module(module, FILTER)
+    if not native:
+        run(*cargo, "--lib", "--features", "native", target=ROOT / "target")
+        native = "target/release/libtwilio_webhook_filter.so"
+    copy_module(native, NATIVE)
+    if then:
+        copy_module(then, THEN)
     empty = "benches/empty-filter/Cargo.toml"
     run(*cargo, "--manifest-path", empty, "--target", "wasm32-wasip1", target=BUILT)
+    run(*cargo, "--manifest-path", "benches/empty-native/Cargo.toml", target=BUILT)
     run(*cargo, "--manifest-path", "benches/load/Cargo.toml", target=BUILT)
 
 
-def copy_module(file):
+def copy_module(file, name):
     """What is built anew during a run is not what this run measures."""
     try:
-        shutil.copyfile(file, ROOT / FILTER)
+        shutil.copyfile(ROOT / file, ROOT / name)
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}.") from None
 

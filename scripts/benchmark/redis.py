@@ -31,17 +31,21 @@ def webdis_json(text, port, redis_port, redis_password, password):
     return json.dumps(settings, indent=1)
 
 
+def cluster_of(config):
+    clusters = config["static_resources"]["clusters"]
+    return next(cluster for cluster in clusters if cluster["name"] == "redis_over_http")
+
+
 def point_to(config, webdis_port):
     """Envoy's cluster leads to this Webdis."""
-    clusters = config["static_resources"]["clusters"]
-    cluster = next(cluster for cluster in clusters if cluster["name"] == "redis_over_http")
+    cluster = cluster_of(config)
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     endpoint["address"]["socket_address"]["port_value"] = webdis_port
 
 
-def start(processes, environment):
-    """Webdis' port, its password, and the processes of both."""
-    directory = BENCH / "redis"
+def start(processes, name, environment):
+    """Webdis' port, its password, and the processes of both. `name`: of whoever asks them."""
+    directory = BENCH / f"{name}-store"
     # What an earlier run remembered would be counted in this one.
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -52,13 +56,13 @@ def start(processes, environment):
 
     file = directory / "redis.conf"
     write_private(file, redis_conf(text_of("redis.conf"), redis.port, directory, redis_password))
-    pids = [processes.start("redis", [str(TOOLS / "redis-server"), str(file)], environment)]
+    pids = [processes.start(f"{name}-store-redis", [str(TOOLS / "redis-server"), str(file)], environment)]
     processes.wait_until(lambda: ping(redis, redis_password), "redis")
 
     file = directory / "webdis.json"
     write_private(file, webdis_json(text_of("webdis.json"), webdis.port, redis.port, redis_password, password))
-    pids.append(processes.start("webdis", [str(TOOLS / "webdis"), str(file)], environment))
+    pids.append(processes.start(f"{name}-store-webdis", [str(TOOLS / "webdis"), str(file)], environment))
     processes.wait_until(lambda: status_of(webdis, {}) is not None, "webdis")
     if status_of(webdis, {}) != 403:
-        raise Failure("Webdis does what somebody without a password asks for; see target/bench/webdis.log.")
+        raise Failure(f"Webdis does what somebody without a password asks for; see target/bench/{name}-store-webdis.log.")
     return webdis.port, password, pids

@@ -4,7 +4,7 @@ import json
 
 from .arithmetic import Spread, compared, median, microseconds
 from .failure import Failure
-from .variants import HERE, WITH_REDIS
+from .variants import WITH_REDIS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -70,8 +70,7 @@ def target_rows(targets):
     for target in targets:
         measured = "" if target.ratio is None else ratio(target.ratio, target.bound)
         bound = ("≥ " if target.at_least else "≤ ") + f"{target.bound:.3g}"
-        note = f" ({target.note})" if target.note else ""
-        table.append([target.text + note, measured, bound, target.word])
+        table.append([target.text, measured, bound, target.word])
     return table
 
 
@@ -97,8 +96,10 @@ FIRST_HEADINGS = ["", "first message, µs", "median of the later ones, µs", "ti
 FIRST_LABELS = {
     "envoy": "Envoy alone",
     "envoy, probed": "Envoy alone, after a health check",
-    "filter": "this filter",
-    "filter, probed": "this filter, after a health check",
+    "native": "this filter, native",
+    "native, probed": "this filter, native, after a health check",
+    "filter": "this filter, Wasm",
+    "filter, probed": "this filter, Wasm, after a health check",
 }
 
 
@@ -106,16 +107,19 @@ REDIS_HEADINGS = ["With Redis", "CPU, µs", "busy: p50, µs", "p99, µs", "alone
 
 
 def redis(measured):
-    """What Redis adds to an accepted request, or None where this run has not measured both."""
-    if WITH_REDIS not in measured or HERE not in measured:
-        return None
-    return compared(measured[WITH_REDIS], measured[HERE])
+    """What Redis adds to an accepted request, for each version of the filter of which this run has measured both."""
+    return {
+        version: compared(measured[shared], measured[here])
+        for version, (here, shared) in WITH_REDIS.items()
+        if here in measured and shared in measured
+    }
 
 
-def redis_rows(pairs):
-    labels = {"beside": "shared data", "takes": "Redis", "adds": "Redis adds"}
+def redis_rows(versions):
+    labels = {"beside": "one Envoy's memory", "takes": "Redis", "adds": "Redis adds"}
     return [
-        [label, *(spread(values[which], signed=which == "adds") for values in pairs.values())]
+        [f"{version}: {label}", *(spread(values[which], signed=which == "adds") for values in pairs.values())]
+        for version, pairs in versions.items()
         for which, label in labels.items()
     ]
 
@@ -135,9 +139,8 @@ def as_text(results):
     closed = closing(results.variants, results.measured)
     if closed:
         parts.append(closed)
-    pairs = redis(results.measured)
-    if pairs:
-        parts.append(aligned(REDIS_HEADINGS, redis_rows(pairs)))
+    if results.redis:
+        parts.append(aligned(REDIS_HEADINGS, redis_rows(results.redis)))
     if results.first:
         parts.append(aligned(FIRST_HEADINGS, first_rows(results.first, FIRST_LABELS)))
     parts.append(aligned(TARGET_HEADINGS, target_rows(results.targets)))
@@ -158,7 +161,10 @@ def measured_on(results):
 FIRST_SIGHT = [
     "envoy",
     "lua",
-    "wasm-hold",
+    "lua-check-accepted",
+    "lua-check-forged",
+    "native-accepted",
+    "native-forged",
     "filter-accepted",
     "filter-forged",
     "ext-authz-accepted",
@@ -181,8 +187,8 @@ def as_markdown(results):
             measured_on(results),
             markdown(HEADINGS, rows(results.variants, results.summary, results.base)),
             *([closed] if closed else []),
-            "An accepted request where nonces and limits are in shared data, and where they are in Redis:",
-            markdown(REDIS_HEADINGS, redis_rows(redis(results.measured))),
+            "An accepted request where nonces and limits are in one Envoy's memory, and where they are in Redis:",
+            markdown(REDIS_HEADINGS, redis_rows(results.redis)),
             "The first message after a start, sent alone, over "
             f"{len(results.first['filter'])} starts of each:",
             markdown(FIRST_HEADINGS, first_rows(results.first, FIRST_LABELS)),
@@ -204,7 +210,7 @@ def as_json(results):
             "rounds": results.rounds,
             "busy": results.busy,
             "summary": results.summary,
-            "redis": redis(results.measured),
+            "redis": results.redis,
             "first": results.first,
             "targets": [target.as_dict() for target in results.targets],
             "measured": {

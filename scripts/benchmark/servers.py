@@ -1,8 +1,9 @@
 """The servers that are measured, and how each is configured.
 
 Every Envoy has the configuration of envoy/envoy.yaml but for ports, the upstream's address and the filter in front of
-the router, so that a difference between two is a difference between their filters. The one with Redis has that of
-envoy/redis/envoy.yaml, which is the same but for the store.
+the router, so that a difference between two is a difference between their filters. Those with the native filter have that
+of envoy/native/envoy.yaml, and those with Redis that of envoy/redis/envoy.yaml, which are the same but for what native
+metrics do not need, and for the store.
 """
 
 import copy
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Callable, List
 
 from . import load, redis
-from .prepare import BENCH, EMPTY_FILTER, ENVOY, EXPRESS, FILTER
+from .prepare import BENCH, EMPTY_FILTER, EMPTY_NATIVE, ENVOY, EXPRESS, FILTER, NATIVE, ROOT, THEN
 from .processes import accepts, free_port
 
 ACCOUNT = {
@@ -30,6 +31,9 @@ SPENT = {"requests": 1, "seconds": 86_400}
 
 # Waits for the whole body and does nothing with it.
 LUA = "function envoy_on_request(handle)\n  handle:body()\nend\n"
+LUA_CHECK = ROOT / "benches/lua/signature_check.lua"
+
+WASM_CONFIG, NATIVE_CONFIG, REDIS_CONFIG = "envoy/envoy.yaml", "envoy/native/envoy.yaml", "envoy/redis/envoy.yaml"
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ def no_filter(_):
     return []
 
 
-def lua_filter(_):
+def lua_filter(source):
     kind = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
-    return [{"name": "lua", "typed_config": {"@type": kind, "default_source_code": {"inline_string": LUA}}}]
+    return lambda _: [{"name": "lua", "typed_config": {"@type": kind, "default_source_code": {"inline_string": source}}}]
 
 
 def empty_filter(word):
@@ -114,25 +118,48 @@ def empty_filter(word):
     return make
 
 
-def this_filter(limit):
-    """With the filter's own defaults, and another limit by the same key. What envoy.yaml sets besides is for the
+def set_plugin(text, limit, store=None):
+    """The filter's own defaults, and another limit by the same key. What envoy.yaml sets besides is for the
     demonstration: a line in the log for each accepted request, above all."""
+    plugin = json.loads(text["value"])
+    rule = {"requests": limit["requests"], "window": f"{limit['seconds']}s"}
+    plugin["rate_limits"] = [{"key": "client_ip", "count": "all", **rule}]
+    plugin.pop("log", None)
+    if store:
+        plugin["store"] = store
+    if "store" in plugin:
+        plugin["store"]["timeout"] = redis.TIMEOUT
+    text["value"] = json.dumps(plugin)
 
+
+def this_filter(limit, module=FILTER):
     def make(entry):
         entry = copy.deepcopy(entry)
         config = entry["typed_config"]["config"]
-        config["vm_config"]["code"]["local"]["filename"] = FILTER
-        text = config["configuration"]
-        plugin = json.loads(text["value"])
-        rule = {"requests": limit["requests"], "window": f"{limit['seconds']}s"}
-        plugin["rate_limits"] = [{"key": "client_ip", "count": "all", **rule}]
-        plugin.pop("log", None)
-        if "store" in plugin:
-            plugin["store"]["timeout"] = redis.TIMEOUT
-        text["value"] = json.dumps(plugin)
+        config["vm_config"]["code"]["local"]["filename"] = module
+        set_plugin(config["configuration"], limit)
         return [entry]
 
     return make
+
+
+def native_filter(limit, store=None):
+    def make(entry):
+        entry = copy.deepcopy(entry)
+        config = entry["typed_config"]
+        config["dynamic_module_config"]["module"]["local"]["filename"] = NATIVE
+        set_plugin(config["filter_config"], limit, store)
+        return [entry]
+
+    return make
+
+
+def empty_native(entry):
+    entry = copy.deepcopy(entry)
+    config = entry["typed_config"]
+    config["dynamic_module_config"]["module"]["local"]["filename"] = EMPTY_NATIVE
+    config["filter_name"] = entry["name"] = "empty_native"
+    return [entry]
 
 
 def ext_authz(port):
@@ -164,7 +191,7 @@ def is_ready(admin):
 
 
 def start_envoy(
-    processes, name, upstream, filters, edit=lambda config: None, shipped="envoy/envoy.yaml", variables=None
+    processes, name, upstream, filters, edit=lambda config: None, shipped=WASM_CONFIG, variables=None
 ):
     admin, listener = free_port(), free_port()
     config = configuration(load.yaml(shipped), admin, listener, upstream, filters)
@@ -178,23 +205,46 @@ def start_envoy(
     return Running(listener, [pid])
 
 
-def envoy(name, filters):
-    return Server(name, lambda processes, upstream: start_envoy(processes, name, upstream, filters))
+def envoy(name, filters, shipped=WASM_CONFIG):
+    return Server(name, lambda processes, upstream: start_envoy(processes, name, upstream, filters, shipped=shipped))
 
 
-def start_with_redis(processes, upstream):
+def start_with_redis(processes, name, upstream, filters, edit, shipped):
     """Envoy with the filter, and the Webdis and Redis that it asks: what all three take counts."""
-    port, password, pids = redis.start(processes, environment())
+    port, password, pids = redis.start(processes, name, environment())
+
+    def point(config):
+        edit(config)
+        redis.point_to(config, port)
+
     proxy = start_envoy(
-        processes,
-        "filter-redis",
-        upstream,
-        this_filter(NO_LIMIT),
-        lambda config: redis.point_to(config, port),
-        shipped="envoy/redis/envoy.yaml",
-        variables={"WEBDIS_PASSWORD": password},
+        processes, name, upstream, filters, point, shipped=shipped, variables={"WEBDIS_PASSWORD": password}
     )
     return Running(proxy.port, proxy.pids + pids)
+
+
+def with_redis(name, module):
+    def start(processes, upstream):
+        filters = this_filter(NO_LIMIT, module)
+        return start_with_redis(processes, name, upstream, filters, lambda config: None, REDIS_CONFIG)
+
+    return Server(name, start)
+
+
+def native_with_redis(name):
+    """The store and its cluster are those of envoy/redis/envoy.yaml."""
+
+    def start(processes, upstream):
+        shipped = load.yaml(REDIS_CONFIG)
+        store = json.loads(filter_of(manager_of(shipped))["typed_config"]["config"]["configuration"]["value"])["store"]
+
+        def add_cluster(config):
+            config["static_resources"]["clusters"].append(redis.cluster_of(shipped))
+
+        filters = native_filter(NO_LIMIT, store)
+        return start_with_redis(processes, name, upstream, filters, add_cluster, NATIVE_CONFIG)
+
+    return Server(name, start)
 
 
 # --- Express -------------------------------------------------------------------------------------
@@ -239,12 +289,19 @@ SERVERS = {
     for server in (
         envoy("envoy", no_filter),
         envoy("envoy-again", no_filter),
-        envoy("lua", lua_filter),
+        envoy("lua", lua_filter(LUA)),
+        envoy("lua-check", lua_filter(LUA_CHECK.read_text(encoding="utf-8"))),
         envoy("wasm", empty_filter("pass")),
         envoy("wasm-hold", empty_filter("hold")),
+        envoy("hold", empty_native, NATIVE_CONFIG),
+        envoy("native", native_filter(NO_LIMIT), NATIVE_CONFIG),
+        envoy("native-limited", native_filter(SPENT), NATIVE_CONFIG),
+        native_with_redis("native-redis"),
         envoy("filter", this_filter(NO_LIMIT)),
         envoy("filter-limited", this_filter(SPENT)),
-        Server("filter-redis", start_with_redis),
+        with_redis("filter-redis", FILTER),
+        envoy("then", this_filter(NO_LIMIT, THEN)),
+        with_redis("then-redis", THEN),
         express("express", NO_LIMIT),
         express("express-limited", SPENT),
         Server("ext-authz", start_ext_authz),

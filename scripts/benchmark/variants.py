@@ -19,8 +19,12 @@ class Variant:
 
 
 BASE = "envoy"
-# The same request, remembered in one Envoy and for several.
-HERE, WITH_REDIS = "filter-accepted", "filter-redis-accepted"
+# The same request, remembered in one Envoy and for several, by each version of the filter.
+WITH_REDIS = {
+    "WebAssembly": ("filter-accepted", "filter-redis-accepted"),
+    "native": ("native-accepted", "native-redis-accepted"),
+    "WebAssembly, then": ("then-accepted", "then-redis-accepted"),
+}
 
 
 def rejected(name, label, server, expected, **more):
@@ -43,9 +47,17 @@ VARIANTS = [
     Variant("lua", "empty Lua filter that waits for the body", "lua"),
     Variant("wasm", "empty Wasm filter", "wasm"),
     Variant("wasm-hold", "empty Wasm filter that holds the request", "wasm-hold"),
-    Variant(HERE, "this filter: accepted", "filter"),
-    Variant(WITH_REDIS, "this filter with Redis: accepted", "filter-redis"),
-    *rejections("filter", "this filter", "filter"),
+    Variant("hold", "empty native filter that holds the request", "hold"),
+    Variant("lua-check-accepted", "signature check in Lua: accepted", "lua-check"),
+    rejected("lua-check-forged", "signature check in Lua: forged", "lua-check", 403, kind="forged"),
+    Variant("native-accepted", "this filter, native: accepted", "native"),
+    Variant("filter-accepted", "this filter, Wasm: accepted", "filter"),
+    Variant("then-accepted", "this filter, Wasm, then: accepted", "then"),
+    Variant("native-redis-accepted", "this filter, native, Redis: accepted", "native-redis"),
+    Variant("filter-redis-accepted", "this filter, Wasm, Redis: accepted", "filter-redis"),
+    Variant("then-redis-accepted", "this filter, Wasm, Redis, then: accepted", "then-redis"),
+    *rejections("native", "this filter, native", "native"),
+    *rejections("filter", "this filter, Wasm", "filter"),
     Variant("ext-authz-accepted", "ext_authz to Express: accepted", "ext-authz"),
     rejected("ext-authz-forged", "ext_authz to Express: forged", "ext-authz", 403, kind="forged"),
     Variant("express-accepted", "Express: accepted", "express"),
@@ -53,12 +65,16 @@ VARIANTS = [
 ]
 
 
-def chosen(names):
-    """Those named, by their name or their server's, and what all are compared with."""
+# An earlier version, which is only there if it is given.
+THEN = ("then", "then-redis")
+
+
+def chosen(names, then=False):
+    """Those named, by their name or their server's, and what all are compared with. `then`: an earlier version of the
+    filter is there, too."""
     known = {variant.name for variant in VARIANTS} | {variant.server for variant in VARIANTS}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"unknown: {', '.join(unknown)}. There are {', '.join(variant.name for variant in VARIANTS)}.")
-    if not names:
-        return VARIANTS
-    return [variant for variant in VARIANTS if {variant.name, variant.server} & {*names, BASE}]
+    here = [variant for variant in VARIANTS if then or variant.server not in THEN]
+    return [variant for variant in here if not names or {variant.name, variant.server} & {*names, BASE}]
