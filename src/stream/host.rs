@@ -12,6 +12,12 @@ pub trait Host {
     /// The headers of a request or its trailers, as the host hands them over.
     type Headers: HeaderBlock;
 
+    /// What the operator calls this host.
+    const NAME: &'static str;
+
+    /// The version of the ABI by which it talks with Envoy.
+    const ABI: &'static str;
+
     /// Returns the time since 1970-01-01T00:00:00Z.
     fn now(&self) -> Duration;
 

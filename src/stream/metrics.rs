@@ -11,8 +11,13 @@ use crate::reason::Reason;
 use crate::store::port::Report;
 use crate::stream::host::{Host, HostError, Metric, MetricKind};
 
+/// The version of the filter.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// All metrics of one configuration.
 pub(super) struct Metrics {
+    /// Always 1: its labels say what runs.
+    build_info: Metric,
     /// By webhook (the last is "none"), then by verdict as in [`verdicts`].
     requests: Vec<Vec<Metric>>,
     /// By place in the keyring.
@@ -43,7 +48,7 @@ fn verdicts() -> impl Iterator<Item = &'static str> {
 
 impl Metrics {
     /// Defines all metrics.
-    pub(super) fn define(host: &impl Host, filter: &Filter) -> Result<Metrics, HostError> {
+    pub(super) fn define<H: Host>(host: &H, filter: &Filter) -> Result<Metrics, HostError> {
         let define = |kind, name: &str, labels: &[(&str, &str)]| {
             host.define_metric(kind, &format!("twilio_webhook.{name}"), labels)
         };
@@ -67,6 +72,11 @@ impl Metrics {
             })
             .collect();
         Ok(Metrics {
+            build_info: define(
+                MetricKind::Gauge,
+                "build_info",
+                &[("version", VERSION), ("host", H::NAME)],
+            )?,
             requests: requests?,
             keys: keys?,
             nonces_released: counter("nonces_released")?,
@@ -87,6 +97,11 @@ impl Metrics {
             store_fallbacks: counter("store_fallbacks")?,
             store_settlements_lost: counter("store_settlements_lost")?,
         })
+    }
+
+    /// Says what runs.
+    pub(super) fn publish_build(&self, host: &impl Host) {
+        host.record(self.build_info, 1);
     }
 
     /// Counts a verdict.

@@ -11,7 +11,7 @@ use crate::config::settings::{Mode, Settings};
 use crate::pipeline::filter::Filter;
 use crate::stream::host::{Host, Level};
 use crate::stream::log::Log;
-use crate::stream::metrics::Metrics;
+use crate::stream::metrics::{Metrics, VERSION};
 use crate::stream::worker::Worker;
 
 /// Returns the worker of a configuration. `environment` are the variables of the process,
@@ -27,7 +27,7 @@ pub fn start(
     random: [u8; 24],
 ) -> Result<Worker, String> {
     let settings = load(json, &environment).map_err(|problems| problems.to_string())?;
-    log_startup_warnings(host, &settings, &*memory, json);
+    log_startup_lines(host, &settings, &*memory, json);
     let log = Log::new(settings.log);
     let [claims, first, second] = *random.as_chunks().0 else {
         return Err("there are no random bytes".into());
@@ -48,8 +48,9 @@ pub fn start(
     })
 }
 
-/// Logs what an operator should know of a configuration: once, not once for each worker.
-fn log_startup_warnings(host: &impl Host, settings: &Settings, memory: &dyn CasMap, json: &[u8]) {
+/// Logs what an operator should know of a configuration: once, not once for each worker. The
+/// first line says what runs.
+fn log_startup_lines<H: Host>(host: &H, settings: &Settings, memory: &dyn CasMap, json: &[u8]) {
     let mut hasher = SipHasher24::new();
     hasher.write(json);
     let fingerprint = hasher.finish();
@@ -57,6 +58,14 @@ fn log_startup_warnings(host: &impl Host, settings: &Settings, memory: &dyn CasM
         let key = format!("twf1:first:{what}:{fingerprint:x}");
         memory.compare_and_swap(&key, None, b"1").unwrap_or(true)
     };
+    if once(VERSION) {
+        let line = format!(
+            "twilio_webhook version {VERSION}, host {}, ABI {}",
+            H::NAME,
+            H::ABI
+        );
+        host.log(Level::Info, &line);
+    }
     if settings.keyring.is_empty() && once("not-configured") {
         host.log(
             Level::Error,

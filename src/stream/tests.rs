@@ -132,6 +132,10 @@ impl HeaderBlock for Block {
 impl Host for ScriptedHost {
     type Headers = Block;
 
+    const NAME: &'static str = "scripted";
+
+    const ABI: &'static str = "none";
+
     fn now(&self) -> Duration {
         Duration::from_secs(1_800_000_000)
     }

@@ -22,6 +22,12 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Shows in the metrics what runs. Where a host takes values only of metrics that are all
+    /// defined, this waits for that.
+    pub fn publish_build(&self, host: &impl Host) {
+        self.metrics.publish_build(host);
+    }
+
     /// Returns what no other claim is called: random for the worker, and by the number of
     /// the stream, which no other of this worker has.
     pub(super) fn claim_id(&self, stream: u64) -> u64 {

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::view::{Metrics, wait_for};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
+use support::filter_host::filter_host;
 use support::messages::{message, unsigned};
 use support::process::free_port;
 use support::rule;
@@ -23,10 +24,12 @@ impl Updated {
     pub(crate) fn start(setup: Setup) -> Updated {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("listener.json");
+        let raw = directory.path().join("shipped.json");
         let port = free_port();
         let setup = setup.edit(move |config| {
             let listener = listener(config);
             listener["address"]["socket_address"]["port_value"] = json!(port);
+            std::fs::write(&raw, listener.to_string()).expect("a file");
             std::fs::write(&file, resource(listener.clone())).expect("a file");
             config["static_resources"]["listeners"] = json!([]);
             // Envoy wants to be called something by whoever updates it.
@@ -42,8 +45,8 @@ impl Updated {
         }
     }
 
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("listener.json")
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn counter(&self, name: &str) -> f64 {
@@ -52,18 +55,25 @@ impl Updated {
 
     /// Replaces the plugin's configuration, and waits until Envoy has taken or rejected it.
     fn update(&self, plugin: &Value) -> &'static str {
-        let text = std::fs::read_to_string(self.file()).expect("the listener");
-        let mut config: Value = serde_json::from_str(&text).expect("JSON");
-        let listener = &mut config["resources"][0];
-        plugin_config(listener)["configuration"]["value"] = json!(plugin.to_string());
+        self.change(|listener| {
+            plugin_config(listener)["configuration"]["value"] = json!(plugin.to_string());
+        })
+    }
+
+    /// Changes the listener as it is written for WebAssembly, and waits likewise.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) -> &'static str {
+        let text = std::fs::read_to_string(self.file("shipped.json")).expect("the listener");
+        let mut listener: Value = serde_json::from_str(&text).expect("JSON");
+        change(&mut listener);
+        std::fs::write(self.file("shipped.json"), listener.to_string()).expect("a file");
         let before = (
             self.counter("update_success"),
             self.counter("update_rejected"),
         );
         // Envoy looks when a file is moved there, so that it never reads half of one.
         let next = self.directory.path().join("next.json");
-        std::fs::write(&next, resource(listener.clone())).expect("a file");
-        std::fs::rename(&next, self.file()).expect("a rename");
+        std::fs::write(&next, resource(listener)).expect("a file");
+        std::fs::rename(&next, self.file("listener.json")).expect("a rename");
         wait_for("the update", || {
             let taken = self.counter("update_success") > before.0;
             let rejected = self.counter("update_rejected") > before.1;
@@ -77,6 +87,7 @@ impl Updated {
 }
 
 fn resource(mut listener: Value) -> String {
+    filter_host().translate(&mut listener);
     listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
     json!({"resources": [listener]}).to_string()
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::view::read;
 use support::envoy::{listener, plugin_config};
+use support::filter_host::filter_host;
 use support::messages::{ACCOUNT, TOKEN};
 use support::process::{repository, tool};
 
@@ -38,6 +39,7 @@ fn validate(file: &str, variables: &[(&str, &str)]) -> Output {
 fn validate_plugin(plugin: &Value) -> Output {
     let mut config: Value = yaml_serde::from_str(&read("envoy/envoy.yaml")).expect("YAML");
     plugin_config(listener(&mut config))["configuration"]["value"] = json!(plugin.to_string());
+    filter_host().translate(&mut config);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("envoy.json");
     std::fs::write(&file, config.to_string()).expect("a file");
@@ -46,7 +48,7 @@ fn validate_plugin(plugin: &Value) -> Output {
 
 #[test]
 fn the_shipped_configuration_is_valid_for_envoy() {
-    let output = validate("envoy/envoy.yaml", &[]);
+    let output = validate(filter_host().shipped_file(), &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(
@@ -107,7 +109,10 @@ fn a_wrong_configuration_is_found_by_envoy_before_it_runs_and_every_field_is_nam
 
 #[test]
 fn a_wrong_variable_is_found_by_envoy_before_it_runs() {
-    let output = validate("envoy/envoy.yaml", &[("WEBHOOK_URL", "orders.example.com")]);
+    let output = validate(
+        filter_host().shipped_file(),
+        &[("WEBHOOK_URL", "orders.example.com")],
+    );
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(

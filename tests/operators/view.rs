@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use support::envoy::Envoy;
+use support::filter_host::filter_host;
 use support::http1::PATIENCE;
 use support::messages::{OTHER_TOKENS, PHONE, TOKEN};
 use support::process::repository;
@@ -53,11 +54,13 @@ pub(crate) fn lines(log: &str) -> Vec<Line> {
             panic!("a line that Envoy did not begin: {line:?}");
         };
         let [at, thread, level, _] = fields;
-        let Some((_, rest)) = line.split_once("wasm log twilio_webhook_filter") else {
+        // Envoy's own lines about a module have the same mark.
+        let ours = line.split_once(filter_host().log_marker());
+        let ours = ours.and_then(|(_, rest)| rest.split_once("twilio_webhook_filter: "));
+        let Some((_, text)) = ours else {
             assert!(!line.contains("\"event\""), "not the filter's line: {line}");
             continue;
         };
-        let (_, text) = rest.split_once(": ").expect("names and a message");
         if text.starts_with("twilio_webhook ") {
             continue;
         }

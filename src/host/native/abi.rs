@@ -308,6 +308,14 @@ unsafe extern "C" {
         key: Buffer,
         value: Buffer,
     ) -> bool;
+    /// Sets what `%DYNAMIC_METADATA(namespace:key)%` shows, and what other filters see there. Key
+    /// and value are copied.
+    fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string(
+        filter: *mut c_void,
+        namespace: Buffer,
+        key: Buffer,
+        value: Buffer,
+    );
 
     /// Answers the request. The response passes the filter's own response hooks, and may end
     /// and destroy the filter, before this returns.
@@ -551,6 +559,19 @@ impl Filter {
                 Buffer::of(value.as_bytes()),
             )
         })
+    }
+
+    /// Sets what other filters and the access log find as dynamic metadata.
+    pub(super) fn set_dynamic_metadata(self, namespace: &str, key: &str, value: &str) {
+        // SAFETY: the filter is alive; all three outlive the call, which copies them.
+        unsafe {
+            envoy_dynamic_module_callback_http_set_dynamic_metadata_string(
+                self.0,
+                Buffer::of(namespace.as_bytes()),
+                Buffer::of(key.as_bytes()),
+                Buffer::of(value.as_bytes()),
+            );
+        }
     }
 
     /// Answers the request. The filter may be destroyed when this returns.

@@ -52,6 +52,7 @@ fn load(envoy: FilterConfig, name: &[u8], json: &[u8]) -> Option<Arc<Config>> {
     let host = NativeHost::of_config(&config);
     let loaded = Local::load(&host).and_then(|local| {
         config.loaded();
+        local.publish_build(&host);
         if local.needs_flush() {
             config.start_timer()?;
         }

@@ -120,6 +120,13 @@ impl NativeHost {
 impl Host for NativeHost {
     type Headers = abi::Headers;
 
+    const NAME: &'static str = "native";
+
+    const ABI: &'static str = match abi::VERSION.to_str() {
+        Ok(version) => version,
+        Err(_) => "",
+    };
+
     fn now(&self) -> Duration {
         process::now()
     }
@@ -223,9 +230,11 @@ impl Host for NativeHost {
         details.is_none_or(|details| details == b"via_upstream")
     }
 
-    /// The access log shows it as filter state `twilio_webhook_verdict`.
+    /// The access log shows it as filter state `twilio_webhook_verdict`, and as dynamic metadata,
+    /// which filters and policies behind this one can decide by.
     fn set_verdict(&self, name: &str) -> Result<(), HostError> {
         let filter = self.handle.filter()?;
+        filter.set_dynamic_metadata("twilio_webhook", "verdict", name);
         filter.set_filter_state("twilio_webhook_verdict", name)
     }
 

@@ -97,6 +97,13 @@ impl Local {
         local
     }
 
+    /// Shows in the metrics what runs, once all of them are defined.
+    pub(super) fn publish_build(&self, host: &NativeHost) {
+        if let Some(worker) = &self.worker {
+            worker.publish_build(host);
+        }
+    }
+
     /// Returns whether the store has to be told anything later.
     pub(super) fn needs_flush(&self) -> bool {
         let worker = self.worker.as_ref();

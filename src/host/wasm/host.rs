@@ -73,6 +73,10 @@ impl HeaderBlock for Serialised {
 impl Host for WasmHost {
     type Headers = Serialised;
 
+    const NAME: &'static str = "wasm";
+
+    const ABI: &'static str = "0.2.1";
+
     fn now(&self) -> Duration {
         process::now()
     }

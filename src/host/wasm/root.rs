@@ -41,6 +41,7 @@ impl Root {
             .map_err(|error| format!("the configuration cannot be read ({error:?})"))?;
         let memory = Rc::new(SharedData);
         let worker = start(&self.host, &json, &variable, memory, random())?;
+        worker.publish_build(&self.host);
         if worker.filter.store().needs_flush() {
             let period = u32::try_from(PERIOD.as_millis()).unwrap_or(u32::MAX);
             abi::set_tick_period(period)

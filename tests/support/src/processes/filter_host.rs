@@ -1,6 +1,7 @@
 //! Which host runs the filter in the Envoys of a test, and everything that this changes: the tests themselves are
 //! written for `envoy/envoy.yaml`, and translated here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -33,7 +34,50 @@ pub fn filter_host() -> FilterHost {
     *HOST
 }
 
+/// The table of docs/hosts.md: what differs, and how it is with a WebAssembly module and a native one.
+pub fn differences() -> BTreeMap<String, [String; 2]> {
+    let file = repository().join("docs/hosts.md");
+    let page = std::fs::read_to_string(file).expect("docs/hosts.md");
+    let lines = page.lines().filter(|line| line.starts_with("| "));
+    let rows = lines.filter_map(|line| {
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        let row = (cells.next()?, cells.next()?, cells.next()?);
+        Some((row.0.to_owned(), [row.1.to_owned(), row.2.to_owned()]))
+    });
+    rows.filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// Whether a test, or a part of one, that holds for one host only is to run. It says by which row of
+/// [`differences`], so that nothing is left out without an operator being told why.
+pub fn only(host: FilterHost, row: &str) -> bool {
+    assert!(
+        differences().contains_key(row),
+        "docs/hosts.md has no row {row:?} in its table"
+    );
+    let runs = filter_host() == host;
+    if !runs {
+        eprintln!("left out with the other host: {row}");
+    }
+    runs
+}
+
 impl FilterHost {
+    /// What the metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasm",
+            Self::Native => "native",
+        }
+    }
+
+    /// The configuration that is shipped for it.
+    pub fn shipped_file(self) -> &'static str {
+        match self {
+            Self::Wasm => "envoy/envoy.yaml",
+            Self::Native => "envoy/native/envoy.yaml",
+        }
+    }
+
     /// The module that must have been built.
     pub fn module(self) -> PathBuf {
         repository().join(self.module_name())
