@@ -15,6 +15,8 @@
 
 // The layout is the architecture: imports point downwards in this list, and
 // `scripts/imports` holds that.
+#[cfg(feature = "companion")]
+pub mod companion;
 mod host;
 mod pipeline;
 mod stream;

@@ -14,6 +14,7 @@
 //!
 //! - `context`: what a diagnosis looks at
 //! - `explain`: the order in which the mistakes are tried
+//! - `found`: the message that was found to be signed, for the companion
 //! - `work`: how much work a diagnosis may do, and the messages that it tries
 //! - `keys`: the keys to try; `last_verified`: which of them are known to be right
 //! - `urls`: another scheme, host, port or path; `queries`: another query
@@ -28,6 +29,7 @@ mod body;
 mod charsets;
 mod context;
 mod explain;
+mod found;
 mod keys;
 mod last_verified;
 mod names;

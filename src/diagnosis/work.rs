@@ -1,5 +1,6 @@
 //! The work that a diagnosis may do, and the messages that it tries within that.
 
+use crate::diagnosis::found::Trail;
 use crate::signature::key::{BegunMac, ClaimedMac};
 use crate::signature::keyring::Key;
 
@@ -106,7 +107,7 @@ pub(super) struct Search<'a> {
 
 /// The beginning of messages, hashed with each key.
 #[derive(Clone)]
-pub(super) struct Beginning(Vec<BegunMac>);
+pub(super) struct Beginning(Vec<BegunMac>, Trail);
 
 impl<'a> Search<'a> {
     /// Returns a search for a message that one of these keys has signed.
@@ -132,7 +133,11 @@ impl<'a> Search<'a> {
         }
         self.tried += 1;
         let mut keys = self.keys.iter().copied();
-        keys.find(|key| ends(key.signing.begin(), pieces, self.claimed))
+        let key = keys.find(|key| ends(key.signing.begin(), pieces, self.claimed));
+        if key.is_some() {
+            self.keep(Trail::default(), pieces);
+        }
+        key
     }
 
     /// Hashes the beginning of messages; `None` if no work is left.
@@ -141,10 +146,12 @@ impl<'a> Search<'a> {
             return None;
         }
         let keys = self.keys.iter();
-        let mut beginning = Beginning(keys.map(|key| key.signing.begin()).collect());
+        let begun = keys.map(|key| key.signing.begin()).collect();
+        let mut beginning = Beginning(begun, Trail::default());
         for begun in &mut beginning.0 {
             update(begun, pieces);
         }
+        beginning.1.push(pieces);
         Some(beginning)
     }
 
@@ -154,6 +161,7 @@ impl<'a> Search<'a> {
             for begun in &mut beginning.0 {
                 begun.update(piece);
             }
+            beginning.1.push(&[piece]);
         }
     }
 
@@ -165,7 +173,18 @@ impl<'a> Search<'a> {
         }
         self.tried += 1;
         let mut begun = beginning.0.iter();
-        begun.any(|begun| ends(begun.clone(), pieces, self.claimed))
+        let fits = begun.any(|begun| ends(begun.clone(), pieces, self.claimed));
+        if fits {
+            self.keep(beginning.1.clone(), pieces);
+        }
+        fits
+    }
+
+    /// Keeps the message that was found to be signed.
+    #[inline(always)]
+    fn keep(&self, mut trail: Trail, pieces: &[&[u8]]) {
+        trail.push(pieces);
+        self.claimed.keep_message(trail.message());
     }
 
     /// Takes the work of hashing pieces with every key.

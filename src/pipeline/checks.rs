@@ -94,7 +94,7 @@ pub fn parse_signature_headers(
 }
 
 /// Returns path and query as they were before a trusted Envoy in front rewrote them.
-fn signed_target<'a>(settings: &Settings, headers: Headers<'a>) -> &'a [u8] {
+pub(crate) fn signed_target<'a>(settings: &Settings, headers: Headers<'a>) -> &'a [u8] {
     let received = headers.pseudo(":path");
     if !settings.trust_original_path {
         return received;

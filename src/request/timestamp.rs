@@ -41,7 +41,7 @@ pub fn age(timestamp: &[u8], now: Timestamp) -> Option<Millis> {
 ///
 /// A number of up to 11 digits is seconds (until the year 5138), a longer one milliseconds (from
 /// 1973 on), so that no number in use has two readings.
-fn parse(timestamp: &[u8]) -> Option<Timestamp> {
+pub(crate) fn parse(timestamp: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(timestamp).ok()?;
     // No format is longer, and a longer text is not worth a parser's time.
     if text.len() > 64 {

@@ -133,6 +133,12 @@ impl ComputedMac {
         self.as_slice().ct_eq(claimed.as_slice())
     }
 
+    /// Returns the header that Twilio sends: for the companion, which signs. Nothing else may.
+    #[cfg(feature = "companion")]
+    pub(crate) fn to_header(&self) -> String {
+        STANDARD.encode(self.as_slice())
+    }
+
     /// Returns the nonce: the SHA-256 of the MAC in base64.
     ///
     /// It is that of the *computed* MAC, so that every spelling of a request with the same MAC has
@@ -183,6 +189,9 @@ impl Nonce {
 pub struct ClaimedMac {
     bytes: [u8; MAX_MAC],
     length: usize,
+    /// The message that a diagnosis has found under this MAC, for the companion to show.
+    #[cfg(feature = "companion")]
+    message: std::cell::OnceCell<Vec<u8>>,
 }
 
 impl ClaimedMac {
@@ -203,7 +212,25 @@ impl ClaimedMac {
         for (to, from) in bytes.iter_mut().zip(decoded) {
             *to = from;
         }
-        Some(ClaimedMac { bytes, length })
+        Some(ClaimedMac {
+            bytes,
+            length,
+            #[cfg(feature = "companion")]
+            message: std::cell::OnceCell::new(),
+        })
+    }
+
+    /// Keeps the message that a diagnosis has found under this MAC. Only the companion does.
+    #[inline(always)]
+    pub(crate) fn keep_message(&self, _message: &[u8]) {
+        #[cfg(feature = "companion")]
+        let _ = self.message.set(_message.to_owned());
+    }
+
+    /// Returns the message that a diagnosis has found under this MAC.
+    #[cfg(feature = "companion")]
+    pub(crate) fn message(&self) -> Option<&[u8]> {
+        self.message.get().map(Vec::as_slice)
     }
 
     /// Returns its length: 20 or 32 bytes.

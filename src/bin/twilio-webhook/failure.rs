@@ -1,0 +1,49 @@
+//! Why a command cannot do what it is for.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Why a command cannot do what it is for.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something was expected that is not there, in words.
+    Said(String),
+    /// The reader of the output has gone.
+    ReaderGone,
+}
+
+impl Failure {
+    /// Says what was expected.
+    pub fn expected<T>(what: impl fmt::Display) -> Result<T, Failure> {
+        Err(Failure::Said(format!("expected {what}")))
+    }
+
+    /// Says what went wrong.
+    pub fn said<T>(what: impl fmt::Display) -> Result<T, Failure> {
+        Err(Failure::Said(what.to_string()))
+    }
+
+    /// Says which file cannot be read or written.
+    pub fn of_file(path: &Path, error: &io::Error) -> Failure {
+        Failure::Said(format!("{}: {error}", path.display()))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            _ => Failure::Said(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Said(what) => formatter.write_str(what),
+            Failure::ReaderGone => formatter.write_str("the reader of the output has gone"),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The filter's configuration where there is just a URL and a key.
+
+use serde_json::{Map, Value, json};
+
+use crate::companion::captured::CapturedRequest;
+use crate::secret::Secret;
+
+/// What a single key is: an account's auth token, or a shared key.
+pub enum SigningSecret {
+    /// An auth token, and its account if that is to be checked.
+    AuthToken(Secret, Option<String>),
+    /// A shared key with its id.
+    SharedKey(Secret, String),
+}
+
+/// A configuration, and the environment that goes with it.
+pub struct Configuration {
+    /// The filter's JSON.
+    pub json: String,
+    secret: SigningSecret,
+}
+
+/// The variable that a shared key's secret is in.
+const SHARED_SECRET: &str = "TWILIO_SHARED_KEY_SECRET";
+
+impl Configuration {
+    /// Returns the configuration in which each request's path is a webhook's with this URL: what
+    /// arrives at another path is not rejected for that, and the diagnosis may say why it does.
+    pub fn of_url(
+        url: &str,
+        secret: SigningSecret,
+        requests: &[&CapturedRequest],
+    ) -> Configuration {
+        let mut webhooks: Vec<Value> = Vec::new();
+        for request in requests {
+            let path = String::from_utf8_lossy(request.path());
+            // A prefix takes no url.
+            if path.is_empty() || path.contains('*') {
+                continue;
+            }
+            let known = webhooks.iter_mut().find(|own| own["path"] == *path);
+            match known.map(|own| &mut own["methods"]) {
+                Some(Value::Array(methods)) if !methods.contains(&json!(request.method)) => {
+                    methods.push(json!(request.method));
+                }
+                Some(_) => {}
+                None => webhooks.push(json!({
+                    "path": path, "url": url, "methods": [request.method],
+                })),
+            }
+        }
+        if webhooks.is_empty() {
+            webhooks.push(json!({"url": url}));
+        }
+        let mut configuration = Map::new();
+        configuration.insert("webhooks".into(), webhooks.into());
+        if let SigningSecret::SharedKey(_, id) = &secret {
+            let keys = json!([{"id": id, "secret": {"env": SHARED_SECRET}}]);
+            configuration.insert("shared_keys".into(), keys);
+        }
+        Configuration {
+            json: Value::Object(configuration).to_string(),
+            secret,
+        }
+    }
+
+    /// Returns a variable of the environment that goes with it.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match (&self.secret, name) {
+            (SigningSecret::AuthToken(token, _), "TWILIO_AUTH_TOKEN") => {
+                Some(token.expose().to_owned())
+            }
+            (SigningSecret::AuthToken(_, account), "TWILIO_ACCOUNT_SID") => account.clone(),
+            (SigningSecret::SharedKey(secret, _), SHARED_SECRET) => {
+                Some(secret.expose().to_owned())
+            }
+            _ => None,
+        }
+    }
+}
