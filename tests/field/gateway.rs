@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cases::{self, Case};
 use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config};
+use support::field::cases::{self, Case};
 use support::tap::{Behaviour, Tap};
 use support::upstream;
 

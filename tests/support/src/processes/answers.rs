@@ -26,6 +26,31 @@ pub fn simple_get(address: SocketAddr, path: &str) -> io::Result<Response> {
         .ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
+/// The answer to a request on a connection of its own; `None`: it was closed without one.
+pub fn exchange(address: SocketAddr, request: &[u8]) -> Option<Response> {
+    let mut stream =
+        TcpStream::connect_timeout(&address, Duration::from_secs(30)).expect("Envoy listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("a time limit");
+    // Envoy may answer and hang up before it has read everything.
+    let _ = stream.write_all(request);
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some((response, length)) = wire::response(&bytes, false) {
+            if response.status != 100 {
+                return Some(response);
+            }
+            bytes.drain(..length);
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
 /// Passed: the answer is the upstream's, not one of the filter.
 #[track_caller]
 pub fn assert_passed(response: &Response) {
