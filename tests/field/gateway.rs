@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cases::{self, Case};
 use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_config, set_endpoint};
+use support::field::cases::{self, Case};
 use support::filter_host::{FilterHost, filter_host, only};
 use support::tap::{Behaviour, Tap};
 use support::upstream;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cases::{self, Case, TOKEN};
 use crate::gateway::gateway;
 use crate::run::run;
+use support::field::cases::{self, Case, TOKEN};
 use support::signing;
 
 /// How many cases of each kind there are at the least, beyond the first that was found.

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::cases::Case;
 use crate::gateway::gateway;
-use crate::request::request;
+use support::field::cases::Case;
+use support::field::request::request;
 
 /// What the line about it names.
 const SETTING: &str = "allow_on_headers_stop_iteration";

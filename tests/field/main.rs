@@ -5,12 +5,6 @@
 //!
 //! `scripts/test field` runs them; alone: `scripts/setup && cargo test --test field`.
 
-/// The cases as they are written down.
-mod cases;
-
-/// A request of a case, with its placeholders filled in and signed.
-mod request;
-
 /// The Envoy that all cases share.
 mod gateway;
 

@@ -1,16 +1,15 @@
 //! One case: loading, each step, the log.
 
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cases::{Case, Expected, Step};
 use crate::gateway::{Gateway, gateway};
-use crate::request::request;
-use support::blocking::read_response;
-use support::wire::{Request, Response};
+use support::exchange;
+use support::field::cases::{Case, Expected, Step};
+use support::field::request::request;
+use support::wire::Response;
 
 /// Longer than anything here takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,7 +103,7 @@ fn check_step(
     let wants_line = wants_hint || both.iter().any(|expected| !expected.line.is_empty());
     let start = Instant::now();
     loop {
-        let answer = exchange(address, &request);
+        let answer = exchange(address, &request.bytes());
         let status = answer.as_ref().map_or(0, |answer| answer.status);
         let reason = answer.as_ref().map(Response::reason).unwrap_or_default();
         let mut wrong = Vec::new();
@@ -168,15 +167,4 @@ fn check_line(expected: &Expected, line: Option<&Value>, hint: Option<&str>) -> 
         }
     }
     wrong
-}
-
-/// The answer to a request on a connection of its own; `None`: it was closed without one.
-pub(crate) fn exchange(address: SocketAddr, request: &Request) -> Option<Response> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("Envoy listens");
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a time limit");
-    // Envoy may answer and hang up before it has read everything.
-    let _ = stream.write_all(&request.bytes());
-    read_response(stream).ok()
 }

@@ -8,20 +8,14 @@ use std::collections::BTreeMap;
 
 use twilio_webhook_filter::Millis;
 
-use crate::mistakes::{ALONE, PAIRS, UNKNOWABLE};
-use crate::requests::{Case, Random};
 use support::decide::{Driver, NOW};
+use support::mistakes::{ALONE, Mistake, PAIRS, UNKNOWABLE};
+use support::random_requests::{Case, Random};
 use support::tables::{in_thousands, publish};
 
-mod mistakes;
-mod requests;
 /// The least that hints must name, in percent.
 const MIN_ALONE: f64 = 95.0;
 const MIN_PAIRS: f64 = 70.0;
-
-/// A mistake: what is done, and the words of which a true hint has one. `None` where it makes
-/// no difference to this request.
-type Mistake = fn(&mut Case, &mut Random) -> Option<Vec<&'static str>>;
 
 /// What the hint of last resort begins with, and what says that nothing can be said.
 const NO_CAUSE: [&str; 3] = [

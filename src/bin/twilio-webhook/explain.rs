@@ -15,6 +15,7 @@ use crate::Ended;
 use crate::failure::Failure;
 use crate::input;
 use crate::key::KeyArguments;
+use crate::manifest;
 use crate::output::{Output, Style, complain};
 use crate::table::columns;
 
@@ -133,9 +134,19 @@ fn explainer(
 ) -> Result<Explainer, Failure> {
     if let Some(path) = &arguments.config {
         let bytes = input::read(path)?;
-        let environment = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        return Explainer::new(&bytes, &environment)
-            .map_err(|problems| Failure::Said(format!("{}: {problems}", path.display())));
+        let of_file = |what: String| Failure::Said(format!("{}: {what}", path.display()));
+        let manifest = manifest::read(&bytes).map_err(|failure| of_file(failure.to_string()))?;
+        if let Some(other) = manifest.plugins.get(1) {
+            let place = &other.place;
+            notes.push(format!(
+                "the configuration at {place} is one of several: the first is used"
+            ));
+        }
+        let Some(plugin) = manifest.plugins.first() else {
+            return Failure::expected("a configuration of the filter");
+        };
+        let json = plugin.json.clone().map_err(of_file)?;
+        return Explainer::new(&json, &|name| plugin.variable(name)).map_err(of_file);
     }
     let url = match (&arguments.url, std::env::var("WEBHOOK_URL")) {
         (Some(url), _) => url.clone(),

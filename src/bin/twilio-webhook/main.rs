@@ -21,6 +21,7 @@ mod explain;
 mod failure;
 mod input;
 mod key;
+mod manifest;
 mod manual;
 mod output;
 mod sign;

@@ -12,6 +12,13 @@ use crate::message::{ACCOUNT, TOKEN, URL};
 /// When everything happens that does not say when.
 pub const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
+/// The environment of a small installation.
+pub const ENVIRONMENT: [(&str, &str); 3] = [
+    ("TWILIO_AUTH_TOKEN", TOKEN),
+    ("TWILIO_ACCOUNT_SID", ACCOUNT),
+    ("WEBHOOK_URL", URL),
+];
+
 /// A request as a host hands it over: its headers, Envoy's `source.address`, and a body that is there at once.
 #[derive(Clone, Copy)]
 pub struct Sent<'a> {
@@ -50,11 +57,9 @@ impl<S: CasMap + Default + 'static> Driver<S> {
     }
 
     fn open(json: &str, has_environment: bool) -> Self {
-        let variable = |name: &str| match name {
-            "TWILIO_AUTH_TOKEN" => Some(TOKEN.to_owned()),
-            "TWILIO_ACCOUNT_SID" => Some(ACCOUNT.to_owned()),
-            "WEBHOOK_URL" => Some(URL.to_owned()),
-            _ => None,
+        let variable = |name: &str| {
+            let own = ENVIRONMENT.iter().find(|(own, _)| *own == name);
+            own.map(|(_, value)| (*value).to_owned())
         };
         let environment = |name: &str| variable(name).filter(|_| has_environment);
         let settings = load(json.as_bytes(), &environment)

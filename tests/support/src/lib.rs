@@ -10,6 +10,10 @@ pub mod decide;
 pub mod message;
 pub mod request;
 
+/// What goes wrong on random requests as Twilio makes them.
+pub mod mistakes;
+pub mod random_requests;
+
 /// What Twilio signs and what the filter accepts, written down a second time.
 pub mod contract;
 pub mod lenient;
@@ -30,6 +34,9 @@ pub mod callgrind;
 /// Whatever starts processes or opens sockets.
 #[cfg(feature = "processes")]
 mod processes;
+
+#[cfg(feature = "processes")]
+pub mod field;
 
 #[cfg(feature = "processes")]
 pub use processes::*;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::blocking::read_response;
 use crate::messages::{OTHER_TOKENS, PHONE, TEXT, TOKEN};
 use crate::signing;
 use crate::wire::{self, Response};
@@ -52,6 +53,18 @@ pub fn counts<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> 
         *counts.entry(item).or_default() += 1;
     }
     counts
+}
+
+/// The answer to a request on a connection of its own; `None`: it was closed without one.
+pub fn exchange(address: SocketAddr, request: &[u8]) -> Option<Response> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("Envoy listens");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    // Envoy may answer and hang up before it has read everything.
+    let _ = stream.write_all(request);
+    read_response(stream).ok()
 }
 
 /// Passed: the answer is the upstream's, not one of the filter.

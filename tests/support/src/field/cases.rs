@@ -6,19 +6,19 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use support::process::repository;
+use crate::process::repository;
 
 /// The files that hold them.
 const FILES: [&str; 2] = ["field_cases.json", "field_cases_more.json"];
 
 /// The auth token of the base configuration.
-pub(crate) const TOKEN: &str = "8f1c0de5a7b94c2299d0aa1122334455";
+pub const TOKEN: &str = "8f1c0de5a7b94c2299d0aa1122334455";
 /// Its account.
-pub(crate) const ACCOUNT: &str = "AC0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
+pub const ACCOUNT: &str = "AC0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 /// Its only webhook's path …
-pub(crate) const PATH: &str = "/api/v1/whatsapp/webhook";
+pub const PATH: &str = "/api/v1/whatsapp/webhook";
 /// … and what is in front of it.
-pub(crate) const ORIGIN: &str = "https://orders.example.com";
+pub const ORIGIN: &str = "https://orders.example.com";
 
 /// A file of cases.
 #[derive(Deserialize)]
@@ -96,57 +96,57 @@ fn spell_out(value: &mut Value, forms: &BTreeMap<String, Pairs>) {
 /// taken that is not known.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Case {
-    pub(crate) id: String,
-    pub(crate) title: String,
+pub struct Case {
+    pub id: String,
+    pub title: String,
     /// The letter of its kind.
-    pub(crate) class: String,
+    pub class: String,
     /// Fields that replace those of the base configuration.
     config: Option<Map<String, Value>>,
     /// The plugin's configuration as text, in place of the base one.
     raw: Option<String>,
     /// The VM's environment.
     #[serde(default)]
-    pub(crate) env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
     /// What is different in Envoy's own configuration.
     #[serde(default)]
-    pub(crate) envoy: EnvoySettings,
+    pub envoy: EnvoySettings,
     /// What loading it must come to.
     load: Option<Load>,
     /// The same, as it would be better.
     wish_load: Option<Load>,
     /// Words, each of which Envoy's log must have once all steps are done.
     #[serde(default)]
-    pub(crate) log: Vec<String>,
+    pub log: Vec<String>,
     /// Words that the log must not have.
     #[serde(default)]
-    pub(crate) log_not: Vec<String>,
-    pub(crate) steps: Option<Vec<Step>>,
+    pub log_not: Vec<String>,
+    pub steps: Option<Vec<Step>>,
     /// Its requests are the same each time: no other case may have sent them.
     #[serde(default)]
-    pub(crate) alone: bool,
+    pub alone: bool,
     /// Where requests go that do not say it.
     path: Option<String>,
     /// What is signed by requests that do not say it.
-    pub(crate) url: Option<String>,
+    pub url: Option<String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EnvoySettings {
+pub struct EnvoySettings {
     /// `allow_on_headers_stop_iteration`
-    pub(crate) allow_stop: Option<bool>,
+    pub allow_stop: Option<bool>,
     /// The plugin's `configuration` as it stands in Envoy's file, in place of a text.
-    pub(crate) configuration: Option<Value>,
+    pub configuration: Option<Value>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Load {
-    pub(crate) loads: Option<bool>,
+pub struct Load {
+    pub loads: Option<bool>,
     /// Words, one of which the log must have when the configuration is loaded.
     #[serde(default)]
-    pub(crate) says: Vec<String>,
+    pub says: Vec<String>,
     /// What it must say where it loads all the same.
     #[serde(default, rename = "or_else")]
     _or_else: IgnoredAny,
@@ -154,12 +154,12 @@ pub(crate) struct Load {
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Step {
-    pub(crate) send: Send,
-    pub(crate) expect: Expected,
+pub struct Step {
+    pub send: Send,
+    pub expect: Expected,
     /// What would be better than acceptable; it is asked for as well.
     #[serde(default)]
-    pub(crate) wish: Expected,
+    pub wish: Expected,
     /// What Twilio's own library makes of it; the differential tests compare with that.
     #[serde(default, rename = "oracle")]
     _oracle: IgnoredAny,
@@ -168,48 +168,48 @@ pub(crate) struct Step {
 /// A request.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Send {
-    pub(crate) method: Option<String>,
-    pub(crate) path: Option<String>,
-    pub(crate) form: Option<Pairs>,
-    pub(crate) body: Option<String>,
+pub struct Send {
+    pub method: Option<String>,
+    pub path: Option<String>,
+    pub form: Option<Pairs>,
+    pub body: Option<String>,
     /// `null`: the header is not sent.
     #[serde(default)]
-    pub(crate) headers: BTreeMap<String, Option<String>>,
+    pub headers: BTreeMap<String, Option<String>>,
     #[serde(default)]
-    pub(crate) websocket: bool,
+    pub websocket: bool,
     #[serde(default)]
-    pub(crate) sign: Sign,
+    pub sign: Sign,
 }
 
 /// What was signed, where that is not what is sent.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Sign {
-    pub(crate) url: Option<String>,
-    pub(crate) params: Option<Pairs>,
-    pub(crate) token: Option<String>,
+pub struct Sign {
+    pub url: Option<String>,
+    pub params: Option<Pairs>,
+    pub token: Option<String>,
     /// `sha1` or `sha256`
-    pub(crate) algo: Option<String>,
+    pub algo: Option<String>,
 }
 
 /// What must come.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Expected {
+pub struct Expected {
     status: Option<Status>,
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Whether the upstream receives it.
-    pub(crate) upstream: Option<bool>,
+    pub upstream: Option<bool>,
     /// Words, one of which the hint must have.
     #[serde(default)]
-    pub(crate) hint: Vec<String>,
+    pub hint: Vec<String>,
     /// Words that the hint must not have.
     #[serde(default)]
-    pub(crate) hint_not: Vec<String>,
+    pub hint_not: Vec<String>,
     /// Fields of the log line, and their values.
     #[serde(default)]
-    pub(crate) line: Map<String, Value>,
+    pub line: Map<String, Value>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -221,7 +221,7 @@ enum Status {
 }
 
 impl Expected {
-    pub(crate) fn takes(&self, status: u16) -> bool {
+    pub fn takes(&self, status: u16) -> bool {
         match &self.status {
             None => true,
             Some(Status::One(one)) => *one == status,
@@ -232,17 +232,17 @@ impl Expected {
 
 impl Case {
     /// What loading it must come to: the better of the two, where there are two.
-    pub(crate) fn load(&self) -> Option<&Load> {
+    pub fn load(&self) -> Option<&Load> {
         self.wish_load.as_ref().or(self.load.as_ref())
     }
 
     /// Whether the filter takes the configuration.
-    pub(crate) fn loads(&self) -> bool {
+    pub fn loads(&self) -> bool {
         self.load().and_then(|load| load.loads).unwrap_or(true)
     }
 
     /// The plugin's configuration.
-    pub(crate) fn plugin(&self) -> String {
+    pub fn plugin(&self) -> String {
         if let Some(raw) = &self.raw {
             return raw.clone();
         }
@@ -258,7 +258,7 @@ impl Case {
     }
 
     /// Where a request goes that does not say it: to the first webhook.
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         let configured = self.config.as_ref().and_then(|config| {
             let path = config.get("webhooks")?.get(0)?.get("path")?.as_str()?;
             Some(path.to_owned())
@@ -271,7 +271,7 @@ impl Case {
 }
 
 /// All cases.
-pub(crate) fn all() -> Vec<Case> {
+pub fn all() -> Vec<Case> {
     let mut all = Vec::new();
     for name in FILES {
         let file = repository().join("tests/vectors").join(name);

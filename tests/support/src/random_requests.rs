@@ -1,18 +1,18 @@
 //! Random requests as Twilio makes them, and what is known of one on both sides.
 
-use support::message::{ACCOUNT, TOKEN};
-use support::request::Request;
-use support::signing::{sha256_hex, sign};
+use crate::message::{ACCOUNT, TOKEN};
+use crate::request::Request;
+use crate::signing::{sha256_hex, sign};
 
 /// Small and seeded: the same requests every time.
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
+    pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -20,23 +20,23 @@ impl Random {
     }
 
     /// Below this.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() >> 33).expect("31 bits") % end
     }
 
-    pub(crate) fn one_in(&mut self, of: usize) -> bool {
+    pub fn one_in(&mut self, of: usize) -> bool {
         self.below(of) == 0
     }
 
-    pub(crate) fn of<T: Copy>(&mut self, list: &[T]) -> T {
+    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 
-    pub(crate) fn sid(&mut self, kind: &str) -> String {
+    pub fn sid(&mut self, kind: &str) -> String {
         format!("{kind}{:016x}{:016x}", self.next(), self.next())
     }
 
-    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for index in (1..list.len()).rev() {
             list.swap(index, self.below(index + 1));
         }
@@ -45,16 +45,16 @@ impl Random {
 
 /// A URL in parts.
 #[derive(Clone, Debug)]
-pub(crate) struct Url {
-    pub(crate) scheme: String,
-    pub(crate) host: String,
-    pub(crate) port: Option<String>,
-    pub(crate) path: String,
-    pub(crate) query: Option<String>,
+pub struct Url {
+    pub scheme: String,
+    pub host: String,
+    pub port: Option<String>,
+    pub path: String,
+    pub query: Option<String>,
 }
 
 impl Url {
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let port = self.port.as_ref().map(|port| format!(":{port}"));
         let query = self.query.as_ref().map(|query| format!("?{query}"));
         let (port, query) = (port.unwrap_or_default(), query.unwrap_or_default());
@@ -62,29 +62,29 @@ impl Url {
     }
 }
 
-pub(crate) type Parameters = Vec<(String, String)>;
+pub type Parameters = Vec<(String, String)>;
 
 /// A request: what Twilio signed, what arrives, and what is configured.
 #[derive(Clone, Debug)]
-pub(crate) struct Case {
-    pub(crate) signed: Url,
-    pub(crate) parameters: Parameters,
-    pub(crate) token: &'static str,
+pub struct Case {
+    pub signed: Url,
+    pub parameters: Parameters,
+    pub token: &'static str,
     /// The JSON that was hashed, where it is JSON.
-    pub(crate) json: Option<String>,
-    pub(crate) configured: Url,
+    pub json: Option<String>,
+    pub configured: Url,
     /// Whether the configured URL is a base, and the path that of the request.
-    pub(crate) is_base: bool,
-    pub(crate) method: &'static str,
-    pub(crate) path: String,
-    pub(crate) query: Option<String>,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: Vec<u8>,
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub is_base: bool,
+    pub method: &'static str,
+    pub path: String,
+    pub query: Option<String>,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// As browsers, Java and Twilio encode a form.
-pub(crate) fn encode(text: &[u8]) -> String {
+pub fn encode(text: &[u8]) -> String {
     let mut out = String::new();
     for byte in text {
         match byte {
@@ -98,7 +98,7 @@ pub(crate) fn encode(text: &[u8]) -> String {
     out
 }
 
-pub(crate) fn form(parameters: &[(String, String)]) -> String {
+pub fn form(parameters: &[(String, String)]) -> String {
     let piece = |(name, value): &(String, String)| {
         format!("{}={}", encode(name.as_bytes()), encode(value.as_bytes()))
     };
@@ -230,7 +230,7 @@ fn json(random: &mut Random) -> String {
 }
 
 /// A query of so many parameters, in no order, as Twilio spells it.
-pub(crate) fn query(count: usize, random: &mut Random) -> String {
+pub fn query(count: usize, random: &mut Random) -> String {
     let mut names = [
         "Retry", "zone", "msg", "Step", "lang", "flow", "order", "q2",
     ];
@@ -257,7 +257,7 @@ pub(crate) fn query(count: usize, random: &mut Random) -> String {
 
 impl Case {
     /// As Twilio makes it, and as it arrives if nobody makes a mistake.
-    pub(crate) fn random(random: &mut Random) -> Case {
+    pub fn random(random: &mut Random) -> Case {
         let host = random.of(&[
             "orders.example.com",
             "hooks.shop.example",
@@ -325,7 +325,7 @@ impl Case {
         case
     }
 
-    pub(crate) fn is_form(&self) -> bool {
+    pub fn is_form(&self) -> bool {
         !self.parameters.is_empty()
     }
 
@@ -335,7 +335,7 @@ impl Case {
     }
 
     /// The plugin's.
-    pub(crate) fn configuration(&self) -> String {
+    pub fn configuration(&self) -> String {
         let methods = format!("[\"{}\"]", self.method);
         let url = self.configured.text();
         if self.is_base {
@@ -352,7 +352,7 @@ impl Case {
     }
 
     /// As it arrives.
-    pub(crate) fn request(&self) -> Request {
+    pub fn request(&self) -> Request {
         let query = self
             .query
             .as_ref()

@@ -1,12 +1,15 @@
 //! What goes wrong on the way and at the desk, kind by kind.
 
-use crate::Mistake;
-use support::signing::sha256_hex;
+use crate::signing::sha256_hex;
 
-use crate::requests::{Case, Random, encode, form, query};
+use crate::random_requests::{Case, Random, encode, form, query};
+
+/// A mistake: what is done, and the words of which a true hint has one. `None` where it makes
+/// no difference to this request.
+pub type Mistake = fn(&mut Case, &mut Random) -> Option<Vec<&'static str>>;
 
 /// Each kind by itself. Where a row has several mistakes, all are made.
-pub(crate) const ALONE: &[(&str, &[Mistake])] = &[
+pub const ALONE: &[(&str, &[Mistake])] = &[
     ("another scheme", &[scheme]),
     ("another host, in Host", &[host_in_host]),
     (
@@ -63,7 +66,7 @@ pub(crate) const ALONE: &[(&str, &[Mistake])] = &[
 ];
 
 /// Two that go together.
-pub(crate) const PAIRS: &[(&str, &[Mistake])] = &[
+pub const PAIRS: &[(&str, &[Mistake])] = &[
     ("order and escaping", &[order_and_escaping]),
     ("host and path: slash", &[host_in_host, slash]),
     (
@@ -78,7 +81,7 @@ pub(crate) const PAIRS: &[(&str, &[Mistake])] = &[
 ];
 
 /// What no look at the request can tell.
-pub(crate) const UNKNOWABLE: &[(&str, &[Mistake])] = &[
+pub const UNKNOWABLE: &[(&str, &[Mistake])] = &[
     ("another token", &[token]),
     ("another path", &[unknown_path]),
     ("another host that nothing names", &[unknown_host]),
@@ -550,7 +553,7 @@ fn account(case: &mut Case, random: &mut Random) -> Option<Vec<&'static str>> {
         let query = case
             .query
             .as_ref()?
-            .replace(support::message::ACCOUNT, &other);
+            .replace(crate::message::ACCOUNT, &other);
         case.signed.query = Some(query.clone());
         case.query = Some(query);
     } else {

@@ -1,9 +1,9 @@
 //! A request of a case, with its placeholders filled in and signed.
 
-use crate::cases::{Case, ORIGIN, Send, TOKEN};
-use support::messages::{Parameters, encode, now, sid, unsigned};
-use support::signing::{sha256_hex, sign, sign_sha256};
-use support::wire::Request;
+use crate::field::cases::{Case, ORIGIN, Send, TOKEN};
+use crate::messages::{Parameters, encode, now, sid, unsigned};
+use crate::signing::{sha256_hex, sign, sign_sha256};
+use crate::wire::Request;
 
 /// The values of one step: the same wherever a placeholder occurs in it, others in the next step.
 struct Values {
@@ -76,7 +76,7 @@ impl Values {
 }
 
 /// The request of a step.
-pub(crate) fn request(case: &Case, send: &Send) -> Request {
+pub fn request(case: &Case, send: &Send) -> Request {
     let mut values = Values::new();
     let form = send.form.as_ref().map(|form| values.parameters(form));
     let body = match (&form, &send.body) {
