@@ -78,3 +78,13 @@ impl Configuration {
         }
     }
 }
+
+/// Returns the URL by which a request seems to have been called; none where it names no host.
+pub fn assumed_url(request: &CapturedRequest) -> Option<String> {
+    let path = String::from_utf8_lossy(request.path()).into_owned();
+    if let Some(origin) = &request.origin {
+        return Some(format!("{origin}{path}"));
+    }
+    let host = std::str::from_utf8(request.header("host").next()?).ok()?;
+    Some(format!("https://{host}{path}")).filter(|_| !host.is_empty())
+}

@@ -11,6 +11,7 @@
 //! - `mask`: what is shown of personal data
 //! - `advice`: what to do about a verdict
 //! - `sign`: the headers of a request that is to pass
+//! - `page`: what the page in the browser asks and gets
 //! - `encode`: how Twilio spells forms
 
 pub mod advice;
@@ -19,5 +20,6 @@ pub mod configuration;
 pub mod encode;
 pub mod explain;
 pub mod mask;
+pub mod page;
 pub mod parts;
 pub mod sign;

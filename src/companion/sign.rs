@@ -42,6 +42,38 @@ pub struct SignedRequest {
     pub message: Vec<u8>,
 }
 
+impl SignedRequest {
+    /// Returns the request as a command for a POSIX shell.
+    pub fn curl(&self) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        let mut words = vec!["curl -i -X".to_owned(), self.method.to_owned()];
+        for (name, value) in &self.headers {
+            words.push(format!("-H {}", quoted(&format!("{name}: {value}"))));
+        }
+        if self.url.starts_with("ws") {
+            for header in [
+                "Connection: Upgrade",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            ] {
+                words.push(format!("-H {}", quoted(header)));
+            }
+        }
+        if !self.body.is_empty() {
+            let body = String::from_utf8_lossy(&self.body);
+            words.push(format!("--data-raw {}", quoted(&body)));
+        }
+        // curl knows WebSockets as HTTP.
+        words.push(quoted(&self.url.replacen(
+            "ws",
+            "http",
+            usize::from(self.url.starts_with("ws")),
+        )));
+        words.join(" ")
+    }
+}
+
 /// Signs a request for a URL, exactly as that is entered at Twilio.
 ///
 /// # Errors

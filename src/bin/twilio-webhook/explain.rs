@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use twilio_webhook_filter::companion::captured::{Captured, CapturedRequest, Format, read};
-use twilio_webhook_filter::companion::configuration::Configuration;
+use twilio_webhook_filter::companion::configuration::{Configuration, assumed_url};
 use twilio_webhook_filter::companion::explain::{Explainer, Explanation, of_log_line};
 use twilio_webhook_filter::companion::mask::Shown;
 use twilio_webhook_filter::companion::parts::Row;
@@ -152,7 +152,9 @@ fn explainer(
         (Some(url), _) => url.clone(),
         (None, Ok(url)) if !url.is_empty() => url,
         (None, _) => {
-            let url = assumed_url(first)?;
+            let Some(url) = assumed_url(first) else {
+                return Failure::expected("--url URL, since the capture names no host");
+            };
             notes.push(format!(
                 "without --url the URL is taken from the capture: {url}. It has to be the one that \
                  is entered at Twilio"
@@ -167,19 +169,6 @@ fn explainer(
     let environment = |name: &str| configuration.variable(name);
     Explainer::new(configuration.json.as_bytes(), &environment)
         .map_err(|problems| Failure::Said(problems.replace("webhooks[0].url", "--url")))
-}
-
-/// Returns the URL by which a request seems to have been called.
-fn assumed_url(request: &CapturedRequest) -> Result<String, Failure> {
-    let path = String::from_utf8_lossy(request.path()).into_owned();
-    if let Some(origin) = &request.origin {
-        return Ok(format!("{origin}{path}"));
-    }
-    let host = request.header("host").next();
-    match host.and_then(|host| std::str::from_utf8(host).ok()) {
-        Some(host) if !host.is_empty() => Ok(format!("https://{host}{path}")),
-        _ => Failure::expected("--url URL, since the capture names no host"),
-    }
 }
 
 fn show(explanation: &Explanation, out: &mut Output) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use twilio_webhook_filter::companion::mask;
-use twilio_webhook_filter::companion::sign::{Content, SignedRequest, sign};
+use twilio_webhook_filter::companion::sign::{Content, sign};
 
 use crate::Ended;
 use crate::failure::Failure;
@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
         return Ok(Ended::Well);
     }
     if arguments.curl {
-        out.line(curl(&signed))?;
+        out.line(signed.curl())?;
     } else {
         for (name, value) in &signed.headers {
             out.line(format!("{name}: {value}"))?;
@@ -137,34 +137,4 @@ fn content(arguments: &Arguments) -> Result<Content, Failure> {
             Content::Form(body)
         }
     })
-}
-
-/// Returns the request as a command for a POSIX shell.
-fn curl(signed: &SignedRequest) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let mut words = vec!["curl -i -X".to_owned(), signed.method.to_owned()];
-    for (name, value) in &signed.headers {
-        words.push(format!("-H {}", quoted(&format!("{name}: {value}"))));
-    }
-    if signed.url.starts_with("ws") {
-        for header in [
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        ] {
-            words.push(format!("-H {}", quoted(header)));
-        }
-    }
-    if !signed.body.is_empty() {
-        let body = String::from_utf8_lossy(&signed.body);
-        words.push(format!("--data-raw {}", quoted(&body)));
-    }
-    // curl knows WebSockets as HTTP.
-    words.push(quoted(&signed.url.replacen(
-        "ws",
-        "http",
-        usize::from(signed.url.starts_with("ws")),
-    )));
-    words.join(" ")
 }
