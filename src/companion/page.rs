@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::companion::captured::{Captured, CapturedRequest, Format, read};
+use crate::companion::captured::{Captured, CapturedRequest, Format, read, time};
 use crate::companion::configuration::{Configuration, SigningSecret, assumed_url};
 use crate::companion::explain::{Explainer, of_log_line};
 use crate::companion::mask::{Shown, visible};
@@ -30,6 +30,8 @@ struct Question {
     request: String,
     /// To explain: what the capture is, by its name on the command line.
     format: String,
+    /// To explain: when the requests came that do not say it.
+    at: String,
     /// To explain: the filter's JSON, in place of a URL.
     config: String,
     /// To explain: whether values are shown, and not only their shapes.
@@ -89,7 +91,16 @@ impl Question {
             "" => None,
             name => Some(format_named(name)?),
         };
-        let (_, captured) = read(self.request.as_bytes(), format).map_err(|error| error.0)?;
+        let (_, mut captured) = read(self.request.as_bytes(), format).map_err(|error| error.0)?;
+        if !self.at.trim().is_empty() {
+            let at = time(self.at.trim())
+                .ok_or("expected a time as 2026-11-28T15:00:00Z or Unix seconds")?;
+            for one in &mut captured {
+                if let Captured::Request(request) = one {
+                    request.at.get_or_insert(at);
+                }
+            }
+        }
         let requests: Vec<&CapturedRequest> = captured
             .iter()
             .filter_map(|one| match one {

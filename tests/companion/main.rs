@@ -10,3 +10,6 @@ mod agreement;
 
 /// The same in a real Envoy, by its log.
 mod envoy;
+
+/// The same in a browser.
+mod page;

@@ -78,7 +78,7 @@
 
   onSubmit("explain", at("explanation"), async () => {
     const answer = await ask({
-      action: "explain", ...key(), request: at("request").value, format: at("format").value, config: at("config").value,
+      action: "explain", ...key(), request: at("request").value, format: at("format").value, at: at("at").value, config: at("config").value,
       show_data: at("show-data").checked,
     });
     if (answer.error !== undefined) return answer;

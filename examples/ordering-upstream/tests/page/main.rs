@@ -12,18 +12,13 @@
     clippy::unwrap_used
 )]
 
-#[path = "../support/browser.rs"]
-mod browser;
 #[path = "../support/harness.rs"]
 mod harness;
 
 use std::time::{Duration, Instant};
 
-use crate::browser::Browser;
+use browser::{Browser, ENTER, TAB};
 use crate::harness::{PATIENCE, Service, Shop, form_of, nonce};
-
-const ENTER: &str = "\u{e007}";
-const TAB: &str = "\u{e004}";
 
 fn browser() -> Option<Browser> {
     match Browser::start() {

@@ -1,5 +1,10 @@
 //! Headless Chromium, driven through ChromeDriver.
 
+// Everything here is for tests, which panic when something is not as it must be.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,23 +13,28 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, free_port, send};
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What [`Browser::press`] calls the keys.
+pub const ENTER: &str = "\u{e007}";
+/// What [`Browser::press`] calls the keys.
+pub const TAB: &str = "\u{e004}";
 
 /// Under this key WebDriver hands out elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-pub(crate) struct Browser {
+pub struct Browser {
     driver: Child,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     session: String,
     _profile: TempDir,
 }
 
 impl Browser {
     /// Starts one, or says what is missing.
-    pub(crate) fn start() -> Result<Self, String> {
+    pub fn start() -> Result<Self, String> {
         let profile = tempfile::tempdir().unwrap();
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={}", address.port()));
         let driver = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -77,9 +87,10 @@ impl Browser {
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
-        let answer = send(self.address, request.as_bytes()).map_err(|error| error.to_string())?;
-        let value = answer.json()["value"].clone();
-        if answer.status == 200 {
+        let (is_good, mut answer) =
+            send(self.address, request.as_bytes()).map_err(|error| error.to_string())?;
+        let value = answer["value"].take();
+        if is_good {
             Ok(value)
         } else {
             Err(value["message"].as_str().unwrap_or("no message").to_owned())
@@ -91,14 +102,35 @@ impl Browser {
         self.command(method, &path, body)
     }
 
-    pub(crate) fn open(&self, url: &str) {
+    pub fn open(&self, url: &str) {
         self.in_session("POST", "/url", &json!({"url": url}))
             .unwrap();
     }
 
-    pub(crate) fn run(&self, script: &str) -> Value {
-        let body = json!({"script": script, "args": []});
+    pub fn run(&self, script: &str) -> Value {
+        self.run_with(script, &json!([]))
+    }
+
+    /// Runs a script with `arguments`; if it returns a promise, what that becomes.
+    pub fn run_with(&self, script: &str, arguments: &Value) -> Value {
+        let body = json!({"script": script, "args": arguments});
         self.in_session("POST", "/execute/sync", &body).unwrap()
+    }
+
+    /// Does what only Chromium's own protocol can: emulates a telephone, or a dark theme.
+    pub fn emulate(&self, command: &str, parameters: &Value) {
+        let body = json!({"cmd": command, "params": parameters});
+        self.in_session("POST", "/goog/cdp/execute", &body).unwrap();
+    }
+
+    /// Types into the element that the selector finds.
+    pub fn type_into(&self, selector: &str, text: &str) {
+        let by = json!({"using": "css selector", "value": selector});
+        let found = self.in_session("POST", "/element", &by).unwrap();
+        let element = found[ELEMENT].as_str().unwrap();
+        let path = format!("/element/{element}/value");
+        self.in_session("POST", &path, &json!({"text": text}))
+            .unwrap();
     }
 
     /// Does something with the element that the selector finds, as soon as there is one. The page makes cards anew, so
@@ -122,17 +154,17 @@ impl Browser {
     }
 
     /// Waits until there is such an element.
-    pub(crate) fn wait_for(&self, selector: &str) {
+    pub fn wait_for(&self, selector: &str) {
         self.with(selector, "GET", "name");
     }
 
     /// A click with the mouse, at a place where the element can be seen.
-    pub(crate) fn click(&self, selector: &str) {
+    pub fn click(&self, selector: &str) {
         self.with(selector, "POST", "click");
     }
 
     /// Keys to whatever has the focus.
-    pub(crate) fn press(&self, keys: &[&str]) {
+    pub fn press(&self, keys: &[&str]) {
         let each = |key: &&str| {
             [
                 json!({"type": "keyDown", "value": key}),
@@ -144,13 +176,13 @@ impl Browser {
         self.in_session("POST", "/actions", &body).unwrap();
     }
 
-    pub(crate) fn text(&self, selector: &str) -> String {
+    pub fn text(&self, selector: &str) -> String {
         let text = self.with(selector, "GET", "text");
         text.as_str().unwrap().to_owned()
     }
 
     /// What the console says is wrong: scripts that were blocked, requests that failed.
-    pub(crate) fn complaints(&self) -> Vec<String> {
+    pub fn complaints(&self) -> Vec<String> {
         let log = self
             .in_session("POST", "/se/log", &json!({"type": "browser"}))
             .unwrap();
@@ -158,7 +190,7 @@ impl Browser {
         entries.map(|entry| entry["message"].to_string()).collect()
     }
 
-    pub(crate) fn screenshot(&self) -> Vec<u8> {
+    pub fn screenshot(&self) -> Vec<u8> {
         let png = self.in_session("GET", "/screenshot", &json!({})).unwrap();
         STANDARD.decode(png.as_str().unwrap()).unwrap()
     }
@@ -172,4 +204,39 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Sends a request to ChromeDriver: whether it answers 200, and its JSON.
+fn send(address: SocketAddr, request: &[u8]) -> io::Result<(bool, Value)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE * 4))?;
+    stream.write_all(request)?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    // Until it is whole and not until the connection ends, since ChromeDriver takes its time with that.
+    loop {
+        let length = stream.read(&mut buffer)?;
+        bytes.extend_from_slice(&buffer[..length]);
+        match parsed(&bytes) {
+            Some(answer) => return Ok(answer),
+            None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => {}
+        }
+    }
+}
+
+/// The answer, if all of it is there.
+fn parsed(bytes: &[u8]) -> Option<(bool, Value)> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let length = head.split_once("content-length:")?.1;
+    let length: usize = length.lines().next()?.trim().parse().ok()?;
+    let body = bytes[end + 4..].get(..length)?;
+    let is_good = head.split(' ').nth(1) == Some("200");
+    Some((is_good, serde_json::from_slice(body).unwrap_or_default()))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
