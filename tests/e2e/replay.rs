@@ -7,8 +7,9 @@ use support::http2::Framing;
 use support::messages::{
     self, ORIGIN, TOKEN, WEBHOOK, form, message, pairs, sid, unsigned, whatsapp,
 };
+use support::process::until;
 use support::tap::Behaviour;
-use support::wire::Request;
+use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, signing};
 
 /// Without limits, and with an upstream that may take a second and a half, not ten.
@@ -132,16 +133,11 @@ fn after_an_upstream_that_rejects_connections_the_retry_passes() {
         // Envoy may still hold that the address is unreachable for a moment; then it says so with another 503, and
         // that is one more failed attempt, which releases too.
         t.upstream(Behaviour::Answer(200));
-        let start = Instant::now();
-        let mut answer = t.send(&request).await;
-        while answer.status == 503
-            && answer.reason().is_empty()
-            && start.elapsed() < Duration::from_secs(10)
-        {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            answer = t.send(&request).await;
-        }
-        assert_passed(&answer);
+        let is_envoys = |answer: &Response| answer.status == 503 && answer.reason().is_empty();
+        let answer = until("the upstream is found again", async || {
+            Some(t.send(&request).await).filter(|answer| !is_envoys(answer))
+        });
+        assert_passed(&answer.await);
         t.rejects(&request, "duplicate").await;
         t.received_one();
     });
@@ -167,14 +163,11 @@ fn after_a_client_that_left_before_the_answer_its_retry_passes() {
             }
             // Nothing tells from outside when Envoy has noticed, before it gives up by itself; so ask until then.
             t.upstream(Behaviour::Answer(200));
-            let start = Instant::now();
-            let mut answer = t.send(&request).await;
-            while answer.status == 409 && start.elapsed() < Duration::from_secs(10) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                answer = t.send(&request).await;
-            }
+            let answer = until("Envoy notices", async || {
+                Some(t.send(&request).await).filter(|answer| answer.status != 409)
+            });
+            assert_passed(&answer.await);
             attempts += 1;
-            assert_passed(&answer);
             t.rejects(&request, "duplicate").await;
             assert_eq!(t.received_count(), attempts);
         }
@@ -322,15 +315,7 @@ async fn leave(t: &Test<'_>, request: &Request) {
     connection.write(&request.bytes()).await;
     t.wait_for_received(arrived + 1).await;
     drop(connection);
-    let start = Instant::now();
-    while !t
-        .envoy
-        .admin("/stats?filter=http.webhooks.downstream_rq_active")
-        .contains(": 0")
-    {
-        assert!(start.elapsed() < Duration::from_secs(10));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    t.envoy.idle().await;
 }
 
 /// Finding 4: three deliveries in each window, for ever.

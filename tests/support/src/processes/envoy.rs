@@ -17,11 +17,11 @@ use super::filter_store::{FilterStore, filter_store, in_redis};
 use super::http1::{Http1, PATIENCE};
 use super::http2::Http2;
 use super::messages::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, TEXT, TOKEN};
-use super::process::{Process, in_time, repository, tool};
+use super::process::{Process, in_time, repository, tool, until};
 use super::redis;
 use super::tap::{Behaviour, Tap};
 use super::wire::{Received, Request, Response};
-use super::{passed, rejected, simple_get, upstream};
+use super::{passed, rejected, simple_get, stat, upstream};
 use crate::signing;
 
 /// No test takes longer than this, whatever happens.
@@ -342,6 +342,14 @@ impl Envoy {
         self.connect().await.send(request).await
     }
 
+    /// Waits until no request is under way, which is a moment after the last has its answer or has left.
+    pub async fn idle(&self) {
+        until("no request is under way", async || {
+            (stat(self.admin, "http.webhooks.downstream_rq_active") == 0).then_some(())
+        })
+        .await;
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -635,18 +643,12 @@ impl Test<'_> {
     }
 
     async fn line(&self, file: &str, request_id: &str) -> String {
-        let start = Instant::now();
-        loop {
+        until(&format!("a line for {request_id} in {file}"), async || {
             let log = std::fs::read_to_string(self.envoy.file(file)).unwrap_or_default();
-            if let Some(line) = log.lines().find(|line| line.contains(request_id)) {
-                return line.to_owned();
-            }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "no line for {request_id} in {file}:\n{log}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let line = log.lines().find(|line| line.contains(request_id));
+            line.map(str::to_owned)
+        })
+        .await
     }
 
     /// The metrics in Prometheus text.
