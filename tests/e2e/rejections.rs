@@ -5,7 +5,7 @@ use serde_json::json;
 use support::envoy::{Setup, new_address, shared};
 use support::messages::{
     self, ACCOUNT, ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, TOKEN, WEBHOOK, bare, forged, form,
-    form_for, message, pairs, set, sid, unsigned, whatsapp,
+    form_for, message, message_with, pairs, set, sid, unsigned, whatsapp,
 };
 use support::wire::Request;
 use support::{assert_passed, assert_rejected, rule, signing};
@@ -353,7 +353,7 @@ fn a_webhook_that_requires_a_timestamp_answers_400_without_one() {
 #[test]
 fn a_body_over_the_limit_is_answered_413() {
     shared().run(async |t| {
-        let request = form(WEBHOOK, &set(whatsapp(), "Body", &"x".repeat(70_000)));
+        let request = message_with("Body", &"x".repeat(70_000));
         t.rejects(&request, "body_too_large").await;
         t.assert_nothing_received().await;
     });
@@ -379,11 +379,8 @@ fn a_signed_request_of_another_account_is_answered_403() {
     shared().run(async |t| {
         // This key is ACCOUNT's, whatever the parameters say.
         for account in [OTHER_ACCOUNT, &sid("AC"), "", "AC", &ACCOUNT.to_uppercase()] {
-            t.rejects(
-                &form(WEBHOOK, &set(whatsapp(), "AccountSid", account)),
-                "account_mismatch",
-            )
-            .await;
+            t.rejects(&message_with("AccountSid", account), "account_mismatch")
+                .await;
         }
         t.assert_nothing_received().await;
         // Each of the other account's tokens signs for the other account, and for no one else.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::view::{assert_discreet, lines};
 use support::envoy::{Setup, Test};
 use support::messages::{
-    self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_for,
-    hashed, message, set, sid, status_callback, whatsapp,
+    self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_by,
+    form_for, hashed, message, set, sid, status_callback, whatsapp,
 };
 use support::process::until;
 use support::wire::Request;
@@ -200,12 +200,7 @@ fn mistakes() -> Vec<(Request, &'static str, Vec<&'static str>)> {
             vec!["a parameter was added on the way"],
         ),
         (
-            form_for(
-                "00112233445566778899aabbccddeeff",
-                &format!("{ORIGIN}{WEBHOOK}"),
-                WEBHOOK,
-                &whatsapp(),
-            ),
+            form_by("00112233445566778899aabbccddeeff", WEBHOOK, &whatsapp()),
             vec![
                 LAST_RESORT,
                 "the URL at Twilio is another one (a path",
@@ -213,9 +208,8 @@ fn mistakes() -> Vec<(Request, &'static str, Vec<&'static str>)> {
             ],
         ),
         (
-            form_for(
+            form_by(
                 "00112233445566778899aabbccddeeff",
-                &format!("{ORIGIN}{WEBHOOK}"),
                 WEBHOOK,
                 &of_another_account,
             ),
@@ -369,12 +363,7 @@ fn a_token_of_another_configured_account_is_told_by_the_reason_and_the_key() {
     let envoy = Setup::changed(json!({"rate_limits": []})).start();
     envoy.run(async |t| {
         // The parameters name the first account, the second one's token has signed.
-        let crossed = form_for(
-            OTHER_TOKENS[0],
-            &format!("{ORIGIN}{WEBHOOK}"),
-            WEBHOOK,
-            &whatsapp(),
-        );
+        let crossed = form_by(OTHER_TOKENS[0], WEBHOOK, &whatsapp());
         t.rejects(&crossed, "account_mismatch").await;
         let found = t
             .log_lines(1, |line| line["verdict"] == "account_mismatch")

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin};
 use support::envoy::{Envoy, Setup};
-use support::messages::{WEBHOOK, forged, form, message, set, whatsapp};
+use support::messages::{forged, message, message_with, whatsapp};
 use support::process::until;
 use support::rule;
 use support::tap::Behaviour;
@@ -85,7 +85,7 @@ fn a_request_that_is_accepted_and_one_that_is_rejected_ask_redis_once_each() {
             let known = message();
             replicas.passes(0, &known).await;
             let forged = forged(&whatsapp());
-            let large = form(WEBHOOK, &set(whatsapp(), "Body", &"a".repeat(70_000)));
+            let large = message_with("Body", &"a".repeat(70_000));
             let kinds = [
                 ("accepted", (0..EACH).map(|_| message()).collect()),
                 ("duplicate", vec![known; EACH]),
