@@ -7,9 +7,8 @@ import shutil
 import subprocess
 import tempfile
 
-from .failure import Failure
+from processes import ROOT, Failure, run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BENCH = ROOT / "target/bench"
 BUILT = BENCH / "build"
 TOOLS = ROOT / "target/tools"
@@ -19,13 +18,6 @@ LOAD = BUILT / "release/load"
 # Relative, as in envoy.yaml: servers are started in the repository's root.
 EMPTY_FILTER = "target/bench/build/wasm32-wasip1/release/empty_filter.wasm"
 FILTER = "target/bench/twilio_webhook_filter.wasm"
-
-
-def run(*command, target):
-    # What is built is named by its path afterwards, so nobody's cargo settings may put it elsewhere.
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(target))
-    if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
-        raise Failure(f"failed: {' '.join(map(str, command))}")
 
 
 def prepare(module=None):
