@@ -143,11 +143,8 @@ fn a_repeat_with_its_signature_respelled_is_rejected() {
                 &signature[..26],
                 &ALPHABET[last + low..=last + low]
             );
-            t.rejects(
-                &request.clone().with("x-twilio-signature", other),
-                "malformed_signature",
-            )
-            .await;
+            let request = request.clone().with("x-twilio-signature", other);
+            t.rejects(&request, "malformed_signature").await;
         }
         for other in [
             signature.trim_end_matches('=').to_owned(),
@@ -155,11 +152,8 @@ fn a_repeat_with_its_signature_respelled_is_rejected() {
             format!("{} {}", &signature[..10], &signature[10..]),
             format!("{signature}AAAA"),
         ] {
-            t.rejects(
-                &request.clone().with("x-twilio-signature", other),
-                "malformed_signature",
-            )
-            .await;
+            let request = request.clone().with("x-twilio-signature", other);
+            t.rejects(&request, "malformed_signature").await;
         }
         t.received_one();
     });
@@ -530,11 +524,8 @@ fn a_forged_request_does_not_burn_the_nonce_of_the_genuine_one() {
         t.rejects(&request.clone().body(encode(&other)), "invalid_signature")
             .await;
         t.rejects(&forged(&parameters), "invalid_signature").await;
-        t.rejects(
-            &request.clone().with("content-type", "text/plain"),
-            "unsigned_body",
-        )
-        .await;
+        let other = request.clone().with("content-type", "text/plain");
+        t.rejects(&other, "unsigned_body").await;
         let stale = request.clone().header("x-twilio-request-timestamp", "1");
         t.rejects(&stale, "stale_timestamp").await;
         let big = request.clone().body("x".repeat(70_000));

@@ -566,11 +566,8 @@ fn several_tokens_of_one_account_are_accepted_during_a_rotation() {
             for token in [TOKEN, next] {
                 t.passes(&form_for(token, &url, WEBHOOK, &whatsapp())).await;
             }
-            t.rejects(
-                &form_for(&sid("x"), &url, WEBHOOK, &whatsapp()),
-                "invalid_signature",
-            )
-            .await;
+            let request = form_for(&sid("x"), &url, WEBHOOK, &whatsapp());
+            t.rejects(&request, "invalid_signature").await;
             assert_eq!(t.received_count(), 2);
         });
 }

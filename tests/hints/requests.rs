@@ -1,47 +1,9 @@
 //! Random requests as Twilio makes them, and what is known of one on both sides.
 
 use support::message::{ACCOUNT, TOKEN};
+pub(crate) use support::random::Random;
 use support::request::Request;
 use support::signing::{sha256_hex, sign};
-
-/// Small and seeded: the same requests every time.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// Below this.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).expect("31 bits") % end
-    }
-
-    pub(crate) fn one_in(&mut self, of: usize) -> bool {
-        self.below(of) == 0
-    }
-
-    pub(crate) fn of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
-    }
-
-    pub(crate) fn sid(&mut self, kind: &str) -> String {
-        format!("{kind}{:016x}{:016x}", self.next(), self.next())
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
-        for index in (1..list.len()).rev() {
-            list.swap(index, self.below(index + 1));
-        }
-    }
-}
 
 /// A URL in parts.
 #[derive(Clone, Debug)]

@@ -44,7 +44,7 @@ impl Random {
         random
     }
 
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         spread(self.0)
     }
@@ -52,6 +52,21 @@ impl Random {
     /// A number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
+    }
+
+    /// True once in so many draws.
+    pub fn one_in(&mut self, of: usize) -> bool {
+        self.below(of) == 0
+    }
+
+    /// One of a list.
+    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
+    }
+
+    /// An identifier as Twilio makes them, of this kind.
+    pub fn sid(&mut self, kind: &str) -> String {
+        format!("{kind}{:016x}{:016x}", self.next(), self.next())
     }
 
     /// True in `percent` of a hundred draws.
