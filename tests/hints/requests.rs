@@ -78,7 +78,7 @@ fn text(random: &mut Random) -> String {
 }
 
 fn number(random: &mut Random) -> String {
-    format!("+1{:010}", random.next() % 10_000_000_000)
+    format!("+1{:010}", random.word() % 10_000_000_000)
 }
 
 fn index(random: &mut Random) -> String {
