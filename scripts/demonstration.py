@@ -1,11 +1,9 @@
 """What scripts/run and its several Envoys have in common: building, child processes, and the table of answers."""
 
-import ctypes
 import http.client
 import itertools
 import json
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -17,8 +15,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import twilio_signing as twilio
+from processes import ROOT, Failure, Processes, run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 ENVOY = ROOT / "target/tools/envoy"
 UPSTREAM = ROOT / "examples/ordering-upstream"
 RUN = ROOT / "target/run"
@@ -27,10 +25,6 @@ WEBHOOK_PATH = urlsplit(twilio.DEMO_URL).path
 # The flood comes from an address of its own, so that its limit is used up and not that of the person who goes on.
 FLOOD_FROM = "127.0.0.2"
 FLOOD, LIMIT = 70, 60
-
-
-class Failure(Exception):
-    """Something that the person has to mend; its text says what."""
 
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -109,13 +103,6 @@ NATIVE = ("--features", "native")
 
 def build(*setup, host=WASM):
     """Builds filter and upstream; `setup` is what scripts/setup is told."""
-
-    def run(*command, target):
-        # envoy.yaml names the module by its path, so nobody's cargo settings may put it elsewhere.
-        environment = dict(os.environ, CARGO_TARGET_DIR=str(target))
-        if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
-            raise Failure(f"failed: {' '.join(map(str, command))}")
-
     run("scripts/setup", *setup, target=ROOT / "target")
     print("run: building the filter", flush=True)
     run("cargo", "build", "--locked", "--release", "--lib", *host, target=ROOT / "target")
@@ -141,70 +128,19 @@ def environment_of_the_demonstration():
     return environment
 
 
-def end_with_parent():
-    """Has Linux end the child if this script is killed in a way that it cannot catch."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-class Children:
-    """The processes started here. Leaving the `with` block ends them, however it is left."""
+class Children(Processes):
+    """The processes of the demonstration; signals do not keep it from ending them."""
 
     def __init__(self):
-        self.running = []
+        super().__init__(RUN)
         self.containers = []
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        for _, process, _ in reversed(self.running):
-            process.terminate()
-        for _, process, _ in reversed(self.running):
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        super().__exit__()
         for container in self.containers:
             subprocess.run(["docker", "rm", "-f", container], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def start(self, name, command, environment, log, output=None):
-        """Starts it; what it says goes to `log`, and its standard output to `output` where that is given."""
-        with open(log, "wb") as err, open(output or log, "ab") as out:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err if output else out,
-                # Ctrl-C is for this script, which then ends the others in order.
-                start_new_session=True,
-                preexec_fn=end_with_parent,
-            )
-        self.running.append((name, process, log))
-
-    def check(self):
-        """Fails if one has ended by itself."""
-        for name, process, log in self.running:
-            if process.poll() is not None:
-                lines = log.read_text(errors="replace").splitlines()
-                # Envoy begins with pages about what is compiled in.
-                tail = [line[:400] for line in lines if "[info]" not in line][-12:] or lines[-5:]
-                raise Failure(
-                    f"{name} ended with status {process.returncode}. From {log.relative_to(ROOT)}:\n  " + "\n  ".join(tail)
-                )
-
-    def wait_until(self, ready, what, seconds):
-        deadline = time.monotonic() + seconds
-        while not ready():
-            self.check()
-            if time.monotonic() > deadline:
-                raise Failure(f"{what} was not ready after {seconds} s; see target/run/*.log.")
-            time.sleep(0.05)
 
 
 def start_upstream(children, upstream, environment):
@@ -214,7 +150,7 @@ def start_upstream(children, upstream, environment):
         environment, LISTEN_ADDR=f"{upstream.host}:{upstream.port}", DATABASE_PATH=str(RUN / "orders.db")
     )
     binary = UPSTREAM / "target/release/ordering-upstream"
-    children.start("the upstream", [str(binary)], settings, RUN / "upstream.log")
+    children.start("upstream", [str(binary)], settings)
     children.wait_until(lambda: upstream.get("/healthz") is not None, "the upstream", 20)
 
 

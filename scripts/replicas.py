@@ -13,12 +13,10 @@ from dataclasses import replace
 import twilio_signing as twilio
 from demonstration import (
     ENVOY,
-    ROOT,
     RUN,
     WEBHOOK_PATH,
     Address,
     Children,
-    Failure,
     Table,
     Witness,
     add_flood,
@@ -30,11 +28,11 @@ from demonstration import (
     stay_up,
     what_reached,
 )
+from processes import ROOT, Failure
 
 DIRECTORY = "envoy/redis"
 CONFIG = f"{DIRECTORY}/envoy.yaml"
 TOOLS = ROOT / "target/tools"
-DATA = RUN / "redis"
 # As envoy.yaml has it.
 WEBDIS_USER = "envoy"
 
@@ -92,7 +90,7 @@ class Places:
         redis = Address("Redis", "127.0.0.1", port, f"{DIRECTORY}/{file}")
         self.redis = next_free(redis, taken | {self.webdis.port})
         # What the file has, which is replaced.
-        self.in_files = (admin.port, listener.port, webdis.port, port)
+        self.in_files = (admin.port, listener.port, webdis.port)
 
 
 # --- starting ------------------------------------------------------------------------------------
@@ -114,17 +112,17 @@ def ping(address, password):
         return False
 
 
-def start_redis(children, places, password):
-    # What an earlier run remembered would be counted in this one.
-    shutil.rmtree(DATA, ignore_errors=True)
-    DATA.mkdir(parents=True)
-    text = replaced(text_of("redis.conf"), f"\nport {places.in_files[3]}\n", f"\nport {places.redis.port}\n")
-    text = replaced(text, "\ndir .\n", f'\ndir "{DATA}"\n')
-    text = replaced(text, "on >$REDIS_PASSWORD", f"on >{password}")
-    file = RUN / "redis.conf"
-    write_private(file, text)
-    children.start("Redis", [str(TOOLS / "redis-server"), str(file)], os.environ, RUN / "redis.log")
-    children.wait_until(lambda: ping(places.redis, password), "Redis", 20)
+def redis_conf(port, directory, password):
+    text = re.sub(r"(?m)^port \d+$", f"port {port}", text_of("redis.conf"))
+    text = replaced(text, "\ndir .\n", f'\ndir "{directory}"\n')
+    return replaced(text, "on >$REDIS_PASSWORD", f"on >{password}")
+
+
+def webdis_json(port, redis_port, redis_password, password):
+    text = replaced(text_of("webdis.json"), "$REDIS_PASSWORD", redis_password)
+    settings = json.loads(replaced(text, "$WEBDIS_CREDENTIALS", f"{WEBDIS_USER}:{password}"))
+    settings["http_port"], settings["redis_port"] = port, redis_port
+    return json.dumps(settings, indent=2)
 
 
 def status_of(address, headers):
@@ -139,24 +137,30 @@ def status_of(address, headers):
         connection.close()
 
 
-def start_webdis(children, places, redis_password, password):
-    settings = json.loads(
-        text_of("webdis.json")
-        .replace("$REDIS_PASSWORD", redis_password)
-        .replace("$WEBDIS_CREDENTIALS", f"{WEBDIS_USER}:{password}")
-    )
-    settings["http_port"], settings["redis_port"] = places.webdis.port, places.redis.port
-    file = RUN / "webdis.json"
-    write_private(file, json.dumps(settings, indent=2))
-    children.start("Webdis", [str(TOOLS / "webdis"), str(file)], os.environ, RUN / "webdis.log")
+def start_store(children, redis, webdis, environment, settings="", prefix=""):
+    """Starts Redis, with more `settings` than its file has, and Webdis, both under names with this `prefix`; returns Webdis' password and the processes."""
+    # What an earlier run remembered would be counted in this one.
+    data = children.logs / f"{prefix}redis"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    # Below 54 characters with the user's name: Webdis 0.1.9 takes no longer credentials.
+    redis_password, password = secrets.token_hex(20), secrets.token_hex(20)
+    file = children.logs / f"{prefix}redis.conf"
+    write_private(file, redis_conf(redis.port, data, redis_password) + settings)
+    pids = [children.start(f"{prefix}Redis", [str(TOOLS / "redis-server"), str(file)], environment)]
+    children.wait_until(lambda: ping(redis, redis_password), "Redis")
+    file = children.logs / f"{prefix}webdis.json"
+    write_private(file, webdis_json(webdis.port, redis.port, redis_password, password))
+    pids.append(children.start(f"{prefix}Webdis", [str(TOOLS / "webdis"), str(file)], environment))
     # A configuration that it cannot read is none to Webdis, which would then do anything for anybody.
-    children.wait_until(lambda: status_of(places.webdis, {}) is not None, "Webdis", 20)
-    if status_of(places.webdis, {}) != 403:
-        raise Failure("Webdis does what somebody without a password asks for; see target/run/webdis.log.")
+    children.wait_until(lambda: status_of(webdis, {}) is not None, "Webdis")
+    if status_of(webdis, {}) != 403:
+        raise Failure("Webdis does what somebody without a password asks for; see its log.")
+    return password, pids
 
 
 def start_envoys(children, places, environment):
-    admin, listener, webdis, _ = places.in_files
+    admin, listener, webdis = places.in_files
     for index, (own_admin, own_listener) in enumerate(zip(places.admins, places.listeners), 1):
         text = text_of("envoy.yaml")
         for old, new in (
@@ -171,7 +175,7 @@ def start_envoys(children, places, environment):
         command = [str(ENVOY), "-c", str(file), "--concurrency", "2", "--disable-hot-restart"]
         access = RUN / f"access-{index}.log"
         access.unlink(missing_ok=True)
-        children.start(f"Envoy {index}", command, environment, RUN / f"envoy-{index}.log", access)
+        children.start(f"Envoy {index}", command, environment, access)
     for index, own_admin in enumerate(places.admins, 1):
         children.wait_until(lambda address=own_admin: address.get("/ready") is not None, f"Envoy {index}", 60)
 
@@ -233,11 +237,8 @@ def show(count, once) -> int:
     places = Places(count)
     build("--redis")
     RUN.mkdir(parents=True, exist_ok=True)
-    # Below 54 characters with the user's name: Webdis 0.1.9 takes no longer credentials.
-    redis_password, password = secrets.token_hex(20), secrets.token_hex(20)
     with Children() as children:
-        start_redis(children, places, redis_password)
-        start_webdis(children, places, redis_password, password)
+        password, _ = start_store(children, places.redis, places.webdis, os.environ)
         start_upstream(children, places.upstream, environment)
         start_envoys(children, places, dict(environment, WEBDIS_PASSWORD=password))
         differ = demonstrate(environment, places)

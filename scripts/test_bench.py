@@ -1,7 +1,6 @@
 """Tests of what scripts/bench computes and writes: python3 -m unittest discover -s scripts"""
 
 import json
-import pathlib
 import re
 import time
 import unittest
@@ -9,15 +8,14 @@ from types import SimpleNamespace
 from unittest import mock
 from xml.etree import ElementTree
 
+import replicas
 from benchmark import measure, redis, report, servers
 from benchmark.arithmetic import Spread, busy, compared, median, paired, quantile, summarise
 from benchmark.chart import chart, step
-from benchmark.failure import Failure
 from benchmark.servers import SERVERS
 from benchmark.targets import targets
 from benchmark.variants import BASE, VARIANTS, chosen
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from processes import ROOT, Failure
 
 
 def a_slice(cpu_us, latency_us=1000):
@@ -297,12 +295,12 @@ class TheServers(unittest.TestCase):
         self.assertEqual(ports, [1, 7])
 
     def test_redis_and_webdis_have_the_shipped_files_but_for_ports_and_passwords(self):
-        conf = redis.redis_conf((ROOT / "envoy/redis/redis.conf").read_text(encoding="utf-8"), 5, "/d", "s3cret")
+        conf = replicas.redis_conf(5, "/d", "s3cret")
         for line in ("port 5", 'dir "/d"', "maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec"):
             self.assertIn(f"\n{line}\n", conf)
         self.assertIn("on >s3cret ", conf)
         text = (ROOT / "envoy/redis/webdis.json").read_text(encoding="utf-8")
-        settings = json.loads(redis.webdis_json(text, 6, 5, "s3cret", "other"))
+        settings = json.loads(replicas.webdis_json(6, 5, "s3cret", "other"))
         self.assertEqual((settings["http_port"], settings["redis_port"], settings["redis_auth"]), (6, 5, "s3cret"))
         self.assertEqual(settings["acl"][1]["http_basic_auth"], "envoy:other")
         self.assertEqual(settings["threads"], json.loads(text)["threads"])

@@ -29,40 +29,18 @@ const CONFIGURATION: &str = r#"{
     "rate_limits": []
 }"#;
 
-const HANDSHAKES: &[&str] = &[
-    "wss://h.example",
-    "wss://h.example:443",
-    "wss://h.example:80",
-];
-
 /// The same once more, for the reference.
 const WEBHOOKS: [Webhook; 5] = [
     Webhook {
         path: "/hook",
-        origins: &["https://h.example", "https://h.example:443"],
-        handshake_origins: HANDSHAKES,
-        own_query: None,
         methods: &["POST", "GET", "DELETE"],
-        lenient: false,
-        most: 500,
+        ..Webhook::USUAL
     },
     Webhook {
         path: "/query",
-        origins: &[
-            "https://h.example:8443",
-            "https://h.example",
-            "https://h.example:443",
-        ],
-        handshake_origins: &[
-            "wss://h.example:8443",
-            "wss://h.example",
-            "wss://h.example:443",
-            "wss://h.example:80",
-        ],
         own_query: Some("b=%272&a=x+y&c"),
         methods: &["POST", "GET"],
-        lenient: false,
-        most: 500,
+        ..Webhook::AT_8443
     },
     Webhook {
         path: "/user",
@@ -80,28 +58,21 @@ const WEBHOOKS: [Webhook; 5] = [
             "wss://h.example:443",
             "wss://h.example:80",
         ],
-        own_query: None,
         methods: &["GET", "HEAD"],
-        lenient: false,
-        most: 500,
+        ..Webhook::PLAIN
     },
     Webhook {
         path: "/in/",
-        origins: &["https://h.example", "https://h.example:443"],
-        handshake_origins: HANDSHAKES,
-        own_query: None,
         methods: &["PUT", "POST", "GET"],
-        lenient: false,
         most: 6,
+        ..Webhook::USUAL
     },
     Webhook {
         path: "/lenient/",
-        origins: &["https://h.example", "https://h.example:443"],
-        handshake_origins: HANDSHAKES,
-        own_query: None,
         methods: &["POST"],
         lenient: true,
         most: 8,
+        ..Webhook::USUAL
     },
 ];
 

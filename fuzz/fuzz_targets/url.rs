@@ -9,85 +9,42 @@ use libfuzzer_sys::fuzz_target;
 use support::contract::{SignedAs, Webhook, messages, pairs, split_target};
 use twilio_webhook_filter::{ConfiguredUrl, Form, MAX_URLS, PublicUrl, Target};
 
-const PLAIN: Webhook = Webhook {
-    path: "/",
-    origins: &[],
-    handshake_origins: &[],
-    own_query: None,
-    methods: &[],
-    lenient: false,
-    most: 500,
-};
+/// What is tried of `wss://u:p@[::1]:1`, for a handshake, too.
+const WITH_USERINFO: &[&str] = &[
+    "wss://u:p@[::1]:1",
+    "wss://u:p@[::1]",
+    "wss://u:p@[::1]:443",
+    "wss://u:p@[::1]:80",
+    "wss://[::1]:1",
+    "wss://[::1]",
+    "wss://[::1]:443",
+    "wss://[::1]:80",
+];
 
 /// Configured URLs, and what is tried for them in front of the path.
 const URLS: [(&str, Webhook); 4] = [
-    (
-        "https://h.example/hook",
-        Webhook {
-            origins: &["https://h.example", "https://h.example:443"],
-            handshake_origins: &[
-                "wss://h.example",
-                "wss://h.example:443",
-                "wss://h.example:80",
-            ],
-            ..PLAIN
-        },
-    ),
+    ("https://h.example/hook", Webhook::USUAL),
     (
         "https://h.example:8443/hook?b='2&a=x+y",
         Webhook {
-            origins: &[
-                "https://h.example:8443",
-                "https://h.example",
-                "https://h.example:443",
-            ],
-            handshake_origins: &[
-                "wss://h.example:8443",
-                "wss://h.example",
-                "wss://h.example:443",
-                "wss://h.example:80",
-            ],
             own_query: Some("b='2&a=x+y"),
-            ..PLAIN
+            ..Webhook::AT_8443
         },
     ),
     (
         "wss://u:p@[::1]:1/?",
         Webhook {
-            origins: &[
-                "wss://u:p@[::1]:1",
-                "wss://u:p@[::1]",
-                "wss://u:p@[::1]:443",
-                "wss://u:p@[::1]:80",
-                "wss://[::1]:1",
-                "wss://[::1]",
-                "wss://[::1]:443",
-                "wss://[::1]:80",
-            ],
-            handshake_origins: &[
-                "wss://u:p@[::1]:1",
-                "wss://u:p@[::1]",
-                "wss://u:p@[::1]:443",
-                "wss://u:p@[::1]:80",
-                "wss://[::1]:1",
-                "wss://[::1]",
-                "wss://[::1]:443",
-                "wss://[::1]:80",
-            ],
+            origins: WITH_USERINFO,
+            handshake_origins: WITH_USERINFO,
             own_query: Some(""),
-            ..PLAIN
+            ..Webhook::PLAIN
         },
     ),
     (
         "http://h.example",
         Webhook {
             origins: &["http://h.example", "http://h.example:80"],
-            handshake_origins: &[
-                "wss://h.example",
-                "wss://h.example:443",
-                "wss://h.example:80",
-            ],
-            ..PLAIN
+            ..Webhook::USUAL
         },
     ),
 ];

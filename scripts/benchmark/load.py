@@ -3,7 +3,8 @@
 import json
 import subprocess
 
-from .failure import Failure
+from processes import Failure
+
 from .prepare import LOAD, ROOT
 
 

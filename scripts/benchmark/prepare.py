@@ -7,9 +7,8 @@ import shutil
 import subprocess
 import tempfile
 
-from .failure import Failure
+from processes import ROOT, Failure, run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BENCH = ROOT / "target/bench"
 BUILT = BENCH / "build"
 TOOLS = ROOT / "target/tools"
@@ -22,13 +21,6 @@ EMPTY_NATIVE = "target/bench/build/release/libempty_native.so"
 FILTER = "target/bench/twilio_webhook_filter.wasm"
 NATIVE = "target/bench/libtwilio_webhook_filter.so"
 THEN = "target/bench/then.wasm"
-
-
-def run(*command, target):
-    # What is built is named by its path afterwards, so nobody's cargo settings may put it elsewhere.
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(target))
-    if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
-        raise Failure(f"failed: {' '.join(map(str, command))}")
 
 
 def prepare(module=None, native=None, then=None):

@@ -2,8 +2,9 @@
 
 import json
 
+from processes import Failure
+
 from .arithmetic import Spread, compared, median, microseconds
-from .failure import Failure
 from .variants import WITH_REDIS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"

@@ -60,7 +60,7 @@ pub fn raw(request: &Request) -> Vec<u8> {
 
 /// So many failures of each kind, in turn; the same ones each time.
 pub fn failures(count: usize) -> Vec<(Case, Request)> {
-    let mut random = Random::new(0x0C0A_FFEE_1234_5678);
+    let mut random = Random::new(0x0C0A_FFEE_1234_5678, 0);
     let kinds: Vec<&[Mistake]> = [ALONE, PAIRS, UNKNOWABLE]
         .iter()
         .flat_map(|rows| rows.iter().map(|(_, mistakes)| *mistakes))

@@ -1,8 +1,7 @@
 //! The two libraries, each in one process that is asked in lines of JSON.
 
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::places::Place;
 use crate::requests::{Case, Library};
-use support::process::repository;
+use support::process::{installed, node, python};
 
 /// What a library says of a request.
 #[derive(Clone, Debug)]
@@ -28,30 +27,10 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(library: Library) -> Self {
-        let home = match std::env::var_os("TWILIO_LIBRARIES") {
-            Some(home) => PathBuf::from(home),
-            None => repository().join("target/tools/twilio-libraries"),
-        };
-        assert!(
-            home.is_dir(),
-            "{} does not exist: run scripts/setup --tests, or point TWILIO_LIBRARIES to what it installed",
-            home.display()
-        );
+        let home = installed("TWILIO_LIBRARIES", "twilio-libraries");
         let mut command = match library {
-            Library::Node => {
-                let mut command = Command::new("node");
-                command.arg(script("library.mjs")).arg(&home);
-                command
-            }
-            Library::Python => {
-                let mut command = Command::new("python3");
-                // Nothing of this machine's own Python packages.
-                command
-                    .args(["-I", "-B"])
-                    .arg(script("library.py"))
-                    .arg(home.join("python"));
-                command
-            }
+            Library::Node => node("tests/differential/library.mjs", &home),
+            Library::Python => python("tests/differential/library.py", &home),
         };
         let child = command
             .stdin(Stdio::piped())
@@ -136,10 +115,4 @@ impl Drop for Worker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/differential")
-        .join(name)
 }

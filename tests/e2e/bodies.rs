@@ -39,22 +39,13 @@ fn http1_with_content_length_passes_when_signed_and_not_when_forged() {
 fn http1_chunked_passes_when_signed_and_not_when_forged() {
     shared().run(async |t| {
         for size in [1, 7, 100, 10_000] {
-            let bad = t
-                .http1()
-                .await
-                .send_pieces(&forged(&whatsapp()).chunks(size), Duration::ZERO)
-                .await;
+            let bad = t.send_chunked(&forged(&whatsapp()), size).await;
             assert_rejected(&bad, "invalid_signature");
         }
         t.assert_nothing_received().await;
         for (index, size) in [1, 7, 100, 10_000].into_iter().enumerate() {
             let request = message();
-            assert_passed(
-                &t.http1()
-                    .await
-                    .send_pieces(&request.chunks(size), Duration::ZERO)
-                    .await,
-            );
+            assert_passed(&t.send_chunked(&request, size).await);
             assert_eq!(t.received()[index].body, request.body);
         }
     });
@@ -102,10 +93,7 @@ fn http2_passes_when_signed_and_not_when_forged() {
     shared().run(async |t| {
         let mut connection = t.http2().await;
         for piece in [0, 1, 100] {
-            let framing = Framing {
-                piece,
-                ..Framing::default()
-            };
+            let framing = Framing::pieces(piece);
             connection
                 .rejects(&forged(&whatsapp()), framing.clone(), "invalid_signature")
                 .await;
@@ -127,11 +115,7 @@ fn http2_with_trailers_after_data_passes_when_signed_and_not_when_forged() {
     shared().run(async |t| {
         let mut connection = t.http2().await;
         for piece in [0, 50] {
-            let framing = Framing {
-                piece,
-                trailers: Some(("x-checksum", "1")),
-                ..Framing::default()
-            };
+            let framing = Framing::pieces(piece).trailers(("x-checksum", "1"));
             connection
                 .rejects(&forged(&whatsapp()), framing.clone(), "invalid_signature")
                 .await;
@@ -142,11 +126,7 @@ fn http2_with_trailers_after_data_passes_when_signed_and_not_when_forged() {
         }
         t.assert_nothing_received().await;
         for piece in [0, 50] {
-            let framing = Framing {
-                piece,
-                trailers: Some(("x-checksum", "1")),
-                ..Framing::default()
-            };
+            let framing = Framing::pieces(piece).trailers(("x-checksum", "1"));
             let request = message();
             connection.passes(&request, framing.clone()).await;
             assert_eq!(
@@ -164,10 +144,7 @@ fn http2_with_trailers_and_no_data_passes_when_signed_and_not_when_forged() {
     shared().run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let mut connection = t.http2().await;
-        let framing = Framing {
-            trailers: Some(("x-checksum", "1")),
-            ..Framing::default()
-        };
+        let framing = Framing::default().trailers(("x-checksum", "1"));
         // The signature is one of a request with a body.
         let bad = forged(&whatsapp()).body("");
         connection
@@ -212,17 +189,11 @@ fn a_slow_body_over_http2_and_in_chunks_passes() {
         let pause = Duration::from_millis(30);
         let chunks = message().chunks(100);
         assert_passed(&t.http1().await.send_pieces(&chunks, pause).await);
-        let framing = Framing {
-            piece: 100,
-            pause,
-            trailers: None,
-        };
+        let framing = Framing::pieces(100).paused(pause);
         t.http2().await.passes(&message(), framing).await;
-        let framing = Framing {
-            piece: 100,
-            pause,
-            trailers: Some(("x-checksum", "1")),
-        };
+        let framing = Framing::pieces(100)
+            .paused(pause)
+            .trailers(("x-checksum", "1"));
         t.http2().await.passes(&message(), framing.clone()).await;
         t.http2()
             .await
@@ -319,12 +290,7 @@ fn a_signed_post_without_a_body_passes() {
         let post = || bare("POST", &format!("/voice/status?CallSid={}", sid("CA")));
         t.passes(&post()).await;
         // No content-length at all, no chunk but the last one, and a form without a parameter.
-        assert_passed(
-            &t.http1()
-                .await
-                .send_pieces(&post().chunks(1), Duration::ZERO)
-                .await,
-        );
+        assert_passed(&t.send_chunked(&post(), 1).await);
         let form = post().header("content-type", "application/x-www-form-urlencoded");
         t.passes(&form).await;
         t.http2().await.passes(&post(), Framing::default()).await;
@@ -358,11 +324,7 @@ fn a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
         }
         let mut connection = t.http2().await;
         for trailers in [None, Some(("x-checksum", "1"))] {
-            let framing = Framing {
-                piece: 10_000,
-                trailers,
-                ..Framing::default()
-            };
+            let framing = Framing::pieces(10_000).trailers(trailers);
             connection
                 .rejects(&of_length(LIMIT + 1), framing.clone(), "body_too_large")
                 .await;
@@ -384,10 +346,7 @@ fn a_body_far_over_the_limit_is_rejected_without_being_kept() {
                 let answer = t.http1().await.send_pieces(&pieces, Duration::ZERO).await;
                 assert_eq!(answer.status, 413, "{answer:?}");
             }
-            let framing = Framing {
-                piece: 100_000,
-                ..Framing::default()
-            };
+            let framing = Framing::pieces(100_000);
             assert_eq!(
                 t.http2()
                     .await

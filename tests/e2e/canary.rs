@@ -114,9 +114,7 @@ fn after_all_kinds_of_abuse_no_vm_has_failed_and_a_good_request_passes() {
                     continue;
                 }
                 1 => {
-                    let answer = connection
-                        .send_pieces(&request.chunks(7), Duration::ZERO)
-                        .await;
+                    let answer = connection.send_chunked(&request, 7).await;
                     *statuses.entry(answer.status).or_default() += 1;
                 }
                 _ => {
@@ -139,14 +137,7 @@ fn after_all_kinds_of_abuse_no_vm_has_failed_and_a_good_request_passes() {
                 request
             };
             let answer = connection
-                .send(
-                    &request,
-                    Framing {
-                        piece: 40,
-                        trailers,
-                        ..Framing::default()
-                    },
-                )
+                .send(&request, Framing::pieces(40).trailers(trailers))
                 .await;
             *statuses.entry(answer.status).or_default() += 1;
         }

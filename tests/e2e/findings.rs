@@ -8,8 +8,8 @@ use support::envoy::{Setup, connection_manager, listener, plugin_config, shared}
 use support::filter_host::{FilterHost, filter_host};
 use support::http2::Framing;
 use support::messages::{
-    ORIGIN, TOKEN, WEBHOOK, bare, encode, forged, form, form_for, hashed, message, pairs, set, sid,
-    unsigned, whatsapp,
+    ORIGIN, TOKEN, WEBHOOK, bare, encode, forged, form, form_for, hashed, message, message_with,
+    pairs, set, sid, unsigned, whatsapp,
 };
 use support::signing;
 use support::tap::Behaviour;
@@ -43,7 +43,7 @@ fn finding_2b_a_message_inside_of_a_text_is_malformed_in_either_reading() {
     shared().run(async |t| {
         let inner = sid("SM");
         let text = format!("2 tacosFromwhatsapp:+15550001MessageSid{inner}ToWaId");
-        let request = form(WEBHOOK, &set(whatsapp(), "Body", &text));
+        let request = message_with("Body", &text);
         t.rejects(&request, "malformed_body").await;
         // A customer may ask what a MessageSid is.
         let asked = set(
@@ -107,11 +107,8 @@ fn finding_9_paths_around_a_webhook_are_not_exempt() {
         for around in [
             "/x", ".json", "%20", "~", "%ff", "/%c0%ae", ";x", "%00", "/../x",
         ] {
-            t.rejects(
-                &unsigned("GET", &format!("{WEBHOOK}{around}")),
-                "unknown_webhook",
-            )
-            .await;
+            let request = unsigned("GET", &format!("{WEBHOOK}{around}"));
+            t.rejects(&request, "unknown_webhook").await;
         }
         t.assert_nothing_received().await;
         for exempt in [format!("{WEBHOOK}/health"), "/other".to_owned()] {
@@ -180,10 +177,7 @@ fn finding_13_the_filters_own_headers_do_not_pass_as_trailers() {
             for request in [message(), unsigned("POST", "/healthz").body("x")] {
                 // Without its length it is chunked, and so has room for trailers.
                 let request = request.without("content-length");
-                let trailers = Framing {
-                    trailers: Some((name, "forged")),
-                    ..Framing::default()
-                };
+                let trailers = Framing::default().trailers((name, "forged"));
                 let answer = t.http2().await.send(&request, trailers).await;
                 assert_eq!(answer.reason(), "", "{name}");
             }

@@ -2,7 +2,9 @@ use serde_json::{Value, json};
 
 use support::envoy::{Setup, plugin, shared};
 use support::filter_host::filter_host;
-use support::messages::{self, ACCOUNT, WEBHOOK, forged, form, message, unsigned, whatsapp};
+use support::messages::{
+    self, ACCOUNT, WEBHOOK, forged, form, message, message_with, unsigned, whatsapp,
+};
 use support::status_of;
 
 #[test]
@@ -28,13 +30,7 @@ fn each_rejection_is_one_line_of_json_at_warn() {
                 message().with("content-type", "text/plain"),
                 "unsigned_body",
             ),
-            (
-                form(
-                    WEBHOOK,
-                    &messages::set(whatsapp(), "Body", &"x".repeat(70_000)),
-                ),
-                "body_too_large",
-            ),
+            (message_with("Body", &"x".repeat(70_000)), "body_too_large"),
         ] {
             let answer = t.rejects(&request, reason).await;
             let id = answer.json()["request_id"].clone();

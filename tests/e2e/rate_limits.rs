@@ -6,8 +6,8 @@ use tokio::time::sleep;
 
 use support::envoy::{Setup, Test, new_address, plugin_with};
 use support::messages::{
-    ORIGIN, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_for, message, now, set,
-    unsigned, whatsapp,
+    OTHER_ACCOUNT, OTHER_TOKENS, PHONE, WEBHOOK, forged, form, form_by, message, message_with, now,
+    set, unsigned, whatsapp,
 };
 use support::tap::Behaviour;
 use support::wire::Response;
@@ -171,12 +171,7 @@ fn a_limit_for_each_account_counts_all_its_addresses() {
         t.rejects_from(new_address(), &message(), "rate_limited")
             .await;
         let own = set(whatsapp(), "AccountSid", OTHER_ACCOUNT);
-        let other = form_for(
-            OTHER_TOKENS[0],
-            &format!("{ORIGIN}{WEBHOOK}"),
-            WEBHOOK,
-            &own,
-        );
+        let other = form_by(OTHER_TOKENS[0], WEBHOOK, &own);
         t.passes(&other).await;
         assert_eq!(t.received_count(), 4);
     });
@@ -225,12 +220,7 @@ fn a_limit_for_each_sender_leaves_the_others_alone() {
         }
         t.rejects_from(new_address(), &message(), "rate_limited")
             .await;
-        let other = || {
-            form(
-                WEBHOOK,
-                &set(whatsapp(), "From", &format!("whatsapp:+{PHONE}1")),
-            )
-        };
+        let other = || message_with("From", &format!("whatsapp:+{PHONE}1"));
         for _ in 0..2 {
             t.passes(&other()).await;
         }

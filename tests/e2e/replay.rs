@@ -7,8 +7,9 @@ use support::http2::Framing;
 use support::messages::{
     self, ORIGIN, TOKEN, WEBHOOK, form, message, pairs, sid, unsigned, whatsapp,
 };
+use support::process::until;
 use support::tap::Behaviour;
-use support::wire::Request;
+use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, signing};
 
 /// Without limits, and with an upstream that may take a second and a half, not ten.
@@ -53,12 +54,7 @@ fn after_a_5xx_a_401_a_408_a_425_or_a_429_of_the_upstream_the_retry_passes() {
         for status in [500, 502, 503, 504, 599, 401, 408, 425, 429] {
             t.upstream(Behaviour::Answer(status));
             let request = message();
-            let answer = t.send(&request).await;
-            assert_eq!(
-                (answer.status, answer.reason().as_str()),
-                (status, ""),
-                "the upstream's answer goes to the client"
-            );
+            t.answered(&request, status).await;
             // Again, and again: each of these fails as the first one did.
             assert_eq!(t.send(&request).await.status, status);
             attempts += 3;
@@ -74,8 +70,7 @@ fn after_any_other_answer_of_the_upstream_the_retry_is_a_duplicate() {
         for status in [200, 201, 302, 307, 400, 403, 404, 409, 422, 424, 428] {
             t.upstream(Behaviour::Answer(status));
             let request = message();
-            let answer = t.send(&request).await;
-            assert_eq!((answer.status, answer.reason().as_str()), (status, ""));
+            t.answered(&request, status).await;
             t.upstream(Behaviour::Answer(200));
             t.rejects(&request, "duplicate").await;
             answered += 1;
@@ -89,12 +84,7 @@ fn after_a_reset_by_the_upstream_the_retry_passes() {
     impatient().run(async |t| {
         t.upstream(Behaviour::Reset);
         let request = message();
-        let answer = t.send(&request).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (503, ""),
-            "Envoy's own: {answer:?}"
-        );
+        t.answered(&request, 503).await;
         t.wait_for_received(1).await;
         assert_released(t, &request, 2).await;
     });
@@ -105,12 +95,7 @@ fn after_an_upstream_that_never_answers_the_retry_passes() {
     impatient().run(async |t| {
         t.upstream(Behaviour::Silence);
         let request = message();
-        let answer = t.send(&request).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (504, ""),
-            "Envoy's own: {answer:?}"
-        );
+        t.answered(&request, 504).await;
         t.wait_for_abandoned().await;
         assert_released(t, &request, 2).await;
     });
@@ -121,27 +106,17 @@ fn after_an_upstream_that_rejects_connections_the_retry_passes() {
     impatient().run(async |t| {
         t.envoy.tap.reject_connections();
         let request = message();
-        let answer = t.send(&request).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (503, ""),
-            "Envoy's own: {answer:?}"
-        );
+        t.answered(&request, 503).await;
         assert_eq!(t.received_count(), 0);
         t.envoy.tap.accept_connections();
         // Envoy may still hold that the address is unreachable for a moment; then it says so with another 503, and
         // that is one more failed attempt, which releases too.
         t.upstream(Behaviour::Answer(200));
-        let start = Instant::now();
-        let mut answer = t.send(&request).await;
-        while answer.status == 503
-            && answer.reason().is_empty()
-            && start.elapsed() < Duration::from_secs(10)
-        {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            answer = t.send(&request).await;
-        }
-        assert_passed(&answer);
+        let is_envoys = |answer: &Response| answer.status == 503 && answer.reason().is_empty();
+        let answer = until("the upstream is found again", async || {
+            Some(t.send(&request).await).filter(|answer| !is_envoys(answer))
+        });
+        assert_passed(&answer.await);
         t.rejects(&request, "duplicate").await;
         t.received_one();
     });
@@ -167,14 +142,11 @@ fn after_a_client_that_left_before_the_answer_its_retry_passes() {
             }
             // Nothing tells from outside when Envoy has noticed, before it gives up by itself; so ask until then.
             t.upstream(Behaviour::Answer(200));
-            let start = Instant::now();
-            let mut answer = t.send(&request).await;
-            while answer.status == 409 && start.elapsed() < Duration::from_secs(10) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                answer = t.send(&request).await;
-            }
+            let answer = until("Envoy notices", async || {
+                Some(t.send(&request).await).filter(|answer| answer.status != 409)
+            });
+            assert_passed(&answer.await);
             attempts += 1;
-            assert_passed(&answer);
             t.rejects(&request, "duplicate").await;
             assert_eq!(t.received_count(), attempts);
         }
@@ -225,21 +197,11 @@ fn a_failure_releases_requests_of_every_shape() {
         t.upstream(Behaviour::Answer(500));
         let get = messages::bare("GET", &format!("/voice/status?CallSid={}", sid("CA")));
         let (chunked, trailers) = (message(), message());
-        let framing = Framing {
-            trailers: Some(("x-checksum", "1")),
-            ..Framing::default()
-        };
+        let framing = Framing::default().trailers(("x-checksum", "1"));
         for status in [500, 200] {
             t.upstream(Behaviour::Answer(status));
             assert_eq!(t.send(&get).await.status, status);
-            assert_eq!(
-                t.http1()
-                    .await
-                    .send_pieces(&chunked.chunks(50), Duration::ZERO)
-                    .await
-                    .status,
-                status
-            );
+            assert_eq!(t.send_chunked(&chunked, 50).await.status, status);
             assert_eq!(
                 t.http2()
                     .await
@@ -322,15 +284,7 @@ async fn leave(t: &Test<'_>, request: &Request) {
     connection.write(&request.bytes()).await;
     t.wait_for_received(arrived + 1).await;
     drop(connection);
-    let start = Instant::now();
-    while !t
-        .envoy
-        .admin("/stats?filter=http.webhooks.downstream_rq_active")
-        .contains(": 0")
-    {
-        assert!(start.elapsed() < Duration::from_secs(10));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    t.envoy.idle().await;
 }
 
 /// Finding 4: three deliveries in each window, for ever.

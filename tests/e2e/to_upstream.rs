@@ -65,18 +65,10 @@ fn body_and_headers_arrive_byte_for_byte_over_http2_and_in_chunks() {
             .header("x-bytes", b"\xff\xfe caf\xe9 \x80")
             .header("x-custom", "1")
             .header("x-custom", "2");
-        let framing = Framing {
-            piece: 100,
-            ..Framing::default()
-        };
+        let framing = Framing::pieces(100);
         t.http2().await.passes(&request, framing).await;
         let chunked = message().header("x-bytes", b"\xff\xfe caf\xe9 \x80");
-        assert_passed(
-            &t.http1()
-                .await
-                .send_pieces(&chunked.chunks(33), std::time::Duration::ZERO)
-                .await,
-        );
+        assert_passed(&t.send_chunked(&chunked, 33).await);
         let received = t.received();
         assert_untouched(&request, &received[0]);
         assert_untouched(&chunked, &received[1]);

@@ -7,7 +7,6 @@ use crate::documentation::table;
 use support::envoy::{Envoy, Setup, Test, connection_manager, listener, plugin_with};
 use support::http1::PATIENCE;
 use support::messages::{WEBHOOK, form, whatsapp};
-use support::stat;
 use support::tap::Behaviour;
 use support::wire::Request;
 
@@ -110,11 +109,7 @@ async fn leave(t: &Test<'_>, request: &Request) -> String {
     }
     drop(connection);
     // Envoy takes a moment to notice; what it does then is done when no request is under way.
-    let active = || stat(t.envoy.admin, "http.webhooks.downstream_rq_active");
-    while active() > 0 {
-        assert!(start.elapsed() < PATIENCE, "Envoy does not notice");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    t.envoy.idle().await;
     "none".to_owned()
 }
 

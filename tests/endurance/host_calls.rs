@@ -1,15 +1,15 @@
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use twilio_webhook_filter::Reason;
 
 use crate::load::admin_post;
 use support::envoy::{Envoy, Setup, Test, plugin, plugin_with};
-use support::http1::PATIENCE;
 use support::messages::{
     self, OTHER_ACCOUNT, WEBHOOK, bare, forged, form, message, set, sid, unsigned, whatsapp,
 };
+use support::process::until;
 use support::rule;
 use support::tables::publish;
 use support::tap::Behaviour;
@@ -144,19 +144,15 @@ async fn calls(t: &Test<'_>, case: &Case) -> Vec<String> {
         assert_eq!(answer.reason(), reason, "{}: {answer:?}", case.name);
     }
     // The first thing that Envoy tells the filter of a request, and the last.
-    let start = Instant::now();
-    let trace = loop {
+    let trace = until(case.name, async || {
         let log = t.log();
         let trace = log.get(from..).unwrap_or_default();
         let created = trace.split_once("[host->vm] proxy_on_context_create(");
         let context = created.and_then(|(_, rest)| rest.split(',').next());
         let over = context.map(|context| format!("[host->vm] proxy_on_delete({context})"));
-        if over.is_some_and(|over| trace.contains(&over)) {
-            break trace.to_owned();
-        }
-        assert!(start.elapsed() < PATIENCE, "{}: {trace}", case.name);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+        trace.contains(&over?).then(|| trace.to_owned())
+    })
+    .await;
     admin_post(t.envoy.admin, "/logging?wasm=info");
     let call = |line: &str| {
         let (_, call) = line.split_once("[vm->host] ")?;

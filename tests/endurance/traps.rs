@@ -1,7 +1,7 @@
 //! The module with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, ends the VM.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::load::Service;
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config};
 use support::http1::{Http1, PATIENCE};
 use support::messages::{message, unsigned};
-use support::process::{in_time, repository};
+use support::process::{in_time, repository, until};
 use support::stat;
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
@@ -53,15 +53,11 @@ async fn end_the_vm(envoy: &Envoy) {
 
 /// The first answer of a new VM. Envoy makes none within a second and a half of the one before.
 async fn first_answer(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
-    let start = Instant::now();
-    loop {
+    until("a new VM", async || {
         let answer = send(envoy, from, request).await;
-        if answer.status != 503 || !answer.text().is_empty() {
-            return answer;
-        }
-        assert!(start.elapsed() < PATIENCE, "no new VM");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        (answer.status != 503 || !answer.text().is_empty()).then_some(answer)
+    })
+    .await
 }
 
 #[test]
@@ -104,15 +100,10 @@ fn requests_that_a_dying_vm_holds_never_reach_the_upstream() {
             connection.write(sent).await;
             held.push((connection, rest.to_vec()));
         }
-        let active = || stat(envoy.admin, "http.webhooks.downstream_rq_active");
-        let start = Instant::now();
-        while active() < 3 {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "Envoy has not read the requests"
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("Envoy has read the requests", async || {
+            (stat(envoy.admin, "http.webhooks.downstream_rq_active") == 3).then_some(())
+        })
+        .await;
         end_the_vm(&envoy).await;
         for (mut connection, rest) in held {
             let answer = connection.send_pieces(&[rest], Duration::ZERO).await;

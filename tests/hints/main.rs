@@ -97,7 +97,7 @@ fn sum(counts: &BTreeMap<&'static str, Count>) -> Count {
 
 #[test]
 fn of_2000_mistakes_the_hint_names_nearly_all_and_none_falsely() {
-    let mut random = Random::new(0x7457_1234_5678_9ABD);
+    let mut random = Random::new(0x7457_1234_5678_9ABD, 0);
     let alone = count(
         ALONE,
         1400_u32.div_ceil(u32::try_from(ALONE.len()).expect("few")),

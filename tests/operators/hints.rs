@@ -1,16 +1,16 @@
 //! Each mistake of the field, made before a real Envoy: its log says what would have matched.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::view::{assert_discreet, lines};
 use support::envoy::{Setup, Test};
-use support::http1::PATIENCE;
 use support::messages::{
-    self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_for,
-    hashed, message, set, sid, status_callback, whatsapp,
+    self, ACCOUNT, ORIGIN, OTHER_TOKENS, Parameters, TOKEN, WEBHOOK, encode, form, form_by,
+    form_for, hashed, message, set, sid, status_callback, whatsapp,
 };
+use support::process::until;
 use support::wire::Request;
 use support::{signing, status_of};
 
@@ -35,25 +35,20 @@ const LAST_RESORT: &str = "nothing that is known to go wrong makes it fit";
 /// The line of a request that is rejected, with its hint. A worker makes two diagnoses a second and rejects the rest
 /// without, so it is sent again until it is one of the two.
 async fn hint(t: &Test<'_>, request: &Request, reason: &str) -> Value {
-    let start = Instant::now();
-    loop {
-        let answer = t.send(request).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (status_of(reason), reason),
-            "{request:?}"
-        );
+    until(&format!("a hint for {request:?}"), async || {
+        let answer = t.rejects(request, reason).await;
         let id = answer.header("x-request-id").expect("an id").to_owned();
-        let found = t
-            .log_lines(1, |line| line["request_id"] == id.as_str())
-            .await;
+        let lines = t.log_lines(1, |line| line["request_id"] == id.as_str());
+        let mut found = lines.await;
         assert_eq!(found.len(), 1, "one line for a request: {found:?}");
-        if found[0]["hint"].is_string() {
-            return found[0].clone();
+        let line = found.pop()?;
+        if !line["hint"].is_string() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            return None;
         }
-        assert!(start.elapsed() < PATIENCE, "never a hint for {request:?}");
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
+        Some(line)
+    })
+    .await
 }
 
 /// A message that Twilio signed for another URL than the configured one.
@@ -205,12 +200,7 @@ fn mistakes() -> Vec<(Request, &'static str, Vec<&'static str>)> {
             vec!["a parameter was added on the way"],
         ),
         (
-            form_for(
-                "00112233445566778899aabbccddeeff",
-                &format!("{ORIGIN}{WEBHOOK}"),
-                WEBHOOK,
-                &whatsapp(),
-            ),
+            form_by("00112233445566778899aabbccddeeff", WEBHOOK, &whatsapp()),
             vec![
                 LAST_RESORT,
                 "the URL at Twilio is another one (a path",
@@ -218,9 +208,8 @@ fn mistakes() -> Vec<(Request, &'static str, Vec<&'static str>)> {
             ],
         ),
         (
-            form_for(
+            form_by(
                 "00112233445566778899aabbccddeeff",
-                &format!("{ORIGIN}{WEBHOOK}"),
                 WEBHOOK,
                 &of_another_account,
             ),
@@ -374,12 +363,7 @@ fn a_token_of_another_configured_account_is_told_by_the_reason_and_the_key() {
     let envoy = Setup::changed(json!({"rate_limits": []})).start();
     envoy.run(async |t| {
         // The parameters name the first account, the second one's token has signed.
-        let crossed = form_for(
-            OTHER_TOKENS[0],
-            &format!("{ORIGIN}{WEBHOOK}"),
-            WEBHOOK,
-            &whatsapp(),
-        );
+        let crossed = form_by(OTHER_TOKENS[0], WEBHOOK, &whatsapp());
         t.rejects(&crossed, "account_mismatch").await;
         let found = t
             .log_lines(1, |line| line["verdict"] == "account_mismatch")

@@ -9,7 +9,7 @@ use crate::view::{Metrics, wait_for};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
 use support::filter_host::filter_host;
 use support::messages::{message, unsigned};
-use support::process::free_port;
+use support::process::{free_port, until};
 use support::rule;
 use support::tap::Behaviour;
 
@@ -183,14 +183,10 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
 
 /// Until ten requests in a row see it: each is a connection of its own, on whichever worker takes it.
 async fn wait_for_update(seen: impl AsyncFn() -> bool) {
-    let start = std::time::Instant::now();
     let mut in_a_row = 0;
-    while in_a_row < 10 {
+    until("the update is taken", async || {
         in_a_row = if seen().await { in_a_row + 1 } else { 0 };
-        assert!(
-            start.elapsed() < support::http1::PATIENCE,
-            "the update is not taken"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+        (in_a_row == 10).then_some(())
+    })
+    .await;
 }

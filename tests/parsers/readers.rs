@@ -4,13 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::go;
-use support::process::{repository, tool};
+use support::process::{installed, node, python, repository, tool};
 use support::signing::hex;
 
 /// A parser, and who uses it.
@@ -159,39 +158,21 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 fn languages() -> Vec<Command> {
-    let home = match std::env::var_os("FORM_PARSERS") {
-        Some(home) => PathBuf::from(home),
-        None => repository().join("target/tools/parsers"),
-    };
-    assert!(
-        home.is_dir(),
-        "{} does not exist: run scripts/setup --tests, or point FORM_PARSERS to what it installed",
-        home.display()
-    );
+    let home = installed("FORM_PARSERS", "parsers");
     let found = |variable, name: &str| {
         tool(variable, &format!("target/tools/{name}")).unwrap_or_else(|error| panic!("{error}"))
     };
-    let mut node = Command::new("node");
-    node.arg(script("node.mjs")).arg(&home);
-    let mut python = Command::new("python3");
-    // Nothing of this machine's own Python packages.
-    python
-        .args(["-I", "-B"])
-        .arg(script("python.py"))
-        .arg(home.join("python"));
-    let mut php = Command::new(found("PHP_BIN", "php"));
-    php.arg(script("php.php"));
-    let mut ruby = Command::new(found("RUBY_BIN", "ruby"));
-    ruby.arg(script("ruby.rb"));
-    let mut perl = Command::new(found("PERL_BIN", "perl"));
-    perl.arg(script("perl.pl"));
+    let node = node("tests/parsers/readers/node.mjs", &home);
+    let python = python("tests/parsers/readers/python.py", &home);
+    let by = |variable, name: &str, script: &str| {
+        let mut command = Command::new(found(variable, name));
+        command.arg(repository().join("tests/parsers/readers").join(script));
+        command
+    };
+    let php = by("PHP_BIN", "php", "php.php");
+    let ruby = by("RUBY_BIN", "ruby", "ruby.rb");
+    let perl = by("PERL_BIN", "perl", "perl.pl");
     vec![node, python, php, ruby, perl]
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/parsers/readers")
-        .join(name)
 }
 
 /// All bodies at once; the answers come while the rest is still being asked.

@@ -3,6 +3,7 @@
 use crate::requests::{Genuine, Parameter, genuine};
 use support::random::Random;
 use support::reference::{Reader, parameters as signed_parameters, signature};
+use support::strictness::Rule;
 
 pub(crate) const TOKEN: &str = "1c892n40nd03kdnc0112slzkl3091j20";
 pub(crate) const PATH: &str = "/hooks/orders";
@@ -188,67 +189,26 @@ enum Style {
     Mixed,
 }
 
+/// Whether a form that is to break this rule has this byte of a name or a value as it is.
+fn leaves(rule: Rule, byte: u8, rest: &[u8], in_value: bool) -> bool {
+    match rule {
+        Rule::SecondEquals => byte == b'=' && in_value,
+        Rule::Semicolon => byte == b';',
+        Rule::Blank => byte == b' ',
+        Rule::Control => byte < b' ' || byte == 0x7F,
+        Rule::HighByte => byte > 0x7F,
+        // Any byte but hexadecimal digits may come after it; what they are escaped to begins with `%`.
+        Rule::BrokenEscape => byte == b'%' && !rest.first().is_some_and(u8::is_ascii_hexdigit),
+        _ => false,
+    }
+}
+
 /// What is done that a strict form must not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoil {
-    EmptyPiece,
-    NoEquals,
-    SecondEquals,
-    Semicolon,
-    Blank,
-    Control,
-    HighByte,
-    BrokenEscape,
-    TooMany,
-}
-
-impl Spoil {
-    const ALL: [Spoil; 9] = [
-        Spoil::EmptyPiece,
-        Spoil::NoEquals,
-        Spoil::SecondEquals,
-        Spoil::Semicolon,
-        Spoil::Blank,
-        Spoil::Control,
-        Spoil::HighByte,
-        Spoil::BrokenEscape,
-        Spoil::TooMany,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Spoil::EmptyPiece => "an empty piece",
-            Spoil::NoEquals => "a piece without =",
-            Spoil::SecondEquals => "a second =",
-            Spoil::Semicolon => "a raw ;",
-            Spoil::Blank => "a raw blank",
-            Spoil::Control => "a raw control byte",
-            Spoil::HighByte => "a raw byte above 0x7F",
-            Spoil::BrokenEscape => "a broken escape",
-            Spoil::TooMany => "too many pieces",
-        }
-    }
-
-    /// Whether it leaves this byte of a name or a value as it is.
-    fn leaves(self, byte: u8, rest: &[u8], in_value: bool) -> bool {
-        match self {
-            Spoil::SecondEquals => byte == b'=' && in_value,
-            Spoil::Semicolon => byte == b';',
-            Spoil::Blank => byte == b' ',
-            Spoil::Control => byte < b' ' || byte == 0x7F,
-            Spoil::HighByte => byte > 0x7F,
-            // Any byte but hexadecimal digits may come after it; what they are escaped to begins with `%`.
-            Spoil::BrokenEscape => byte == b'%' && !rest.first().is_some_and(u8::is_ascii_hexdigit),
-            _ => false,
-        }
-    }
-}
-
-fn spoil(random: &mut Random) -> Spoil {
+fn spoil(random: &mut Random) -> Rule {
     // Many pieces make most of the work.
-    let any = Spoil::ALL[random.below(Spoil::ALL.len())];
+    let any = Rule::ALL[random.below(Rule::ALL.len())];
     match any {
-        Spoil::TooMany if random.chance(70) => Spoil::Blank,
+        Rule::TooMany if random.chance(70) => Rule::Blank,
         other => other,
     }
 }
@@ -266,7 +226,7 @@ fn encode(
     random: &mut Random,
     style: Style,
     parameters: &[Parameter],
-    spoil: Option<Spoil>,
+    spoil: Option<Rule>,
 ) -> Pieces {
     let piece = |(name, value): &Parameter| {
         let mut piece = Vec::new();
@@ -282,12 +242,12 @@ fn escape(
     random: &mut Random,
     style: Style,
     text: &[u8],
-    spoil: Option<Spoil>,
+    spoil: Option<Rule>,
     in_value: bool,
     out: &mut Vec<u8>,
 ) {
     for (at, byte) in text.iter().enumerate() {
-        if spoil.is_some_and(|spoil| spoil.leaves(*byte, &text[at + 1..], in_value))
+        if spoil.is_some_and(|spoil| leaves(spoil, *byte, &text[at + 1..], in_value))
             && random.chance(70)
         {
             out.push(*byte);
@@ -314,16 +274,16 @@ fn escape(
     }
 }
 
-fn spoil_pieces(random: &mut Random, spoil: Spoil, pieces: &mut Pieces) {
+fn spoil_pieces(random: &mut Random, spoil: Rule, pieces: &mut Pieces) {
     let Pieces(pieces) = pieces;
     match spoil {
-        Spoil::EmptyPiece => {
+        Rule::EmptyPiece => {
             let at = random.below(pieces.len() + 1);
             for _ in 0..=random.below(3) {
                 pieces.insert(at, Vec::new());
             }
         }
-        Spoil::NoEquals => {
+        Rule::NoEquals => {
             // A value that is empty needs none. An empty name and an empty value would be an empty piece.
             for piece in pieces {
                 if piece.len() > 1 && piece.ends_with(b"=") {
@@ -331,7 +291,7 @@ fn spoil_pieces(random: &mut Random, spoil: Spoil, pieces: &mut Pieces) {
                 }
             }
         }
-        Spoil::TooMany => {
+        Rule::TooMany => {
             // More than the filter takes, more than others take.
             let wanted = random.weighted(&[(3, 501), (2, 900), (3, 1001), (1, 1400)]);
             let short = pieces.iter().filter(|piece| piece.len() < 40).cloned();

@@ -106,11 +106,7 @@ fn whoever_has_captured_a_request_gets_one_of_all_its_spellings_through_all_envo
                             });
                             answers.spawn(async move {
                                 let mut client = Http2::connect(address, new_address()).await;
-                                let framing = Framing {
-                                    piece: 300,
-                                    trailers: Some(("x-trailer", "1")),
-                                    ..Framing::default()
-                                };
+                                let framing = Framing::pieces(300).trailers(("x-trailer", "1"));
                                 client.send(&again, framing).await
                             });
                         }

@@ -7,9 +7,7 @@ use crate::replicas::{Replicas, metric, plugin};
 use support::envoy::new_address;
 use support::http1::Http1;
 use support::http2::{Framing, Http2};
-use support::messages::{
-    ORIGIN, TOKEN, WEBHOOK, bare, form, message, set, sid, unsigned, whatsapp,
-};
+use support::messages::{ORIGIN, TOKEN, bare, message, message_with, sid, unsigned};
 use support::tap::Behaviour;
 use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, rule, signing};
@@ -67,11 +65,7 @@ fn a_body_with_trailers_over_http2_is_whole_while_redis_is_asked() {
         for pause in [0, 8, 30].map(Duration::from_millis) {
             for trailers in [None, Some(("x-trailer", "1"))] {
                 let request = message();
-                let framing = Framing {
-                    piece: 120,
-                    pause,
-                    trailers,
-                };
+                let framing = Framing::pieces(120).paused(pause).trailers(trailers);
                 let first = replicas.envoys[0].tap.count();
                 let mut client = Http2::connect(replicas.envoys[0].address(), new_address()).await;
                 client.passes(&request, framing.clone()).await;
@@ -82,10 +76,7 @@ fn a_body_with_trailers_over_http2_is_whole_while_redis_is_asked() {
         }
         // Nothing but trailers: they alone say that there is no body.
         let request = bare("GET", &format!("/voice/status?CallSid={}", sid("CA")));
-        let framing = Framing {
-            trailers: Some(("x-trailer", "1")),
-            ..Framing::default()
-        };
+        let framing = Framing::default().trailers(("x-trailer", "1"));
         for (envoy, status, reason) in [(0, 200, ""), (1, 409, "duplicate")] {
             let mut client = Http2::connect(replicas.envoys[envoy].address(), new_address()).await;
             let answer = client.send(&request, framing.clone()).await;
@@ -95,20 +86,15 @@ fn a_body_with_trailers_over_http2_is_whole_while_redis_is_asked() {
 }
 
 async fn sent_large(replicas: &Replicas, size: usize, http2: bool) -> Response {
-    let request = form(WEBHOOK, &set(whatsapp(), "Body", &"a".repeat(size)));
+    let request = message_with("Body", &"a".repeat(size));
     let address = replicas.envoys[0].address();
     if http2 {
         let mut client = Http2::connect(address, new_address()).await;
-        let framing = Framing {
-            piece: 16_000,
-            ..Framing::default()
-        };
+        let framing = Framing::pieces(16_000);
         client.send(&request, framing).await
     } else {
         let mut client = Http1::connect(address, new_address()).await;
-        client
-            .send_pieces(&request.chunks(16_000), Duration::ZERO)
-            .await
+        client.send_chunked(&request, 16_000).await
     }
 }
 

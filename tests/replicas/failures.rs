@@ -1,12 +1,12 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin, store_with};
 use crate::traffic::{Outcome, Traffic, assert_none_twice, assert_none_twice_at_one};
-use support::http1::PATIENCE;
 use support::messages::{forged, message, whatsapp};
+use support::process::until;
 use support::size;
 use support::tap::Behaviour;
 use support::wire::Request;
@@ -92,23 +92,15 @@ async fn through(replicas: &Replicas, fault: Fault) -> Outcome {
 /// A request that was never accepted passes in the end, once. It may be rejected for a while: its claim may have got
 /// through when its answer did not.
 async fn assert_passes_in_the_end(replicas: &Replicas, request: &Request, envoy: usize) {
-    let start = Instant::now();
-    loop {
+    until("it passes", async || {
         let answer = replicas.send(envoy, request).await;
-        if answer.status == 200 {
-            break;
+        match (answer.status, answer.reason().as_str()) {
+            (200, _) => Some(()),
+            (409, "duplicate") | (503, "store_unavailable") => None,
+            _ => panic!("{answer:?}"),
         }
-        assert!(
-            [(409, "duplicate".into()), (503, "store_unavailable".into())]
-                .contains(&(answer.status, answer.reason())),
-            "{answer:?}"
-        );
-        assert!(
-            start.elapsed() < PATIENCE * 2,
-            "it never passes: {answer:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    })
+    .await;
     for envoy in 0..replicas.envoys.len() {
         replicas.rejects(envoy, request, "duplicate").await;
     }

@@ -8,6 +8,7 @@ use crate::fault_proxy::{FaultProxy, Way};
 use crate::upstash::{self, TOKEN};
 use support::envoy::new_address;
 use support::http1::Http1;
+use support::process::until;
 use support::redis::{Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
 use support::resp::ScriptReply;
 use support::wire::{Request, Response};
@@ -161,27 +162,16 @@ async fn what_redis_remembers_survives_its_death() {
         json!({"EVAL": 1})
     );
     redis.kill();
-    let start = Instant::now();
-    while send(webdis.address(), &claim).await.status != 503 {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "Webdis does not notice"
-        );
-    }
+    let asked = async || send(webdis.address(), &claim).await;
+    until("Webdis notices", async || {
+        (asked().await.status == 503).then_some(())
+    })
+    .await;
     redis.start_again();
-    let start = Instant::now();
-    loop {
-        let answer = send(webdis.address(), &claim).await;
-        if answer.status == 200 {
-            assert_eq!(answer.json(), json!({"EVAL": 0}));
-            break;
-        }
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "Webdis does not find it again"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let found = until("Webdis finds it again", async || {
+        Some(asked().await).filter(|answer| answer.status == 200)
+    });
+    assert_eq!(found.await.json(), json!({"EVAL": 0}));
     let left = redis.command(&["PTTL", "{twf:1}:a"]).number();
     assert!((1..=60_000).contains(&left), "{left}");
     let written = redis.written();

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,36 +9,29 @@ use support::assert_rejected;
 use support::envoy::new_address;
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
+use support::process::until;
 use support::size;
 use support::wire::Request;
 
 /// Sends it to all Envoys by turns until one takes it, and then once more to each.
 async fn assert_passes_once(replicas: &Replicas, request: &Request, first: usize) {
-    let start = Instant::now();
-    let mut envoy = first;
-    loop {
-        let answer = replicas.send(envoy, request).await;
+    let mut envoys = (0..replicas.envoys.len()).cycle().skip(first);
+    until("it passes", async || {
+        let answer = replicas.send(envoys.next()?, request).await;
         match (answer.status, answer.reason().as_str()) {
-            (200, "") => break,
+            (200, "") => Some(()),
             // Its claim has got through, and is about to be given up.
-            (409, "duplicate") | (503, "store_unavailable") => {}
+            (409, "duplicate") | (503, "store_unavailable") => None,
             _ => panic!("{answer:?}"),
         }
-        assert!(start.elapsed() < PATIENCE, "it never passes");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        envoy = (envoy + 1) % replicas.envoys.len();
-    }
+    })
+    .await;
     for envoy in 0..replicas.envoys.len() {
-        loop {
-            let answer = replicas.send(envoy, request).await;
-            if answer.status != 503 {
-                assert_rejected(&answer, "duplicate");
-                break;
-            }
-            // Another worker, which does not ask yet.
-            assert!(start.elapsed() < PATIENCE, "the store is not found again");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        // Another worker may not ask yet.
+        let answer = until("the store is found again", async || {
+            Some(replicas.send(envoy, request).await).filter(|answer| answer.status != 503)
+        });
+        assert_rejected(&answer.await, "duplicate");
     }
     // Other requests are on their way meanwhile.
     let envoys = replicas.envoys.iter();

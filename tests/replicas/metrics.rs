@@ -1,12 +1,12 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::fault_proxy::Way;
 use crate::replicas::{Replicas, metric, plugin};
 use support::envoy::{Envoy, Setup};
-use support::http1::PATIENCE;
-use support::messages::{WEBHOOK, forged, form, message, set, whatsapp};
+use support::messages::{forged, message, message_with, whatsapp};
+use support::process::until;
 use support::rule;
 use support::tap::Behaviour;
 use support::wire::{Received, Request};
@@ -38,16 +38,13 @@ fn how_long_redis_takes_is_measured_for_every_question() {
             replicas.passes(0, &message()).await;
         }
         replicas.proxy.settled().await;
-        let (asked, start) = (metric(envoy, "store_callouts") as f64, Instant::now());
+        let asked = metric(envoy, "store_callouts") as f64;
         assert!(asked >= 4.0, "{asked}");
-        let (count, sum) = loop {
+        let (count, sum) = until("all questions are in the histogram", async || {
             let (count, sum) = histogram(envoy, "store_callout_microseconds");
-            if count >= asked {
-                break (count, sum);
-            }
-            assert!(start.elapsed() < PATIENCE, "{count} of {asked}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
+            (count >= asked).then_some((count, sum))
+        })
+        .await;
         assert_eq!(count, asked);
         let mean = Duration::from_micros((sum / count) as u64);
         println!("{count} questions, {mean:?} each");
@@ -88,7 +85,7 @@ fn a_request_that_is_accepted_and_one_that_is_rejected_ask_redis_once_each() {
             let known = message();
             replicas.passes(0, &known).await;
             let forged = forged(&whatsapp());
-            let large = form(WEBHOOK, &set(whatsapp(), "Body", &"a".repeat(70_000)));
+            let large = message_with("Body", &"a".repeat(70_000));
             let kinds = [
                 ("accepted", (0..EACH).map(|_| message()).collect()),
                 ("duplicate", vec![known; EACH]),
@@ -136,11 +133,10 @@ fn what_redis_was_never_told_is_counted() {
         envoy.tap.behave(Behaviour::Answer(200));
         tokio::time::sleep(Duration::from_millis(1500)).await;
         replicas.heal().await;
-        let start = Instant::now();
-        while metric(envoy, "store_settlements_lost") == 0 {
-            assert!(start.elapsed() < PATIENCE, "nothing is counted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("the lost settlement is counted", async || {
+            (metric(envoy, "store_settlements_lost") > 0).then_some(())
+        })
+        .await;
         assert_eq!(metric(envoy, "store_settlements_lost"), 1);
         assert_eq!(metric(&replicas.envoys[1], "store_settlements_lost"), 0);
     });

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::replicas::{Replicas, plugin};
 use support::envoy::new_address;
 use support::http1::Http1;
-use support::messages::{PHONE, WEBHOOK, forged, form, message, set, whatsapp};
+use support::messages::{PHONE, WEBHOOK, forged, form, message, message_with, whatsapp};
 use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, rule};
 
@@ -70,7 +70,7 @@ fn an_address_over_its_limit_gets_429_whatever_it_sends_and_nothing_else_counts_
     .run(async |replicas| {
         let from = new_address();
         let captured = message();
-        let stale = form(WEBHOOK, &set(whatsapp(), "Timestamp", "1700000000"));
+        let stale = message_with("Timestamp", "1700000000");
         let unsigned = message().without("x-twilio-signature");
         // All of these count.
         for (number, (request, reason)) in [
@@ -184,7 +184,7 @@ fn a_limit_for_a_sender_counts_at_all_envoys_and_rejected_repeats_use_up_nothing
             replicas.rejects(envoy, &message(), "rate_limited").await;
         }
         let sender = format!("whatsapp:+{PHONE}1");
-        let other = form(WEBHOOK, &set(whatsapp(), "From", &sender));
+        let other = message_with("From", &sender);
         replicas.passes(1, &other).await;
         assert_eq!(replicas.accepted(), 4);
     });

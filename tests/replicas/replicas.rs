@@ -124,7 +124,7 @@ impl Replicas {
     /// Sends a request that must pass.
     #[track_caller]
     pub(crate) fn passes(&self, envoy: usize, request: &Request) -> impl Future<Output = Response> {
-        passed(self.send(envoy, request), Location::caller())
+        passed(self.send(envoy, request), request, Location::caller())
     }
 
     /// Sends a request that must be rejected for this reason, with its status.
@@ -135,7 +135,12 @@ impl Replicas {
         request: &Request,
         reason: &str,
     ) -> impl Future<Output = Response> {
-        rejected(self.send(envoy, request), reason, Location::caller())
+        rejected(
+            self.send(envoy, request),
+            reason,
+            request,
+            Location::caller(),
+        )
     }
 
     /// How many requests have reached an upstream.

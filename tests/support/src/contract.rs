@@ -146,6 +146,46 @@ pub struct Webhook {
     pub most: usize,
 }
 
+impl Webhook {
+    /// One by which nothing is tried yet, with the defaults.
+    pub const PLAIN: Self = Self {
+        path: "/",
+        origins: &[],
+        handshake_origins: &[],
+        own_query: None,
+        methods: &[],
+        lenient: false,
+        most: 500,
+    };
+
+    /// One at the usual port of `https://h.example`.
+    pub const USUAL: Self = Self {
+        origins: &["https://h.example", "https://h.example:443"],
+        handshake_origins: &[
+            "wss://h.example",
+            "wss://h.example:443",
+            "wss://h.example:80",
+        ],
+        ..Self::PLAIN
+    };
+
+    /// One at another port of it.
+    pub const AT_8443: Self = Self {
+        origins: &[
+            "https://h.example:8443",
+            "https://h.example",
+            "https://h.example:443",
+        ],
+        handshake_origins: &[
+            "wss://h.example:8443",
+            "wss://h.example",
+            "wss://h.example:443",
+            "wss://h.example:80",
+        ],
+        ..Self::PLAIN
+    };
+}
+
 /// How a body is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Declared {

@@ -40,18 +40,33 @@ impl Random {
     /// The generator of request number `index`: it does not depend on what the requests before it drew.
     pub fn new(seed: u64, index: u64) -> Self {
         let mut random = Self(seed ^ index.wrapping_mul(0xA24B_AED4_963E_E407));
-        random.next();
+        random.word();
         random
     }
 
-    fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         spread(self.0)
     }
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
+        (self.word() % bound.max(1) as u64) as usize
+    }
+
+    /// True once in so many draws.
+    pub fn one_in(&mut self, of: usize) -> bool {
+        self.below(of) == 0
+    }
+
+    /// One of a list.
+    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
+    }
+
+    /// An identifier as Twilio makes them, of this kind.
+    pub fn sid(&mut self, kind: &str) -> String {
+        format!("{kind}{:016x}{:016x}", self.word(), self.word())
     }
 
     /// True in `percent` of a hundred draws.

@@ -1,47 +1,9 @@
 //! Random requests as Twilio makes them, and what is known of one on both sides.
 
 use crate::message::{ACCOUNT, TOKEN};
+pub use crate::random::Random;
 use crate::request::Request;
 use crate::signing::{sha256_hex, sign};
-
-/// Small and seeded: the same requests every time.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// Below this.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).expect("31 bits") % end
-    }
-
-    pub fn one_in(&mut self, of: usize) -> bool {
-        self.below(of) == 0
-    }
-
-    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
-    }
-
-    pub fn sid(&mut self, kind: &str) -> String {
-        format!("{kind}{:016x}{:016x}", self.next(), self.next())
-    }
-
-    pub fn shuffle<T>(&mut self, list: &mut [T]) {
-        for index in (1..list.len()).rev() {
-            list.swap(index, self.below(index + 1));
-        }
-    }
-}
 
 /// A URL in parts.
 #[derive(Clone, Debug)]
@@ -116,7 +78,7 @@ fn text(random: &mut Random) -> String {
 }
 
 fn number(random: &mut Random) -> String {
-    format!("+1{:010}", random.next() % 10_000_000_000)
+    format!("+1{:010}", random.word() % 10_000_000_000)
 }
 
 fn index(random: &mut Random) -> String {

@@ -27,87 +27,94 @@ impl Rule {
         Rule::TooMany,
     ];
 
-    /// Who reads a form that breaks this rule alone otherwise than it is signed.
-    pub fn readers(self) -> &'static [&'static str] {
+    /// As the documentation calls it, who reads a form that breaks this rule alone otherwise than it is signed, and what
+    /// they make of it.
+    fn row(self) -> (&'static str, &'static [&'static str], &'static str) {
         match self {
-            Rule::EmptyPiece => &["Ruby"],
-            Rule::NoEquals => &["Rack"],
-            Rule::SecondEquals => &["qs", "Express simple", "Express extended"],
-            Rule::Semicolon => &["Go", "CGI"],
-            Rule::Blank => &["Rack"],
-            Rule::Control => &["PHP"],
-            Rule::HighByte => &[
-                "querystring",
-                "URLSearchParams",
-                "qs",
-                "Express simple",
-                "Express extended",
-                "busboy",
-                "fast-querystring",
-                "urllib",
-                "Django",
-                "Werkzeug",
-                "Starlette",
-                "Ruby",
-            ],
-            Rule::BrokenEscape => &[
-                "qs",
-                "Express simple",
-                "Express extended",
-                "busboy",
-                "fast-querystring",
-                "Go",
-                "Rack",
-                "CGI",
-            ],
-            Rule::TooMany => &[
-                "querystring",
-                "qs",
-                "Express simple",
-                "Express extended",
-                "Django",
-                "Starlette",
-                "PHP",
-            ],
+            Rule::EmptyPiece => (
+                "an empty piece",
+                &["Ruby"],
+                "A parameter of neither name nor value.",
+            ),
+            Rule::NoEquals => (
+                "a piece without `=`",
+                &["Rack"],
+                "A parameter without a value, and not with an empty one.",
+            ),
+            Rule::SecondEquals => (
+                "a second raw `=` in a piece",
+                &["qs", "Express simple", "Express extended"],
+                "In `a=[b]=c` the name is `a=[b]`.",
+            ),
+            Rule::Semicolon => (
+                "a raw `;`",
+                &["Go", "CGI"],
+                "Perl's CGI separates there; Go rejects the form, or loses the parameter where nobody looks at the error.",
+            ),
+            Rule::Blank => ("a raw blank", &["Rack"], "One behind an `&` is dropped."),
+            Rule::Control => (
+                "a raw control byte",
+                &["PHP"],
+                "A NUL ends the form. (Rack drops one at the end.)",
+            ),
+            Rule::HighByte => (
+                "a raw byte above 0x7F",
+                &[
+                    "querystring",
+                    "URLSearchParams",
+                    "qs",
+                    "Express simple",
+                    "Express extended",
+                    "busboy",
+                    "fast-querystring",
+                    "urllib",
+                    "Django",
+                    "Werkzeug",
+                    "Starlette",
+                    "Ruby",
+                ],
+                "Where they are no UTF-8, U+FFFD; busboy and Starlette take them for Latin-1, and Ruby rejects the form.",
+            ),
+            Rule::BrokenEscape => (
+                "a `%` without two hexadecimal digits",
+                &[
+                    "qs",
+                    "Express simple",
+                    "Express extended",
+                    "busboy",
+                    "fast-querystring",
+                    "Go",
+                    "Rack",
+                    "CGI",
+                ],
+                "Go, Rack and busboy reject the form, qs and fast-querystring leave the whole value escaped, and Perl's CGI decodes `%u0041`.",
+            ),
+            Rule::TooMany => (
+                "more than 500 pieces",
+                &[
+                    "querystring",
+                    "qs",
+                    "Express simple",
+                    "Express extended",
+                    "Django",
+                    "Starlette",
+                    "PHP",
+                ],
+                "The parameters behind the 1000th are lost; Express, Django and Starlette reject the form.",
+            ),
         }
     }
 
-    /// What they make of it.
-    pub fn what(self) -> &'static str {
-        match self {
-            Rule::EmptyPiece => "A parameter of neither name nor value.",
-            Rule::NoEquals => "A parameter without a value, and not with an empty one.",
-            Rule::SecondEquals => "In `a=[b]=c` the name is `a=[b]`.",
-            Rule::Semicolon => {
-                "Perl's CGI separates there; Go rejects the form, or loses the parameter where nobody looks at the error."
-            }
-            Rule::Blank => "One behind an `&` is dropped.",
-            Rule::Control => "A NUL ends the form. (Rack drops one at the end.)",
-            Rule::HighByte => {
-                "Where they are no UTF-8, U+FFFD; busboy and Starlette take them for Latin-1, and Ruby rejects the form."
-            }
-            Rule::BrokenEscape => {
-                "Go, Rack and busboy reject the form, qs and fast-querystring leave the whole value escaped, and Perl's CGI decodes `%u0041`."
-            }
-            Rule::TooMany => {
-                "The parameters behind the 1000th are lost; Express, Django and Starlette reject the form."
-            }
-        }
-    }
-
-    /// As the documentation calls it.
     pub fn name(self) -> &'static str {
-        match self {
-            Rule::EmptyPiece => "an empty piece",
-            Rule::NoEquals => "a piece without `=`",
-            Rule::SecondEquals => "a second raw `=` in a piece",
-            Rule::Semicolon => "a raw `;`",
-            Rule::Blank => "a raw blank",
-            Rule::Control => "a raw control byte",
-            Rule::HighByte => "a raw byte above 0x7F",
-            Rule::BrokenEscape => "a `%` without two hexadecimal digits",
-            Rule::TooMany => "more than 500 pieces",
-        }
+        self.row().0
+    }
+
+    pub fn readers(self) -> &'static [&'static str] {
+        self.row().1
+    }
+
+    pub fn what(self) -> &'static str {
+        self.row().2
     }
 }
 

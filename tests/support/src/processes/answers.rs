@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::blocking::read_response;
 use crate::messages::{OTHER_TOKENS, PHONE, TEXT, TOKEN};
 use crate::signing;
-use crate::wire::{self, Response};
+use crate::wire::{self, Request, Response};
 
 /// A GET for what is not under test: the admin interface, the ordering upstream.
 pub fn simple_get(address: SocketAddr, path: &str) -> io::Result<Response> {
@@ -70,12 +70,8 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Option<Response> {
 /// Passed: the answer is the upstream's, not one of the filter.
 #[track_caller]
 pub fn assert_passed(response: &Response) {
-    check_passed(response, Location::caller());
-}
-
-fn check_passed(response: &Response, at: &Location<'_>) {
-    let status = (response.status, response.reason());
-    assert_eq!(status, (200, String::new()), "{at}: {}", response.text());
+    let answer = (response.status, response.reason());
+    assert_eq!(answer, (200, String::new()), "{}", response.text());
 }
 
 /// The status of a rejection, by its reason: the contract's table, written down a second time.
@@ -100,31 +96,53 @@ pub fn status_of(reason: &str) -> u16 {
 /// A rejection as the contract has it: the reason, its status, and exactly these three fields.
 #[track_caller]
 pub fn assert_rejected(response: &Response, reason: &str) {
-    check_rejected(response, reason, Location::caller());
+    let rejection = (response.status, response.reason());
+    let expected = (status_of(reason), reason.to_owned());
+    assert_eq!(rejection, expected, "{}", response.text());
+    assert_is_complete(response, reason);
 }
 
-/// Waits for an answer that is the upstream's.
-pub async fn passed(answer: impl Future<Output = Response>, at: &Location<'_>) -> Response {
+/// Waits for an answer with this status and reason.
+pub async fn answered(
+    answer: impl Future<Output = Response>,
+    (status, reason): (u16, &str),
+    request: &Request,
+    at: &Location<'_>,
+) -> Response {
     let answer = answer.await;
-    check_passed(&answer, at);
+    let found = (answer.status, answer.reason());
+    assert_eq!(
+        found,
+        (status, reason.to_owned()),
+        "{at}: {request:?}: {}",
+        answer.text()
+    );
     answer
+}
+
+/// Waits for an answer of an upstream that has taken the request.
+pub async fn passed(
+    answer: impl Future<Output = Response>,
+    request: &Request,
+    at: &Location<'_>,
+) -> Response {
+    answered(answer, (200, ""), request, at).await
 }
 
 /// Waits for an answer that rejects with a reason.
 pub async fn rejected(
     answer: impl Future<Output = Response>,
     reason: &str,
+    request: &Request,
     at: &Location<'_>,
 ) -> Response {
-    let answer = answer.await;
-    check_rejected(&answer, reason, at);
+    let answer = answered(answer, (status_of(reason), reason), request, at).await;
+    assert_is_complete(&answer, reason);
     answer
 }
 
-fn check_rejected(response: &Response, reason: &str, at: &Location<'_>) {
-    let rejection = (response.status, response.reason());
-    let expected = (status_of(reason), reason.to_owned());
-    assert_eq!(rejection, expected, "{at}: {}", response.text());
+/// A rejection has exactly these three fields, and tells nothing.
+fn assert_is_complete(response: &Response, reason: &str) {
     assert_eq!(response.header("content-type"), Some("application/json"));
     let body = response.json();
     let sentence = body["message"].as_str().expect("a message");

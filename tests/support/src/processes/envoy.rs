@@ -15,13 +15,13 @@ use tempfile::TempDir;
 use super::filter_host::filter_host;
 use super::filter_store::{FilterStore, filter_store, in_redis};
 use super::http1::{Http1, PATIENCE};
-use super::http2::Http2;
+use super::http2::{Framing, Http2};
 use super::messages::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKENS, PHONE, TEXT, TOKEN};
-use super::process::{Process, in_time, repository, tool};
+use super::process::{Process, in_time, repository, tool, until};
 use super::redis;
 use super::tap::{Behaviour, Tap};
 use super::wire::{Received, Request, Response};
-use super::{passed, rejected, simple_get, upstream};
+use super::{answered, passed, rejected, simple_get, stat, upstream};
 use crate::signing;
 
 /// No test takes longer than this, whatever happens.
@@ -342,6 +342,14 @@ impl Envoy {
         self.connect().await.send(request).await
     }
 
+    /// Waits until no request is under way, which is a moment after the last has its answer or has left.
+    pub async fn idle(&self) {
+        until("no request is under way", async || {
+            (stat(self.admin, "http.webhooks.downstream_rq_active") == 0).then_some(())
+        })
+        .await;
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -503,6 +511,16 @@ impl Test<'_> {
         self.http1().await.send(request).await
     }
 
+    /// The same in chunks of this length.
+    pub async fn send_chunked(&self, request: &Request, length: usize) -> Response {
+        self.http1().await.send_chunked(request, length).await
+    }
+
+    /// The same over HTTP/2.
+    pub async fn send_http2(&self, request: &Request, framing: Framing) -> Response {
+        self.http2().await.send(request, framing).await
+    }
+
     /// The same from another client address.
     pub async fn send_from(&self, address: IpAddr, request: &Request) -> Response {
         Http1::connect(self.envoy.address(), address)
@@ -520,7 +538,18 @@ impl Test<'_> {
     /// Sends a request that must pass, from an address.
     #[track_caller]
     pub fn passes_from(&self, from: IpAddr, request: &Request) -> impl Future<Output = Response> {
-        passed(self.send_from(from, request), Location::caller())
+        passed(self.send_from(from, request), request, Location::caller())
+    }
+
+    /// Sends a request that is not rejected: its answer, the upstream's or Envoy's own, has this status.
+    #[track_caller]
+    pub fn answered(&self, request: &Request, status: u16) -> impl Future<Output = Response> {
+        answered(
+            self.send(request),
+            (status, ""),
+            request,
+            Location::caller(),
+        )
     }
 
     /// Sends a request that must be rejected for this reason, with its status.
@@ -537,7 +566,12 @@ impl Test<'_> {
         request: &Request,
         reason: &str,
     ) -> impl Future<Output = Response> {
-        rejected(self.send_from(from, request), reason, Location::caller())
+        rejected(
+            self.send_from(from, request),
+            reason,
+            request,
+            Location::caller(),
+        )
     }
 
     /// To another listener than `webhooks`.
@@ -635,18 +669,12 @@ impl Test<'_> {
     }
 
     async fn line(&self, file: &str, request_id: &str) -> String {
-        let start = Instant::now();
-        loop {
+        until(&format!("a line for {request_id} in {file}"), async || {
             let log = std::fs::read_to_string(self.envoy.file(file)).unwrap_or_default();
-            if let Some(line) = log.lines().find(|line| line.contains(request_id)) {
-                return line.to_owned();
-            }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "no line for {request_id} in {file}:\n{log}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let line = log.lines().find(|line| line.contains(request_id));
+            line.map(str::to_owned)
+        })
+        .await
     }
 
     /// The metrics in Prometheus text.

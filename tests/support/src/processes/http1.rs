@@ -65,13 +65,19 @@ impl Http1 {
     /// Sends a request that must pass.
     #[track_caller]
     pub fn passes(&mut self, request: &Request) -> impl Future<Output = Response> {
-        passed(self.send(request), Location::caller())
+        passed(self.send(request), request, Location::caller())
     }
 
     /// Sends a request that must be rejected for this reason, with its status.
     #[track_caller]
     pub fn rejects(&mut self, request: &Request, reason: &str) -> impl Future<Output = Response> {
-        rejected(self.send(request), reason, Location::caller())
+        rejected(self.send(request), reason, request, Location::caller())
+    }
+
+    /// Sends `request` in chunks of this length.
+    pub async fn send_chunked(&mut self, request: &Request, length: usize) -> Response {
+        let chunks = request.chunks(length);
+        self.send_pieces(&chunks, Duration::ZERO).await
     }
 
     /// Sends the pieces with a pause between them, reading at the same time: Envoy may answer and hang up

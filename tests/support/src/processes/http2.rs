@@ -24,6 +24,25 @@ pub struct Framing {
     pub trailers: Option<(&'static str, &'static str)>,
 }
 
+impl Framing {
+    /// In pieces of this length.
+    pub fn pieces(piece: usize) -> Self {
+        Self {
+            piece,
+            ..Self::default()
+        }
+    }
+
+    pub fn paused(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
+
+    pub fn trailers(self, trailers: impl Into<Option<(&'static str, &'static str)>>) -> Self {
+        let trailers = trailers.into();
+        Self { trailers, ..self }
+    }
+}
+
 pub struct Http2 {
     sender: SendRequest<Bytes>,
     connection: JoinHandle<()>,
@@ -55,7 +74,7 @@ impl Http2 {
         request: &Request,
         framing: Framing,
     ) -> impl Future<Output = Response> {
-        passed(self.send(request, framing), Location::caller())
+        passed(self.send(request, framing), request, Location::caller())
     }
 
     /// Sends a request that must be rejected for this reason, with its status.
@@ -66,7 +85,12 @@ impl Http2 {
         framing: Framing,
         reason: &str,
     ) -> impl Future<Output = Response> {
-        rejected(self.send(request, framing), reason, Location::caller())
+        rejected(
+            self.send(request, framing),
+            reason,
+            request,
+            Location::caller(),
+        )
     }
 
     async fn exchange(&mut self, request: &Request, framing: Framing) -> Response {

@@ -1,13 +1,13 @@
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::envoy::{Envoy, Setup, listener, new_address, plugin_config};
 use crate::filter_host::filter_host;
-use crate::http1::{Http1, PATIENCE};
+use crate::http1::Http1;
 use crate::messages::unsigned;
+use crate::process::until;
 
 /// An Envoy that takes its listener from a file, and takes it again when the file changes.
 pub struct Live {
@@ -53,11 +53,10 @@ impl Live {
         let text = with_version(plugin, version).to_string();
         plugin_config(&mut listener)["configuration"]["value"] = json!(text);
         write(&file(&self.directory), &listener);
-        let start = Instant::now();
-        while !self.is_everywhere(version).await {
-            assert!(start.elapsed() < PATIENCE, "version {version} is not taken");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(&format!("version {version} is taken"), async || {
+            self.is_everywhere(version).await.then_some(())
+        })
+        .await;
         let rejected = self
             .envoy
             .admin("/stats?filter=listener_manager.lds.update_rejected");

@@ -147,9 +147,19 @@ pub fn form_for(token: &str, url: &str, target: &str, parameters: &Parameters) -
         .body(encode(parameters))
 }
 
+/// A form to `path` (which may have a query), signed by `token`.
+pub fn form_by(token: &str, path: &str, parameters: &Parameters) -> Request {
+    form_for(token, &format!("{ORIGIN}{path}"), path, parameters)
+}
+
 /// A form to `path` (which may have a query), signed.
 pub fn form(path: &str, parameters: &Parameters) -> Request {
-    form_for(TOKEN, &format!("{ORIGIN}{path}"), path, parameters)
+    form_by(TOKEN, path, parameters)
+}
+
+/// A WhatsApp message with another value for one of its parameters, or with one more.
+pub fn message_with(name: &str, value: &str) -> Request {
+    form(WEBHOOK, &set(whatsapp(), name, value))
 }
 
 /// A signed WhatsApp message, another one with each call.
@@ -188,10 +198,5 @@ pub fn bare(method: &str, target: &str) -> Request {
 
 /// The same request with a signature by somebody who does not have the token.
 pub fn forged(parameters: &Parameters) -> Request {
-    form_for(
-        "0123456789abcdef0123456789abcdef",
-        &format!("{ORIGIN}{WEBHOOK}"),
-        WEBHOOK,
-        parameters,
-    )
+    form_by("0123456789abcdef0123456789abcdef", WEBHOOK, parameters)
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::http1::PATIENCE;
 pub use crate::repository;
 
 /// A file of the repository, or where `variable` says it is.
@@ -28,6 +29,38 @@ pub fn tool(variable: &str, default: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// What `scripts/setup --tests` installs into a directory of `target/tools`, or where `variable` says it is.
+pub fn installed(variable: &str, name: &str) -> PathBuf {
+    let home = match std::env::var_os(variable) {
+        Some(home) => PathBuf::from(home),
+        None => repository().join("target/tools").join(name),
+    };
+    assert!(
+        home.is_dir(),
+        "{} does not exist: run scripts/setup --tests, or point {variable} to what it installed",
+        home.display()
+    );
+    home
+}
+
+/// A command that runs a script of the tests with Node.js, and with what is installed there.
+pub fn node(script: &str, home: &Path) -> Command {
+    let mut command = Command::new("node");
+    command.arg(repository().join(script)).arg(home);
+    command
+}
+
+/// The same with Python, and nothing of this machine's own packages.
+pub fn python(script: &str, home: &Path) -> Command {
+    let mut command = Command::new("python3");
+    let script = repository().join(script);
+    command
+        .args(["-I", "-B"])
+        .arg(script)
+        .arg(home.join("python"));
+    command
+}
+
 /// A port below the range from which the kernel takes its own, so that nobody takes it between now and
 /// its use (or, for the tap that rejects for a while, between two uses).
 pub fn free_port() -> u16 {
@@ -40,6 +73,18 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port on 127.0.0.1");
+}
+
+/// Asks again and again until `found` finds something, however busy the machine is.
+pub async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Runs a test, which may not take longer than this. (Boxed: the runtime is compiled once and not for each test.)

@@ -4,16 +4,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::http1::PATIENCE;
-use super::process::free_port;
+use super::process::{free_port, until};
 use super::wire::{self, Received};
 
 /// What the upstream does with a request once it has all of it.
@@ -180,11 +179,10 @@ impl Tap {
     }
 
     async fn wait_until(&self, what: &str, condition: impl Fn(&[Record]) -> bool) {
-        let start = Instant::now();
-        while !condition(&self.state().records) {
-            assert!(start.elapsed() < PATIENCE, "waited too long for {what}");
-            sleep(Duration::from_millis(5)).await;
-        }
+        until(what, async || {
+            condition(&self.state().records).then_some(())
+        })
+        .await;
     }
 }
 
