@@ -27,8 +27,10 @@ struct KeyHasher(u64);
 
 impl KeyHasher {
     fn add(&mut self, word: u64) {
-        // The golden ratio in 64 bits: odd, and without a pattern.
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // The golden ratio in 64 bits: odd, and without a pattern. The high half of the product
+        // depends on all bits, and so does what is left when both halves are folded.
+        let product = u128::from(self.0 ^ word) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = (product as u64) ^ (product >> 64) as u64;
     }
 }
 
@@ -51,9 +53,8 @@ impl Hasher for KeyHasher {
         self.add(u64::from(byte));
     }
 
-    /// The map takes the lowest and the highest bits, and a product has the least in its lowest.
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
+        self.0
     }
 }
 
