@@ -34,15 +34,19 @@ def a_slice(cpu_us, latency_us=1000):
 MEASURED = {
     "envoy": [a_slice(50), a_slice(100)],
     "lua": [a_slice(60), a_slice(120)],
-    "filter-accepted": [a_slice(58), a_slice(116)],
-    "filter-redis-accepted": [a_slice(158, 1500), a_slice(256, 1700)],
-    "filter-forged": [a_slice(40), a_slice(80)],
+    "native-accepted": [a_slice(55), a_slice(112)],
+    "filter-accepted": [a_slice(86), a_slice(172)],
+    "then-accepted": [a_slice(90), a_slice(180)],
+    "native-redis-accepted": [a_slice(105, 1200), a_slice(212, 1200)],
+    "filter-redis-accepted": [a_slice(186, 1500), a_slice(312, 1700)],
+    "then-redis-accepted": [a_slice(290, 2000), a_slice(380, 2000)],
+    "native-forged": [a_slice(30), a_slice(60)],
     "ext-authz-accepted": [a_slice(300), a_slice(600)],
     "express-forged": [a_slice(250), a_slice(500)],
 }
 FIRST = {
     "envoy": [{"first_us": 500, "later_us": 100}],
-    "filter": [{"first_us": 150, "later_us": 100}, {"first_us": 190, "later_us": 100}],
+    "native": [{"first_us": 550, "later_us": 100}, {"first_us": 650, "later_us": 100}],
 }
 
 
@@ -57,7 +61,8 @@ def results():
         summary=summary,
         busy={name: busy(slices) for name, slices in MEASURED.items()},
         first=FIRST,
-        targets=targets(summary, FIRST),
+        redis=report.redis(MEASURED),
+        targets=targets(summary, FIRST, report.redis(MEASURED)),
     )
 
 
@@ -96,31 +101,32 @@ class Arithmetic(unittest.TestCase):
 
 
 class Targets(unittest.TestCase):
-    def of(self, summary=None, first=FIRST):
-        return targets(summarise(MEASURED, "envoy") if summary is None else summary, first)
+    def of(self, measured=MEASURED, first=FIRST):
+        return targets(summarise(measured, "envoy"), first, report.redis(measured))
 
     def test_each_is_a_ratio_of_what_was_measured(self):
         ratios = [target.ratio for target in self.of()]
-        for ratio, expected in zip(ratios, [12 / 15, 375 / 12, 1.16, 60 / 375, 1.7]):
-            self.assertAlmostEqual(ratio, expected)
-        self.assertEqual([target.word for target in self.of()], ["reached"] * 5)
+        redis = [75 / 200, 0, 120 / 200, 600 / 1000]
+        expected = [8.5 / 60, 1.11, 8.5 / 15, 375 / 8.5, 45 / 375, 600 / 500, 54 / 60]
+        for ratio, each in zip(ratios, expected, strict=False):
+            self.assertAlmostEqual(ratio, each)
+        self.assertAlmostEqual(ratios[len(expected)], redis[0])
+        self.assertAlmostEqual(ratios[len(expected) + 2], redis[2])
+        self.assertEqual(len(ratios), len(expected) + len(redis))
+        self.assertEqual({target.word for target in self.of()}, {"reached"})
 
     def test_one_that_is_missed_says_so(self):
-        measured = dict(MEASURED, **{"filter-accepted": [a_slice(62), a_slice(124)]})
-        words = [target.word for target in self.of(summarise(measured, "envoy"))]
-        self.assertEqual(words, ["not reached", "reached", "not reached", "reached", "reached"])
+        measured = dict(MEASURED, **{"native-accepted": [a_slice(66), a_slice(132)]})
+        words = [target.word for target in self.of(measured)]
+        self.assertEqual(words[:5], ["not reached", "not reached", "not reached", "not reached", "reached"])
 
     def test_what_was_left_out_is_not_reached_and_not_missed(self):
-        only = {"envoy": MEASURED["envoy"]}
-        words = {target.word for target in self.of(summarise(only, "envoy"), {})}
+        words = {target.word for target in self.of({"envoy": MEASURED["envoy"]}, {})}
         self.assertEqual(words, {"not measured"})
 
     def test_something_that_adds_nothing_is_no_measure(self):
         measured = dict(MEASURED, lua=[a_slice(50), a_slice(99)])
-        self.assertEqual(self.of(summarise(measured, "envoy"))[0].word, "not measured")
-
-    def test_what_envoy_alone_does_is_said_beside_the_first_request(self):
-        self.assertEqual(self.of()[-1].note, "Envoy alone: 5.0")
+        self.assertEqual(self.of(measured)[2].word, "not measured")
 
 
 class TheTable(unittest.TestCase):
@@ -144,24 +150,28 @@ class TheTable(unittest.TestCase):
 
     def test_who_closes_the_connection_is_said(self):
         closing = dict(a_slice(50), reconnected=100)
-        measured = dict(MEASURED, **{"filter-forged": [closing, closing]})
+        measured = dict(MEASURED, **{"native-forged": [closing, closing]})
         text = report.closing(results().variants, measured)
-        self.assertEqual(text, "Closed the connection after each answer: this filter: forged.")
+        self.assertEqual(text, "Closed the connection after each answer: this filter, native: forged.")
         self.assertEqual(report.closing(results().variants, MEASURED), "")
 
     def test_what_redis_adds_stands_below_what_it_is_compared_with(self):
         rows = report.redis_rows(report.redis(MEASURED))
-        self.assertEqual([row[0] for row in rows], ["shared data", "Redis", "Redis adds"])
-        self.assertEqual(rows[2][1:3], ["+120 (+110 … +130)", "+600 (+550 … +650)"])
+        self.assertEqual(len(rows), 9)
+        wasm = [row for row in rows if row[0].startswith("WebAssembly: ")]
+        said = [row[0].partition(": ")[2] for row in wasm]
+        self.assertEqual(said, ["one Envoy's memory", "Redis", "Redis adds"])
+        self.assertEqual(wasm[2][1:3], ["+120 (+110 … +130)", "+600 (+550 … +650)"])
         self.assertEqual({len(row) for row in rows}, {len(report.REDIS_HEADINGS)})
         self.assertIn("Redis adds", report.as_text(results()))
-        self.assertIn("| Redis adds | +120", report.as_markdown(results()))
+        self.assertIn("| WebAssembly: Redis adds | +120", report.as_markdown(results()))
 
     def test_without_both_there_is_no_line_about_redis(self):
-        self.assertIsNone(report.redis({"filter-accepted": MEASURED["filter-accepted"]}))
+        self.assertEqual(report.redis({"filter-accepted": MEASURED["filter-accepted"]}), {})
         only = {name: slices for name, slices in MEASURED.items() if "redis" not in name}
         variants = [variant for variant in VARIANTS if variant.name in only]
-        text = report.as_text(SimpleNamespace(**{**vars(results()), "measured": only, "variants": variants}))
+        changes = {"measured": only, "variants": variants, "redis": report.redis(only), "targets": []}
+        text = report.as_text(SimpleNamespace(**{**vars(results()), **changes}))
         self.assertNotIn("Redis", text)
 
     def test_the_json_can_be_read_again(self):
@@ -225,12 +235,14 @@ class TheVariants(unittest.TestCase):
             return [(variant.kind, variant.expected, variant.repeats, variant.allowance) for variant in ours]
 
         self.assertEqual(sent("filter"), sent("express"))
+        self.assertEqual(sent("native"), sent("express"))
         self.assertEqual(len(sent("filter")), 5)
 
     def test_some_are_chosen_by_name_or_by_server_and_envoy_alone_is_always_there(self):
         names = [variant.name for variant in chosen(["lua", "ext-authz"])]
         self.assertEqual(names, ["envoy", "lua", "ext-authz-accepted", "ext-authz-forged"])
-        self.assertEqual(chosen([]), VARIANTS)
+        self.assertEqual(chosen([], then=True), VARIANTS)
+        self.assertNotIn("then-accepted", [variant.name for variant in chosen([])])
         with self.assertRaises(ValueError):
             chosen(["nginx"])
 
@@ -267,7 +279,33 @@ def shipped(value):
     }
 
 
+def shipped_native(value):
+    config = shipped(value)
+    entry = servers.filter_of(servers.manager_of(config))
+    entry["typed_config"] = {
+        "dynamic_module_config": {"module": {"local": {"filename": "shipped.so"}}},
+        "filter_name": "twilio_webhook_filter",
+        "filter_config": {"value": json.dumps(value)},
+    }
+    return config
+
+
 class TheServers(unittest.TestCase):
+    def test_the_native_filter_has_the_same_settings_and_with_redis_the_same_store(self):
+        store = {"type": "redis", "cluster": "redis_over_http", "timeout": "0.1s"}
+        filters = servers.native_filter(servers.NO_LIMIT, store)
+        config = servers.configuration(shipped_native({"log": {"accepted": True}}), 2, 3, 4, filters)
+        typed = servers.filter_of(servers.manager_of(config))["typed_config"]
+        self.assertEqual(typed["dynamic_module_config"]["module"]["local"]["filename"], servers.NATIVE)
+        plugin = json.loads(typed["filter_config"]["value"])
+        wasm = self.filter_of({"log": {"accepted": True}, "store": store})
+        self.assertEqual(plugin, wasm)
+
+    def test_the_signature_check_in_lua_is_that_of_the_file(self):
+        (entry,) = servers.lua_filter("source")(None)
+        self.assertEqual(entry["typed_config"]["default_source_code"], {"inline_string": "source"})
+        self.assertIn("envoy_on_request", servers.LUA_CHECK.read_text(encoding="utf-8"))
+
     def filter_of(self, value):
         config = servers.configuration(shipped(value), 2, 3, 4, servers.this_filter(servers.NO_LIMIT))
         entry = servers.filter_of(servers.manager_of(config))

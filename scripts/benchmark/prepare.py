@@ -36,10 +36,10 @@ def prepare(module=None, native=None, then=None):
         run(*cargo, "--lib", "--target", "wasm32-wasip1", target=ROOT / "target")
         module = "target/wasm32-wasip1/release/twilio_webhook_filter.wasm"
         run("scripts/finish", module, target=ROOT / "target")
-        copy_module(module, FILTER)
+        copy_module(ROOT / module, FILTER)
     if not native:
         run(*cargo, "--lib", "--features", "native", target=ROOT / "target")
-        native = "target/release/libtwilio_webhook_filter.so"
+        native = ROOT / "target/release/libtwilio_webhook_filter.so"
     copy_module(native, NATIVE)
     if then:
         copy_module(then, THEN)
@@ -52,7 +52,7 @@ def prepare(module=None, native=None, then=None):
 def copy_module(file, name):
     """What is built anew during a run is not what this run measures."""
     try:
-        shutil.copyfile(ROOT / file, ROOT / name)
+        shutil.copyfile(file, ROOT / name)
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}.") from None
 

@@ -191,7 +191,7 @@ def as_markdown(results):
             "An accepted request where nonces and limits are in one Envoy's memory, and where they are in Redis:",
             markdown(REDIS_HEADINGS, redis_rows(results.redis)),
             "The first message after a start, sent alone, over "
-            f"{len(results.first['filter'])} starts of each:",
+            f"{len(results.first['envoy'])} starts of each:",
             markdown(FIRST_HEADINGS, first_rows(results.first, FIRST_LABELS)),
             "What the filter is to reach:",
             markdown(TARGET_HEADINGS, target_rows(results.targets)),

@@ -126,7 +126,7 @@ def set_plugin(text, limit, store=None):
     plugin["rate_limits"] = [{"key": "client_ip", "count": "all", **rule}]
     plugin.pop("log", None)
     if store:
-        plugin["store"] = store
+        plugin["store"] = dict(store)
     if "store" in plugin:
         plugin["store"]["timeout"] = redis.TIMEOUT
     text["value"] = json.dumps(plugin)

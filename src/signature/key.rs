@@ -174,13 +174,10 @@ pub struct Nonce(pub [u8; 32]);
 impl Nonce {
     /// Returns 64 lower-case hex digits, as the upstream receives it.
     pub fn to_hex(self) -> String {
-        let mut out = String::with_capacity(64);
-        for byte in self.0 {
-            for digit in [byte >> 4, byte & 0xF] {
-                out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-        }
-        out
+        let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+        let digits = self.0.map(|byte| [digit(byte >> 4), digit(byte & 0xF)]);
+        // Digits are ASCII, so that there is always one.
+        String::from_utf8(digits.as_flattened().to_vec()).unwrap_or_default()
     }
 }
 

@@ -53,8 +53,18 @@ impl Decoder {
         rest
     }
 
-    /// Decodes what starts with `first` and returns what follows it.
+    /// Decodes what starts with `first`, and the escapes that follow, and returns the rest: a letter
+    /// beyond ASCII is two to four escapes in a row.
     pub(super) fn decode<'a>(&mut self, first: u8, after: &'a [u8]) -> &'a [u8] {
+        let mut rest = self.decode_one(first, after);
+        while let Some((b'%', after)) = rest.split_first() {
+            rest = self.decode_one(b'%', after);
+        }
+        rest
+    }
+
+    #[inline(always)]
+    fn decode_one<'a>(&mut self, first: u8, after: &'a [u8]) -> &'a [u8] {
         let (byte, rest) = match (first, after) {
             (b'+', rest) => (b' ', rest),
             (b'%', [high, low, rest @ ..])

@@ -46,6 +46,17 @@ fn verdicts() -> impl Iterator<Item = &'static str> {
     reasons.chain([ACCEPTED, EXEMPT, UNCHECKED])
 }
 
+/// Returns the place of an outcome among [`verdicts`].
+fn place_of(outcome: &Outcome) -> usize {
+    match outcome {
+        // In the order of `Reason::ALL`.
+        Outcome::Rejected(rejection) => rejection.reason as usize,
+        Outcome::Accepted(_) => Reason::ALL.len(),
+        Outcome::Exempt => Reason::ALL.len() + 1,
+        Outcome::Unchecked => Reason::ALL.len() + 2,
+    }
+}
+
 impl Metrics {
     /// Defines all metrics.
     pub(super) fn define<H: Host>(host: &H, filter: &Filter) -> Result<Metrics, HostError> {
@@ -107,13 +118,13 @@ impl Metrics {
     /// Counts a verdict.
     pub(super) fn count(&self, host: &impl Host, outcome: &Outcome, record: &RequestRecord) {
         let none = self.requests.len().saturating_sub(1);
-        let verdict = verdicts().position(|name| name == outcome.name());
+        let verdict = place_of(outcome);
         let webhook = record
             .webhook
             .as_ref()
             .map_or(none, |webhook| webhook.index);
         let of_webhook = self.requests.get(webhook);
-        if let Some(metric) = of_webhook.and_then(|metrics| metrics.get(verdict?)) {
+        if let Some(metric) = of_webhook.and_then(|metrics| metrics.get(verdict)) {
             host.increment(*metric, 1);
         }
         if let Some(metric) = record.key.and_then(|key| self.keys.get(key)) {
@@ -169,4 +180,29 @@ fn plain(label: &str) -> String {
         _ => '_',
     };
     label.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::verdict::Accepted;
+    use crate::signature::key::Nonce;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn each_verdict_is_counted_at_its_own_place() {
+        let rejected = Reason::ALL.map(|reason| Outcome::Rejected(reason.into()));
+        let accepted = Outcome::Accepted(Accepted {
+            nonce: Nonce([0; 32]),
+            claim: None,
+        });
+        let others = [accepted, Outcome::Exempt, Outcome::Unchecked];
+        let all: Vec<_> = rejected.into_iter().chain(others).collect();
+        assert_eq!(verdicts().count(), all.len());
+        for (name, outcome) in verdicts().zip(&all) {
+            assert_eq!(verdicts().nth(place_of(outcome)), Some(name));
+            assert_eq!(outcome.name(), name);
+        }
+    }
 }

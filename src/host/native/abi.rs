@@ -200,32 +200,8 @@ unsafe extern "C" {
         count: usize,
         value: u64,
     ) -> u32;
-    /// Adds to a counter, on the request's own thread. There must be as many values as it has
+    /// Sets a gauge, on the request's own thread. There must be as many values as it has
     /// labels. 0 is success.
-    fn envoy_dynamic_module_callback_http_filter_increment_counter(
-        filter: *mut c_void,
-        id: usize,
-        values: *const Buffer,
-        count: usize,
-        by: u64,
-    ) -> u32;
-    /// Adds to a gauge, likewise.
-    fn envoy_dynamic_module_callback_http_filter_increment_gauge(
-        filter: *mut c_void,
-        id: usize,
-        values: *const Buffer,
-        count: usize,
-        by: u64,
-    ) -> u32;
-    /// Takes from a gauge, likewise.
-    fn envoy_dynamic_module_callback_http_filter_decrement_gauge(
-        filter: *mut c_void,
-        id: usize,
-        values: *const Buffer,
-        count: usize,
-        by: u64,
-    ) -> u32;
-    /// Sets a gauge, likewise.
     fn envoy_dynamic_module_callback_http_filter_set_gauge(
         filter: *mut c_void,
         id: usize,
@@ -370,6 +346,18 @@ unsafe extern "C" {
     );
 }
 
+/// As many headers or chunks as there usually are.
+const USUAL: usize = 32;
+
+/// Hands room for `count` items to `work`: on the stack, for as many as there usually are.
+fn with_room<T: Copy, R>(count: usize, empty: T, work: impl FnOnce(&mut [T]) -> R) -> R {
+    let mut usual = [empty; USUAL];
+    match usual.get_mut(..count) {
+        Some(room) => work(room),
+        None => work(&mut vec![empty; count]),
+    }
+}
+
 fn done(is_done: bool) -> Result<(), HostError> {
     if is_done { Ok(()) } else { Err(HostError(0)) }
 }
@@ -447,22 +435,22 @@ impl Filter {
             name: Buffer::NULL,
             value: Buffer::NULL,
         };
-        let mut found = vec![empty; count];
-        // SAFETY: there is room for just as many as there are.
-        let is_done = unsafe {
-            envoy_dynamic_module_callback_http_get_headers(self.0, map, found.as_mut_ptr())
-        };
-        done(is_done)?;
-        let size = |header: &Header| header.name.length.saturating_add(header.value.length);
-        headers.bytes.reserve_exact(found.iter().map(size).sum());
-        for Header { name, value } in found {
-            // SAFETY: they are valid until the next setter, and copied before.
-            let (name, value) = unsafe { (name.bytes(), value.bytes()) };
-            headers.bytes.extend_from_slice(name);
-            headers.bytes.extend_from_slice(value);
-            headers.sizes.push((name.len(), value.len()));
-        }
-        Ok(headers)
+        with_room(count, empty, |found| {
+            // SAFETY: there is room for just as many as there are.
+            done(unsafe {
+                envoy_dynamic_module_callback_http_get_headers(self.0, map, found.as_mut_ptr())
+            })?;
+            let size = |header: &Header| header.name.length.saturating_add(header.value.length);
+            headers.bytes.reserve_exact(found.iter().map(size).sum());
+            for Header { name, value } in found {
+                // SAFETY: they are valid until the next setter, and copied before.
+                let (name, value) = unsafe { (name.bytes(), value.bytes()) };
+                headers.bytes.extend_from_slice(name);
+                headers.bytes.extend_from_slice(value);
+                headers.sizes.push((name.len(), value.len()));
+            }
+            Ok(headers)
+        })
     }
 
     /// Returns the first value of a header.
@@ -517,15 +505,17 @@ impl Filter {
         if count == 0 {
             return;
         }
-        let mut chunks = vec![Buffer::NULL; count];
-        // SAFETY: there is room for just as many as there are.
-        let is_done = unsafe {
-            envoy_dynamic_module_callback_http_get_body_chunks(self.0, body, chunks.as_mut_ptr())
-        };
-        for chunk in chunks.into_iter().filter(|_| is_done) {
-            // SAFETY: it is valid until the next setter, and copied before.
-            to.extend_from_slice(unsafe { chunk.bytes() });
-        }
+        with_room(count, Buffer::NULL, |chunks| {
+            // SAFETY: there is room for just as many as there are.
+            let is_done = unsafe {
+                let out = chunks.as_mut_ptr();
+                envoy_dynamic_module_callback_http_get_body_chunks(self.0, body, out)
+            };
+            for chunk in chunks.iter().filter(|_| is_done) {
+                // SAFETY: it is valid until the next setter, and copied before.
+                to.extend_from_slice(unsafe { chunk.bytes() });
+            }
+        });
     }
 
     /// Returns whether the body received now is the buffered one.
@@ -624,34 +614,20 @@ impl Filter {
         Ok(id)
     }
 
-    /// Adds to a metric or sets it.
-    pub(super) fn change(self, metric: &Metric, change: Change) {
-        metric.change(self.0, change, |kind, change| match (kind, change) {
-            (MetricKind::Counter, _) => envoy_dynamic_module_callback_http_filter_increment_counter,
-            (MetricKind::Histogram, _) => {
+    /// Sets a gauge, or adds a sample to a histogram.
+    pub(super) fn record(self, metric: &Metric, value: u64) {
+        let function = match metric.kind {
+            MetricKind::Counter => return,
+            MetricKind::Gauge => envoy_dynamic_module_callback_http_filter_set_gauge,
+            MetricKind::Histogram => {
                 envoy_dynamic_module_callback_http_filter_record_histogram_value
             }
-            (MetricKind::Gauge, Change::Set(_)) => {
-                envoy_dynamic_module_callback_http_filter_set_gauge
-            }
-            (MetricKind::Gauge, Change::Add(..0)) => {
-                envoy_dynamic_module_callback_http_filter_decrement_gauge
-            }
-            (MetricKind::Gauge, Change::Add(_)) => {
-                envoy_dynamic_module_callback_http_filter_increment_gauge
-            }
-        });
+        };
+        metric.change(self.0, function, value);
     }
 }
 
 type ChangeFunction = unsafe extern "C" fn(*mut c_void, usize, *const Buffer, usize, u64) -> u32;
-
-/// What happens to a metric.
-#[derive(Clone, Copy)]
-pub(super) enum Change {
-    Add(i64),
-    Set(u64),
-}
 
 /// A metric that is defined, and the values of its labels.
 pub(super) struct Metric {
@@ -664,18 +640,8 @@ pub(super) struct Metric {
 const MAX_LABELS: usize = 2;
 
 impl Metric {
-    /// Changes it by the function that `choose` returns. One that does not count stops nothing.
-    fn change(
-        &self,
-        of: *mut c_void,
-        change: Change,
-        choose: impl FnOnce(MetricKind, Change) -> ChangeFunction,
-    ) {
-        let by = match change {
-            Change::Add(by) => by.unsigned_abs(),
-            Change::Set(value) => value,
-        };
-        let function = choose(self.kind, change);
+    /// Changes it. One that does not count stops nothing.
+    fn change(&self, of: *mut c_void, function: ChangeFunction, by: u64) {
         self.with_values(|values, count| {
             // SAFETY: filter or configuration, whichever the function is for, is alive, and the
             // values outlive the call.
@@ -760,17 +726,7 @@ impl FilterConfig {
             id,
             values: values.collect(),
         };
-        let show = match kind {
-            MetricKind::Counter => {
-                envoy_dynamic_module_callback_http_filter_config_increment_counter
-            }
-            MetricKind::Gauge => envoy_dynamic_module_callback_http_filter_config_increment_gauge,
-            MetricKind::Histogram => return metric,
-        };
-        metric.with_values(|values, count| {
-            // SAFETY: the configuration is alive, and the values outlive the call.
-            unsafe { show(self.0, id, values, count, 0) };
-        });
+        self.add(&metric, 0);
         metric
     }
 
@@ -793,25 +749,31 @@ impl FilterConfig {
         Ok(id)
     }
 
-    /// Adds to a metric or sets it, on the main thread.
-    pub(super) fn change(self, metric: &Metric, change: Change) {
-        metric.change(self.0, change, |kind, change| match (kind, change) {
-            (MetricKind::Counter, _) => {
+    /// Adds to a counter or gauge, on the main thread.
+    pub(super) fn add(self, metric: &Metric, by: i64) {
+        let function = match metric.kind {
+            MetricKind::Histogram => return,
+            MetricKind::Counter => {
                 envoy_dynamic_module_callback_http_filter_config_increment_counter
             }
-            (MetricKind::Histogram, _) => {
-                envoy_dynamic_module_callback_http_filter_config_record_histogram_value
-            }
-            (MetricKind::Gauge, Change::Set(_)) => {
-                envoy_dynamic_module_callback_http_filter_config_set_gauge
-            }
-            (MetricKind::Gauge, Change::Add(..0)) => {
+            MetricKind::Gauge if by < 0 => {
                 envoy_dynamic_module_callback_http_filter_config_decrement_gauge
             }
-            (MetricKind::Gauge, Change::Add(_)) => {
-                envoy_dynamic_module_callback_http_filter_config_increment_gauge
+            MetricKind::Gauge => envoy_dynamic_module_callback_http_filter_config_increment_gauge,
+        };
+        metric.change(self.0, function, by.unsigned_abs());
+    }
+
+    /// Sets a gauge, or adds a sample to a histogram, on the main thread.
+    pub(super) fn record(self, metric: &Metric, value: u64) {
+        let function = match metric.kind {
+            MetricKind::Counter => return,
+            MetricKind::Gauge => envoy_dynamic_module_callback_http_filter_config_set_gauge,
+            MetricKind::Histogram => {
+                envoy_dynamic_module_callback_http_filter_config_record_histogram_value
             }
-        });
+        };
+        metric.change(self.0, function, value);
     }
 
     /// Returns what wakes the main thread.

@@ -70,13 +70,14 @@ impl Config {
         let _ = self.metrics.set(metrics);
     }
 
-    /// Has the main thread woken every [`PERIOD`], until the configuration is closed. The ABI has
-    /// no timer, so a thread of its own sleeps and wakes.
-    pub(super) fn start_timer(self: &Arc<Self>) -> Result<(), String> {
+    /// Has the main thread woken after each [`PERIOD`] that leaves it something to tell, until the
+    /// configuration is closed; with `always` after all others, too. The ABI has no timer, so a
+    /// thread of its own sleeps and wakes.
+    pub(super) fn start_timer(self: &Arc<Self>, always: bool) -> Result<(), String> {
         *lock(&self.scheduler) = Some(self.envoy.scheduler());
         let config = Arc::downgrade(self);
         let timer = move || {
-            while config.upgrade().is_some_and(|config| config.wake()) {
+            while config.upgrade().is_some_and(|config| config.wake(always)) {
                 thread::sleep(PERIOD);
             }
         };
@@ -87,10 +88,21 @@ impl Config {
             .map_err(|error| format!("there is no timer ({error})"))
     }
 
-    /// Wakes the main thread. Returns whether the configuration is still open.
-    fn wake(&self) -> bool {
+    /// Wakes the main thread, if there is something to tell or `always`. Returns whether the
+    /// configuration is still open.
+    fn wake(&self, always: bool) -> bool {
         let scheduler = lock(&self.scheduler);
-        scheduler.as_ref().inspect(|main| main.wake()).is_some()
+        if always || self.metrics().is_some_and(Metrics::has_untold) {
+            scheduler.as_ref().inspect(|main| main.wake());
+        }
+        scheduler.is_some()
+    }
+
+    /// Tells Envoy what was counted.
+    pub(super) fn tell_metrics(&self) {
+        if let Some(metrics) = self.metrics() {
+            metrics.tell(self.envoy);
+        }
     }
 
     /// Leaves for the main thread what a worker's store has not told yet.
@@ -106,6 +118,7 @@ impl Config {
     /// Envoy is about to drop its part.
     pub(super) fn closed(&self) {
         lock(&self.scheduler).take();
+        self.tell_metrics();
     }
 
     /// Returns the metrics, once the configuration is loaded.

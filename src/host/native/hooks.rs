@@ -53,10 +53,7 @@ fn load(envoy: FilterConfig, name: &[u8], json: &[u8]) -> Option<Arc<Config>> {
     let loaded = Local::load(&host).and_then(|local| {
         config.loaded();
         local.publish_build(&host);
-        if local.needs_flush() {
-            config.start_timer()?;
-        }
-        Ok(())
+        config.start_timer(local.needs_flush())
     });
     if let Err(problem) = loaded {
         let line = format!("twilio_webhook configuration rejected: {problem}");
@@ -237,6 +234,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
     let _ = caught(|| {
         let host = NativeHost::of_config(&config);
         Local::of(&host).on_tick(&host);
+        config.tell_metrics();
     });
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::native::abi::{self, Attribute, Body, Change, Filter, Map};
+use crate::host::native::abi::{self, Attribute, Body, Filter, Map};
 use crate::host::native::config::Config;
 use crate::host::process::{self, to_status};
 use crate::store::port::HttpCall;
@@ -104,17 +104,6 @@ impl NativeHost {
         host.handle.filter.set(Some(filter));
         host
     }
-
-    fn change(&self, metric: Metric, change: Change) {
-        let Some(metric) = self.config.metrics().and_then(|all| all.get(metric)) else {
-            return;
-        };
-        match self.handle.scope() {
-            Ok(Scope::Stream(filter)) => filter.change(metric, change),
-            Ok(Scope::Config) => self.config.envoy.change(metric, change),
-            Err(_) => {}
-        }
-    }
 }
 
 impl Host for NativeHost {
@@ -150,12 +139,22 @@ impl Host for NativeHost {
         }
     }
 
+    /// Envoy shows it after [`PERIOD`](crate::stream::flush::PERIOD) at the latest.
     fn increment(&self, metric: Metric, by: i64) {
-        self.change(metric, Change::Add(by));
+        if let Some(metrics) = self.config.metrics() {
+            metrics.add(metric, by);
+        }
     }
 
     fn record(&self, metric: Metric, value: u64) {
-        self.change(metric, Change::Set(value));
+        let Some(metric) = self.config.metrics().and_then(|all| all.get(metric)) else {
+            return;
+        };
+        match self.handle.scope() {
+            Ok(Scope::Stream(filter)) => filter.record(metric, value),
+            Ok(Scope::Config) => self.config.envoy.record(metric, value),
+            Err(_) => {}
+        }
     }
 
     fn call(&self, call: &HttpCall) -> Result<CallId, HostError> {

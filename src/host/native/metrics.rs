@@ -1,8 +1,12 @@
 //! The metrics of a configuration: defined with it on the main thread, and looked up by the
 //! workers, since Envoy allows no definition later.
+//!
+//! What is counted is added up here, and Envoy is told a moment later: it looks for a metric by the
+//! values of its labels each time, which takes hundreds of times as long as to add.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use crate::host::native::abi;
 use crate::stream::host::{HostError, Metric, MetricKind};
@@ -14,7 +18,15 @@ pub(super) struct Metrics {
     definitions: HashMap<String, usize>,
     /// By name and labels, the place in `all`.
     places: HashMap<String, u32>,
-    all: Vec<abi::Metric>,
+    all: Vec<Counted>,
+    /// Whether there is anything that Envoy has not been told yet.
+    has_untold: AtomicBool,
+}
+
+struct Counted {
+    metric: abi::Metric,
+    /// What was added since Envoy was told.
+    untold: AtomicI64,
 }
 
 fn key(name: &str, labels: &[(&str, &str)]) -> String {
@@ -48,13 +60,50 @@ impl Metrics {
             Entry::Vacant(free) => *free.insert(config.define(kind, name, labels)?),
         };
         let place = u32::try_from(self.all.len()).map_err(|_| HostError(0))?;
-        self.all.push(config.metric(kind, id, labels));
+        self.all.push(Counted {
+            metric: config.metric(kind, id, labels),
+            untold: AtomicI64::new(0),
+        });
         self.places.insert(key(name, labels), place);
         Ok(Metric(place))
     }
 
     /// Returns what Envoy knows a metric by.
     pub(super) fn get(&self, metric: Metric) -> Option<&abi::Metric> {
+        self.counted(metric).map(|counted| &counted.metric)
+    }
+
+    fn counted(&self, metric: Metric) -> Option<&Counted> {
         self.all.get(usize::try_from(metric.0).ok()?)
+    }
+
+    /// Adds to a metric, of which Envoy is told later. On any thread.
+    pub(super) fn add(&self, metric: Metric, by: i64) {
+        let Some(counted) = self.counted(metric) else {
+            return;
+        };
+        // Whoever has taken what was there has cleared the mark before, so that it is seen here.
+        counted.untold.fetch_add(by, Ordering::AcqRel);
+        if !self.has_untold() {
+            self.has_untold.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns whether there is anything that Envoy has not been told yet.
+    pub(super) fn has_untold(&self) -> bool {
+        self.has_untold.load(Ordering::Acquire)
+    }
+
+    /// Tells Envoy what was added.
+    pub(super) fn tell(&self, config: abi::FilterConfig) {
+        if !self.has_untold.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for counted in &self.all {
+            let by = counted.untold.swap(0, Ordering::AcqRel);
+            if by != 0 {
+                config.add(&counted.metric, by);
+            }
+        }
     }
 }

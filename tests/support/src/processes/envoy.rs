@@ -677,8 +677,9 @@ impl Test<'_> {
         .await
     }
 
-    /// The metrics in Prometheus text.
+    /// The metrics in Prometheus text, once the filter has told Envoy what it has counted.
     pub fn metrics(&self) -> String {
+        std::thread::sleep(filter_host().metrics_lag());
         self.envoy.admin("/stats?format=prometheus")
     }
 }
