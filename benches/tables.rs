@@ -8,10 +8,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
-use twilio_webhook_filter::{
-    CheckResult, Claimed, Limit, Limiter, MemoryMap, Millis, Nonce, NonceRules, NonceTable, OnFull,
-    Timestamp,
-};
+use twilio_webhook_filter::{CheckResult, Claimed, Limiter, MemoryMap, Millis, Nonce, NonceTable};
 
 use support::random::spread;
 use support::side_by_side::{Run, alternate, criterion, print_row};

@@ -265,9 +265,11 @@ impl<H: Host> HttpStream<H> {
     }
 
     /// A fault was caught while an event was handled. A request that has not passed yet is
-    /// rejected; a response is its upstream's, and goes on.
+    /// rejected; a response is its upstream's, and goes on. What that was is not known then, so
+    /// its claim stays.
     pub fn on_panic(&mut self) -> Action {
-        if matches!(self.state, State::Forwarded(_)) {
+        if let State::Forwarded(unsettled) = &mut self.state {
+            *unsettled = None;
             return Action::Continue;
         }
         self.fail("a fault was caught")

@@ -720,3 +720,31 @@ fn without_a_configuration_every_request_is_rejected() {
     assert_eq!(*script.0.responses.borrow(), [500]);
     assert!(!script.0.verified.get());
 }
+
+/// What became of it is not known, so that it must not be accepted again.
+#[test]
+fn a_claim_stays_if_a_fault_is_caught_while_the_response_is_looked_at() {
+    for is_remote in [false, true] {
+        let world = World::new(is_remote);
+        let script = host(Broken::Nothing, &signed(true));
+        let mut stream = HttpStream::new(script.clone(), Some(Rc::clone(&world.worker)), 5);
+        let yes = |stream: &mut HttpStream<ScriptedHost>| {
+            if is_remote {
+                let yes = HttpResponse {
+                    status: 200,
+                    body: Some(Vec::new()),
+                };
+                stream.on_call_answer(CallId(script.0.calls.get()), Ok(yes));
+            }
+        };
+        // The limits, then the claim.
+        stream.on_request_headers(false);
+        yes(&mut stream);
+        stream.on_request_body(BODY.len(), true);
+        yes(&mut stream);
+        assert!(script.0.verified.get());
+        assert_eq!(stream.on_panic(), Action::Continue);
+        stream.on_end();
+        assert_eq!(*world.settled.borrow(), []);
+    }
+}

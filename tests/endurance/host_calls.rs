@@ -6,6 +6,7 @@ use twilio_webhook_filter::Reason;
 
 use crate::load::admin_post;
 use support::envoy::{Envoy, Setup, Test, plugin, plugin_with};
+use support::filter_host::{FilterHost, only};
 use support::messages::{
     self, OTHER_ACCOUNT, WEBHOOK, bare, forged, form, message, set, sid, unsigned, whatsapp,
 };
@@ -182,6 +183,9 @@ fn with_replay(replay: &Value) -> Value {
 
 #[test]
 fn each_request_stays_within_its_budget_of_calls_of_the_host() {
+    if !only(FilterHost::Wasm, "Trace of calls") {
+        return;
+    }
     // One worker: what is in the trace belongs to the one request that is under way.
     let start = |plugin: &Value| -> Envoy { Setup::with(plugin).workers(1).start() };
     let runs = [

@@ -1,4 +1,5 @@
-//! The module with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, ends the VM.
+//! The module with the feature `trap`: a header `x-trap`, of a request or of the upstream's answer, is a fault. In
+//! WebAssembly that ends the VM, and with it all requests of the worker; a native module panics, and is there still.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use serde_json::json;
 
 use crate::load::Service;
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config};
+use support::filter_host::{FilterHost, filter_host, only};
 use support::http1::{Http1, PATIENCE};
 use support::messages::{message, unsigned};
 use support::process::{in_time, repository, until};
@@ -15,7 +17,17 @@ use support::tap::Behaviour;
 use support::wire::{Request, Response};
 use support::{assert_passed, assert_rejected, rule};
 
-const MODULE: &str = "target/trap/wasm32-wasip1/release/twilio_webhook_filter.wasm";
+fn module() -> &'static str {
+    match filter_host() {
+        FilterHost::Wasm => "target/trap/wasm32-wasip1/release/twilio_webhook_filter.wasm",
+        FilterHost::Native => "target/trap/release/libtwilio_webhook_filter.so",
+    }
+}
+
+/// Whether a fault ends all requests of its worker.
+fn fault_ends_all() -> bool {
+    only(FilterHost::Wasm, "A fault")
+}
 
 /// `run` of the shared harness ends a test in which a VM has died; here it has to.
 fn run(test: impl Future<Output = ()>) {
@@ -24,16 +36,17 @@ fn run(test: impl Future<Output = ()>) {
 
 /// One worker: the VM that dies is the one that all requests are in.
 fn setup() -> Setup {
+    let module = module();
     assert!(
-        repository().join(MODULE).is_file(),
-        "{MODULE} does not exist: scripts/test endurance builds it"
+        repository().join(module).is_file(),
+        "{module} does not exist: scripts/test endurance builds it"
     );
     Setup::changed(json!({"rate_limits": [rule("client_ip", "all", 5, "600s")]}))
         .workers(1)
-        .edit(|config| {
+        .edit(move |config| {
             let config = plugin_config(listener(config));
             assert_eq!(config["failure_policy"], "FAIL_RELOAD");
-            config["vm_config"]["code"]["local"]["filename"] = json!(MODULE);
+            config["vm_config"]["code"]["local"]["filename"] = json!(module);
         })
 }
 
@@ -44,14 +57,27 @@ async fn send(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
         .await
 }
 
-/// Ends the VM. Envoy rejects the request that did it.
-async fn end_the_vm(envoy: &Envoy) {
+/// A fault. Envoy rejects the request that it came of, or the filter itself does.
+async fn fault(envoy: &Envoy) {
     let request = unsigned("POST", "/anything").header("x-trap", "now");
     let answer = send(envoy, new_address(), &request).await;
-    assert_eq!((answer.status, answer.text()), (503, String::new()));
+    match filter_host() {
+        FilterHost::Wasm => assert_eq!((answer.status, answer.text()), (503, String::new())),
+        FilterHost::Native => assert_rejected(&answer, "internal"),
+    }
 }
 
-/// The first answer of a new VM. Envoy makes none within a second and a half of the one before.
+/// What becomes of a request that the upstream answers 200 after, or in, a fault.
+#[track_caller]
+fn assert_lost_with_the_vm(answer: &Response) {
+    if fault_ends_all() {
+        assert_eq!((answer.status, answer.text()), (503, String::new()));
+    } else {
+        assert_passed(answer);
+    }
+}
+
+/// The first answer after a fault, of a new VM if need be. Envoy makes none within a second and a half of the one before.
 async fn first_answer(envoy: &Envoy, from: IpAddr, request: &Request) -> Response {
     until("a new VM", async || {
         let answer = send(envoy, from, request).await;
@@ -61,7 +87,7 @@ async fn first_answer(envoy: &Envoy, from: IpAddr, request: &Request) -> Respons
 }
 
 #[test]
-fn the_request_after_a_vm_has_died_passes_and_nonces_and_counters_are_still_there() {
+fn the_request_after_a_fault_passes_and_nonces_and_counters_are_still_there() {
     let envoy = setup().start();
     run(async {
         envoy.tap.behave(Behaviour::Answer(200));
@@ -73,10 +99,12 @@ fn the_request_after_a_vm_has_died_passes_and_nonces_and_counters_are_still_ther
         }
         // As long as Envoy waits before it makes another VM.
         tokio::time::sleep(Duration::from_millis(1600)).await;
-        end_the_vm(&envoy).await;
+        fault(&envoy).await;
         // The very next one.
         assert_passed(&send(&envoy, from, &message()).await);
-        assert_eq!(stat(envoy.admin, "vm_reload_success"), 1);
+        if fault_ends_all() {
+            assert_eq!(stat(envoy.admin, "vm_reload_success"), 1);
+        }
         assert_rejected(&send(&envoy, new_address(), &accepted).await, "duplicate");
         assert_passed(&send(&envoy, from, &message()).await);
         assert_rejected(&send(&envoy, from, &message()).await, "rate_limited");
@@ -85,7 +113,7 @@ fn the_request_after_a_vm_has_died_passes_and_nonces_and_counters_are_still_ther
 }
 
 #[test]
-fn requests_that_a_dying_vm_holds_never_reach_the_upstream() {
+fn requests_that_are_held_at_a_fault_never_reach_the_upstream_unchecked() {
     let envoy = setup().start();
     run(async {
         envoy.tap.behave(Behaviour::Answer(200));
@@ -104,10 +132,15 @@ fn requests_that_a_dying_vm_holds_never_reach_the_upstream() {
             (stat(envoy.admin, "http.webhooks.downstream_rq_active") == 3).then_some(())
         })
         .await;
-        end_the_vm(&envoy).await;
+        fault(&envoy).await;
+        let ends_all = fault_ends_all();
         for (mut connection, rest) in held {
             let answer = connection.send_pieces(&[rest], Duration::ZERO).await;
-            assert_eq!((answer.status, answer.text()), (503, String::new()));
+            assert_lost_with_the_vm(&answer);
+        }
+        if !ends_all {
+            assert_eq!(envoy.tap.count(), requests.len());
+            return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(
@@ -124,7 +157,7 @@ fn requests_that_a_dying_vm_holds_never_reach_the_upstream() {
 }
 
 #[test]
-fn a_request_whose_vm_died_on_its_way_to_the_upstream_stays_claimed() {
+fn a_request_that_is_with_the_upstream_at_a_fault_stays_claimed() {
     let envoy = setup().start();
     run(async {
         let late = Duration::from_millis(500);
@@ -133,9 +166,8 @@ fn a_request_whose_vm_died_on_its_way_to_the_upstream_stays_claimed() {
         let mut connection = Http1::connect(envoy.address(), new_address()).await;
         connection.write(&request.bytes()).await;
         envoy.tap.wait_for(0, 1).await;
-        end_the_vm(&envoy).await;
-        let answer = connection.response().await;
-        assert_eq!((answer.status, answer.text()), (503, String::new()));
+        fault(&envoy).await;
+        assert_lost_with_the_vm(&connection.response().await);
         envoy.tap.behave(Behaviour::Answer(200));
         assert_passed(&first_answer(&envoy, new_address(), &message()).await);
         for _ in 0..3 {
@@ -147,7 +179,7 @@ fn a_request_whose_vm_died_on_its_way_to_the_upstream_stays_claimed() {
 }
 
 #[test]
-fn a_request_whose_vm_died_at_the_upstreams_answer_stays_claimed() {
+fn a_request_with_a_fault_at_the_upstreams_answer_stays_claimed() {
     let service = Service::start(|request| {
         let asked = request.windows(10).any(|part| part == b"x-end-vm: ");
         let header = if asked { "x-trap: now\r\n" } else { "" };
@@ -165,7 +197,7 @@ fn a_request_whose_vm_died_at_the_upstreams_answer_stays_claimed() {
             &request.clone().header("x-end-vm", "now"),
         )
         .await;
-        assert_eq!((answer.status, answer.text()), (503, String::new()));
+        assert_lost_with_the_vm(&answer);
         assert_eq!(service.received(), 1);
         assert_passed(&first_answer(&envoy, new_address(), &message()).await);
         for _ in 0..3 {

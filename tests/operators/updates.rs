@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::view::{Metrics, wait_for};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
-use support::filter_host::filter_host;
+use support::filter_host::{FilterHost, filter_host, only};
 use support::messages::{message, unsigned};
 use support::process::{free_port, until};
 use support::rule;
@@ -179,6 +179,40 @@ fn a_right_update_is_taken_and_nonces_and_unchanged_limits_survive_it() {
         counted + 1.0,
         "metrics go on counting"
     );
+}
+
+#[test]
+fn another_build_is_loaded_by_an_update_and_a_native_one_has_nonces_of_its_own() {
+    let updated = Updated::start(Setup::with(&plugin_with(json!({"rate_limits": []}))));
+    let (envoy, request) = (&updated.envoy, message());
+    envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        t.passes(&request).await;
+    });
+    let mut module = std::fs::read(filter_host().module()).expect("the module");
+    if filter_host() == FilterHost::Wasm {
+        // A section called "x" with nothing in it.
+        module.extend([0, 2, 1, b'x']);
+    }
+    let file = updated.file("another-build");
+    std::fs::write(&file, module).expect("a file");
+    let plugin = plugin_with(json!({"rate_limits": [], "exempt_paths": ["/livez"]}));
+    let taken = updated.change(|listener| {
+        let config = plugin_config(listener);
+        config["vm_config"]["code"]["local"]["filename"] = json!(file);
+        config["configuration"]["value"] = json!(plugin.to_string());
+    });
+    assert_eq!(taken, "taken");
+    envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        wait_for_update(async || t.send(&unsigned("GET", "/livez")).await.status == 200).await;
+        if only(FilterHost::Wasm, "Another build of the module") {
+            t.rejects(&request, 409, "duplicate").await;
+        } else {
+            t.passes(&request).await;
+        }
+        t.rejects(&request, 409, "duplicate").await;
+    });
 }
 
 /// Until ten requests in a row see it: each is a connection of its own, on whichever worker takes it.

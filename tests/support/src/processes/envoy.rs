@@ -68,6 +68,7 @@ pub struct Setup {
     environment: BTreeMap<String, String>,
     workers: u32,
     edits: Vec<Edit>,
+    last_edits: Vec<Edit>,
 }
 
 impl Setup {
@@ -84,6 +85,7 @@ impl Setup {
                 .into(),
             workers: 2,
             edits: Vec::new(),
+            last_edits: Vec::new(),
         }
     }
 
@@ -137,6 +139,12 @@ impl Setup {
 
     pub fn edit(mut self, edit: impl FnOnce(&mut Value) + 'static) -> Self {
         self.edits.push(Box::new(edit));
+        self
+    }
+
+    /// Changes what Envoy is given, as it is for this host.
+    pub fn edit_for_host(mut self, edit: impl FnOnce(&mut Value) + 'static) -> Self {
+        self.last_edits.push(Box::new(edit));
         self
     }
 
@@ -205,6 +213,7 @@ pub fn plugin_config(listener: &mut Value) -> &mut Value {
 
 /// The format of the access log that is added to each listener.
 const ACCESS_LOG: &str = "access %RESPONSE_CODE% verdict=%FILTER_STATE(wasm.twilio_webhook_verdict:PLAIN)% \
+                          metadata=%DYNAMIC_METADATA(twilio_webhook:verdict)% \
                           request_id=%REQ(X-REQUEST-ID)% path=%PATH(NQ)%\n";
 
 fn configuration(setup: &mut Setup, upstream: SocketAddr, directory: &Path) -> Value {
@@ -240,6 +249,9 @@ fn configuration(setup: &mut Setup, upstream: SocketAddr, directory: &Path) -> V
         edit(&mut config);
     }
     filter_host().translate(&mut config);
+    for edit in setup.last_edits.drain(..) {
+        edit(&mut config);
+    }
     config
 }
 

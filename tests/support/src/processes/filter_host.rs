@@ -108,6 +108,14 @@ impl FilterHost {
         }
     }
 
+    /// What the names of the filter's metrics begin with in Envoy's stats.
+    pub fn stat_prefix(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasmcustom.",
+            Self::Native => "dynamicmodulescustom.",
+        }
+    }
+
     /// The name of a metric that is there while the filter is alive.
     pub fn stat(self) -> &'static str {
         match self {
