@@ -53,13 +53,15 @@ pub(crate) struct Istio {
     pub(crate) behind: Vec<Value>,
     pub(crate) pull: Pull,
     store: Option<Store>,
+    /// One key more in the Secret.
+    secret: Option<(&'static str, &'static str)>,
 }
 
 /// A running proxy, and the file by which its filter comes (ECDS).
 pub(crate) struct Mesh {
     pub(crate) envoy: Envoy,
     pub(crate) istio: Istio,
-    directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Istio {
@@ -123,6 +125,7 @@ impl Istio {
             behind: Vec::new(),
             pull: Pull::Succeeds,
             store: None,
+            secret: None,
         };
         istio.check_target();
         istio
@@ -543,17 +546,51 @@ impl Istio {
         vec![at(&name, store.webdis.address())]
     }
 
+    /// Pushes what the manifests say now. Envoy looks when a file is moved there, so that it never reads half of one.
+    pub(crate) fn push(&self, directory: &Path) {
+        let next = directory.join("next.json");
+        std::fs::write(&next, self.resources().to_string()).expect("a file");
+        std::fs::rename(&next, directory.join("ecds.json")).expect("a rename");
+    }
+
+    /// The Secret is not there.
+    pub(crate) fn forget_secret(&mut self) {
+        self.pods.environment = json!([]);
+    }
+
+    /// The Secret has one key more.
+    pub(crate) fn add_to_secret(&mut self, key: &'static str, value: &'static str) {
+        self.secret = Some((key, value));
+    }
+
+    /// The pods do not ask for the labels of the metrics.
+    pub(crate) fn forget_bootstrap(&mut self) {
+        assert!(self.pods.bootstrap.take().is_some());
+    }
+
+    /// How many keys the filter has in Redis.
+    pub(crate) fn keys_in_redis(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.redis.keys().len())
+    }
+
     /// The proxy, started.
     pub(crate) fn start(self) -> Mesh {
         let directory = tempfile::tempdir().expect("a directory");
         let ecds = directory.path().join("ecds.json");
         std::fs::write(&ecds, self.resources().to_string()).expect("a file");
+        let mut environment = environment(&self.pods.environment);
+        if let Some((key, value)) = self.secret {
+            let variables = self.pods.environment.as_array().expect("a list");
+            let variable = variables.iter().find(|one| one["valueFrom"]["secretKeyRef"]["key"] == key);
+            let name = variable.expect("a variable for it")["name"].as_str().expect("a name");
+            environment.insert(name.to_owned(), value.to_owned());
+        }
         let generated = Generated {
             listeners: self.listeners(&ecds),
             services: vec![SERVICE.to_owned()],
             clusters: self.clusters(),
             bootstrap: self.bootstrap(),
-            environment: environment(&self.pods.environment),
+            environment,
         };
         Mesh {
             envoy: generated.start(),
@@ -564,11 +601,9 @@ impl Istio {
 }
 
 impl Mesh {
-    /// Pushes what the manifests say now. Envoy looks when a file is moved there, so that it never reads half of one.
+    /// Pushes what the manifests say now.
     pub(crate) fn push(&self) {
-        let next = self.directory.path().join("next.json");
-        std::fs::write(&next, self.istio.resources().to_string()).expect("a file");
-        std::fs::rename(&next, self.directory.path().join("ecds.json")).expect("a rename");
+        self.istio.push(self.directory.path());
     }
 }
 
