@@ -34,9 +34,18 @@ fn with_readers(module: Module, store: bool) -> Mesh {
     }
     // As docs/mesh.md says of max_body_bytes: both limits above it.
     for (path, value) in [
-        ("/spec/configPatches/3/patch/value/per_connection_buffer_limit_bytes", 4 * MEGABYTE),
-        ("/spec/configPatches/4/patch/value/typed_config/http2_protocol_options/initial_stream_window_size", 4 * MEGABYTE),
-        ("/spec/configPatches/4/patch/value/typed_config/http2_protocol_options/initial_connection_window_size", 8 * MEGABYTE),
+        (
+            "/spec/configPatches/3/patch/value/per_connection_buffer_limit_bytes",
+            4 * MEGABYTE,
+        ),
+        (
+            "/spec/configPatches/4/patch/value/typed_config/http2_protocol_options/initial_stream_window_size",
+            4 * MEGABYTE,
+        ),
+        (
+            "/spec/configPatches/4/patch/value/typed_config/http2_protocol_options/initial_connection_window_size",
+            8 * MEGABYTE,
+        ),
     ] {
         *istio.filter().pointer_mut(path).expect("a limit") = json!(value);
     }
@@ -53,15 +62,30 @@ fn assert_bodies_arrive_whole(mesh: &Mesh) {
         for (round, size) in [16 * 1024, 100_000, MEGABYTE].into_iter().enumerate() {
             let request = large(MEGABYTE);
             let pieces = request.chunks(size);
-            let answer = Http1::connect(to, t.address).await.send_pieces(&pieces, PAUSE).await;
+            let answer = Http1::connect(to, t.address)
+                .await
+                .send_pieces(&pieces, PAUSE)
+                .await;
             assert_eq!(outcome(&answer), passed(), "pieces of {size}");
             let received = t.received().remove(round);
-            assert!(received.body == request.body, "{} of {} bytes", received.body.len(), request.body.len());
-            assert_eq!(received.header("x-length"), Some(&*request.body.len().to_string()));
+            assert!(
+                received.body == request.body,
+                "{} of {} bytes",
+                received.body.len(),
+                request.body.len()
+            );
+            assert_eq!(
+                received.header("x-length"),
+                Some(&*request.body.len().to_string())
+            );
         }
         let before = t.received_count();
         let mut client = t.http2().await;
-        let framing = Framing { piece: 16 * 1024, pause: PAUSE, trailers: None };
+        let framing = Framing {
+            piece: 16 * 1024,
+            pause: PAUSE,
+            trailers: None,
+        };
         let answer = client.send(&request, framing).await;
         assert_eq!(outcome(&answer), passed(), "HTTP/2");
         assert!(t.received().remove(before).body == request.body);
@@ -75,14 +99,25 @@ fn assert_bodies_arrive_whole(mesh: &Mesh) {
         };
         let [a, b, c, d] = &requests;
         let outcomes = tokio::join!(send(a), send(b), send(c), send(d));
-        assert_eq!(<[_; 4]>::from(outcomes), [passed(), passed(), passed(), passed()]);
-        let mut received: Vec<_> = t.received().split_off(before).into_iter().map(|one| one.body).collect();
+        assert_eq!(
+            <[_; 4]>::from(outcomes),
+            [passed(), passed(), passed(), passed()]
+        );
+        let mut received: Vec<_> = t
+            .received()
+            .split_off(before)
+            .into_iter()
+            .map(|one| one.body)
+            .collect();
         let mut sent: Vec<_> = requests.into_iter().map(|one| one.body).collect();
         received.sort();
         sent.sort();
         assert!(received == sent);
         // And none passes twice.
-        assert_eq!(ask(t, "webhooks", &request).await, rejected(409, "duplicate"));
+        assert_eq!(
+            ask(t, "webhooks", &request).await,
+            rejected(409, "duplicate")
+        );
     });
 }
 

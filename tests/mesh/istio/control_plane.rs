@@ -570,7 +570,9 @@ impl Istio {
 
     /// How many keys the filter has in Redis.
     pub(crate) fn keys_in_redis(&self) -> usize {
-        self.store.as_ref().map_or(0, |store| store.redis.keys().len())
+        self.store
+            .as_ref()
+            .map_or(0, |store| store.redis.keys().len())
     }
 
     /// The proxy, started.
@@ -578,11 +580,15 @@ impl Istio {
         let directory = tempfile::tempdir().expect("a directory");
         let ecds = directory.path().join("ecds.json");
         std::fs::write(&ecds, self.resources().to_string()).expect("a file");
-        let mut environment = environment(&self.pods.environment);
+        let mut environment = environment(&self.pods.environment, true);
         if let Some((key, value)) = self.secret {
             let variables = self.pods.environment.as_array().expect("a list");
-            let variable = variables.iter().find(|one| one["valueFrom"]["secretKeyRef"]["key"] == key);
-            let name = variable.expect("a variable for it")["name"].as_str().expect("a name");
+            let variable = variables
+                .iter()
+                .find(|one| one["valueFrom"]["secretKeyRef"]["key"] == key);
+            let name = variable.expect("a variable for it")["name"]
+                .as_str()
+                .expect("a name");
             environment.insert(name.to_owned(), value.to_owned());
         }
         let generated = Generated {

@@ -17,14 +17,20 @@ use crate::proxy::{MODULES, ask};
 fn some_requests(mesh: &Mesh) {
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
-        let requests = [message(), forged(&whatsapp()), forged(&whatsapp()), unsigned("GET", "/x")];
+        let requests = [
+            message(),
+            forged(&whatsapp()),
+            forged(&whatsapp()),
+            unsigned("GET", "/x"),
+        ];
         for request in requests {
             ask(t, "webhooks", &request).await;
         }
     });
 }
 
-const ACCEPTED: &str = r#"twilio_webhook_requests{verdict="accepted",webhook="api-v1-whatsapp-webhook"} 1"#;
+const ACCEPTED: &str =
+    r#"twilio_webhook_requests{verdict="accepted",webhook="api-v1-whatsapp-webhook"} 1"#;
 
 #[test]
 fn metrics_have_their_labels_on_every_kind_of_proxy() {
@@ -33,7 +39,10 @@ fn metrics_have_their_labels_on_every_kind_of_proxy() {
             let mesh = Istio::overlay(&Istio::name(module, place)).start();
             some_requests(&mesh);
             let text = mesh.envoy.admin("/stats/prometheus");
-            assert!(text.lines().any(|line| line == ACCEPTED), "{module:?} {place}: {text}");
+            assert!(
+                text.lines().any(|line| line == ACCEPTED),
+                "{module:?} {place}: {text}"
+            );
         }
     }
 }
@@ -65,16 +74,24 @@ impl Prometheus {
         let path = directory.path().join("prometheus.json");
         std::fs::write(&path, config.to_string()).expect("a file");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let binary = tool("PROMETHEUS_BIN", "target/tools/prometheus").unwrap_or_else(|e| panic!("{e}"));
+        let binary =
+            tool("PROMETHEUS_BIN", "target/tools/prometheus").unwrap_or_else(|e| panic!("{e}"));
         let mut command = Command::new(binary);
         command
             .current_dir(repository())
             .arg(format!("--config.file={}", path.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                directory.path().join("data").display()
+            ))
             .arg(format!("--web.listen-address={address}"));
         let log = |name: &str| directory.path().join(name);
         let process = Process::start(&mut command, &log("out"), &log("err"), directory.path());
-        Self { address, _process: process, _directory: directory }
+        Self {
+            address,
+            _process: process,
+            _directory: directory,
+        }
     }
 
     /// The series of a selector (percent-encoded), once there are any.
@@ -106,7 +123,8 @@ fn without_the_bootstrap_prometheus_makes_the_labels() {
         ("invalid_signature", "api_v1_whatsapp_webhook", "2"),
         ("unknown_webhook", "none", "1"),
     ] {
-        let selector = format!("twilio_webhook_requests%7Bverdict=%22{verdict}%22,webhook=%22{webhook}%22%7D");
+        let selector =
+            format!("twilio_webhook_requests%7Bverdict=%22{verdict}%22,webhook=%22{webhook}%22%7D");
         let series = prometheus.query(&selector);
         assert_eq!(series.len(), 1, "{series:?}");
         assert_eq!(series[0]["value"][1], count, "{verdict}");
@@ -114,6 +132,8 @@ fn without_the_bootstrap_prometheus_makes_the_labels() {
     let keys = prometheus.query("twilio_webhook_signatures%7Bkey=%22twilio_auth_token%22%7D");
     assert_eq!(keys[0]["value"][1], "1");
     // And no series keeps a label in its name.
-    let all = prometheus.query("count(%7B__name__=~%22twilio_webhook_.*_(verdict|webhook|key)_.*%22%7D)%20or%20vector(0)");
+    let all = prometheus.query(
+        "count(%7B__name__=~%22twilio_webhook_.*_(verdict|webhook|key)_.*%22%7D)%20or%20vector(0)",
+    );
     assert_eq!(all[0]["value"][1], "0");
 }

@@ -34,7 +34,10 @@ fn a_module_that_cannot_be_pulled_closes_its_host_with_403_and_no_other() {
         assert_others_go_on(t).await;
         let before = t.received_count();
         let answer = t.send_to("webhooks", &message()).await;
-        assert_eq!((answer.status, answer.text()), (403, "RBAC: access denied".into()));
+        assert_eq!(
+            (answer.status, answer.text()),
+            (403, "RBAC: access denied".into())
+        );
         assert_eq!(t.received_count(), before);
     });
     // The registry is back, and istiod has pushed again.
@@ -51,8 +54,19 @@ fn without_the_type_of_the_agents_denial_the_host_answers_500() {
     let mut istio = Istio::overlay("shared-gateway");
     istio.pull = Pull::Fails;
     let path = "/spec/configPatches/1/patch/value/config_discovery/type_urls";
-    let types = istio.filter().pointer_mut(path).expect("types").as_array_mut();
-    assert!(types.expect("a list").pop().expect("RBAC").to_string().contains("RBAC"));
+    let types = istio
+        .filter()
+        .pointer_mut(path)
+        .expect("types")
+        .as_array_mut();
+    assert!(
+        types
+            .expect("a list")
+            .pop()
+            .expect("RBAC")
+            .to_string()
+            .contains("RBAC")
+    );
     let mesh = istio.start();
     mesh.envoy.run(async |t| {
         assert_others_go_on(t).await;
@@ -68,7 +82,11 @@ fn a_native_file_that_is_missing_closes_its_host_with_500_and_no_other() {
     mesh.envoy.run(async |t| {
         assert_others_go_on(t).await;
         assert_eq!(ask(t, "webhooks", &message()).await, (500, String::new()));
-        assert!(t.envoy.full_log().contains("/nowhere/libtwilio_webhook_filter.so"));
+        assert!(
+            t.envoy
+                .full_log()
+                .contains("/nowhere/libtwilio_webhook_filter.so")
+        );
     });
 }
 
@@ -118,7 +136,10 @@ fn without_the_setting_that_holds_headers_nothing_reaches_the_upstream() {
     assert_eq!(istio.module, Module::Wasm);
     let path = "/spec/configPatches/0/patch/value/typed_config/value/config";
     let config = istio.filter().pointer_mut(path).expect("a plugin");
-    let removed = config.as_object_mut().expect("an object").remove("allow_on_headers_stop_iteration");
+    let removed = config
+        .as_object_mut()
+        .expect("an object")
+        .remove("allow_on_headers_stop_iteration");
     assert_eq!(removed, Some(json!(true)));
     let mesh = istio.start();
     mesh.envoy.run(async |t| {
@@ -129,7 +150,10 @@ fn without_the_setting_that_holds_headers_nothing_reaches_the_upstream() {
         client.write(&message().bytes()).await;
         assert!(!client.hears_within(Duration::from_secs(1)).await);
         client.reset();
-        t.log_lines(1, |line| line.to_string().contains("allow_on_headers_stop_iteration")).await;
+        t.log_lines(1, |line| {
+            line.to_string().contains("allow_on_headers_stop_iteration")
+        })
+        .await;
         assert_eq!(t.received_count(), before);
     });
 }

@@ -10,12 +10,19 @@ use crate::proxy::{ask, large, outcome, passed, rejected};
 
 /// A signed callback to a path that Envoy would write otherwise.
 fn with_unusual_path(path: &str) -> support::wire::Request {
-    form(path, &pairs([("MessageSid", &sid("SM")), ("AccountSid", ACCOUNT)]))
+    form(
+        path,
+        &pairs([("MessageSid", &sid("SM")), ("AccountSid", ACCOUNT)]),
+    )
 }
 
 /// Paths that Istio passes on as they are, and paths that it normalises.
 const KEPT: [&str; 2] = ["/callbacks/a//b", "/callbacks/a%2Fb"];
-const NORMALISED: [&str; 3] = ["/callbacks/%7Euser", "/callbacks/a/./b", "/callbacks/a/../b"];
+const NORMALISED: [&str; 3] = [
+    "/callbacks/%7Euser",
+    "/callbacks/a/./b",
+    "/callbacks/a/../b",
+];
 
 /// A gateway with a webhook at each of these paths.
 fn with_unusual_webhooks(mut istio: Istio) -> Mesh {
@@ -31,7 +38,11 @@ fn with_istios_own_normalisation_an_unusual_path_fails_and_with_the_mesh_values_
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for path in KEPT {
-            assert_eq!(ask(t, "webhooks", &with_unusual_path(path)).await, passed(), "{path}");
+            assert_eq!(
+                ask(t, "webhooks", &with_unusual_path(path)).await,
+                passed(),
+                "{path}"
+            );
         }
         for path in NORMALISED {
             let outcome = ask(t, "webhooks", &with_unusual_path(path)).await;
@@ -42,17 +53,28 @@ fn with_istios_own_normalisation_an_unusual_path_fails_and_with_the_mesh_values_
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         for path in KEPT.into_iter().chain(NORMALISED) {
-            assert_eq!(ask(t, "webhooks", &with_unusual_path(path)).await, passed(), "{path}");
+            assert_eq!(
+                ask(t, "webhooks", &with_unusual_path(path)).await,
+                passed(),
+                "{path}"
+            );
         }
         let targets: Vec<_> = t.received().into_iter().map(|one| one.target).collect();
-        assert_eq!(targets, [&KEPT[..], &NORMALISED].concat(), "as they were sent");
+        assert_eq!(
+            targets,
+            [&KEPT[..], &NORMALISED].concat(),
+            "as they were sent"
+        );
     });
 }
 
 #[test]
 fn with_the_profile_edge_a_long_body_fails_and_with_the_buffers_it_passes() {
     let body = || large(48 * 1024);
-    let framing = || Framing { piece: 16 * 1024, ..Framing::default() };
+    let framing = || Framing {
+        piece: 16 * 1024,
+        ..Framing::default()
+    };
     let mesh = Istio::overlay("shared-gateway").edge().start();
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
@@ -60,7 +82,9 @@ fn with_the_profile_edge_a_long_body_fails_and_with_the_buffers_it_passes() {
         assert_eq!(ask(t, "webhooks", &body()).await, (413, String::new()));
         assert_eq!(ask(t, "webhooks", &message()).await, passed());
     });
-    let mesh = Istio::with_components("shared-gateway", &["buffers"]).edge().start();
+    let mesh = Istio::with_components("shared-gateway", &["buffers"])
+        .edge()
+        .start();
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         assert_eq!(ask(t, "webhooks", &body()).await, passed());
@@ -76,7 +100,11 @@ fn istios_own_buffers_hold_what_the_filter_accepts_by_default() {
         mesh.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
             assert_eq!(ask(t, "webhooks", &large(60_000)).await, passed(), "{name}");
-            let answer = t.http2().await.send(&large(60_000), Framing::default()).await;
+            let answer = t
+                .http2()
+                .await
+                .send(&large(60_000), Framing::default())
+                .await;
             assert_eq!(outcome(&answer), passed(), "{name}");
             let outcome = ask(t, "webhooks", &large(70_000)).await;
             assert_eq!(outcome, rejected(413, "body_too_large"), "{name}");
@@ -90,16 +118,26 @@ async fn client_ip(t: &support::envoy::Test<'_>, forwarded: &str) -> IpAddr {
     let answer = t.send_to("webhooks", &request).await;
     let id = answer.json()["request_id"].clone();
     let lines = t.log_lines(1, |line| line["request_id"] == id).await;
-    lines[0]["client_ip"].as_str().expect("an address").parse().expect("an address")
+    lines[0]["client_ip"]
+        .as_str()
+        .expect("an address")
+        .parse()
+        .expect("an address")
 }
 
 #[test]
 fn the_number_of_trusted_proxies_decides_whose_address_is_limited() {
-    for (hops, expected) in [(0, None), (1, Some("203.0.113.9")), (2, Some("198.51.100.7"))] {
+    for (hops, expected) in [
+        (0, None),
+        (1, Some("203.0.113.9")),
+        (2, Some("198.51.100.7")),
+    ] {
         let mesh = Istio::overlay("gateway").trusted_hops(hops).start();
         mesh.envoy.run(async |t| {
             let seen = client_ip(t, "192.0.2.66, 198.51.100.7, 203.0.113.9").await;
-            let expected = expected.map_or(t.address, |address: &str| address.parse().expect("an address"));
+            let expected = expected.map_or(t.address, |address: &str| {
+                address.parse().expect("an address")
+            });
             assert_eq!(seen, expected, "{hops}");
         });
     }
@@ -115,16 +153,27 @@ fn the_number_of_trusted_proxies_decides_whose_address_is_limited() {
 fn a_rotation_accepts_both_tokens_once_the_pods_have_them() {
     const NEXT: &str = "28d6e4f2a0b8c6d4e2f0a8b6c4d2e0f8";
     let mut istio = Istio::overlay("shared-gateway");
-    istio.configure(json!({"accounts": [{"account_sid": ACCOUNT, "auth_tokens": [
-        {"env": "TWILIO_AUTH_TOKEN"}, {"env": "TWILIO_AUTH_TOKEN_NEXT"},
-    ]}]}));
+    istio.configure(
+        json!({"accounts": [{"account_sid": ACCOUNT, "auth_tokens": [
+            {"env": "TWILIO_AUTH_TOKEN"}, {"env": "TWILIO_AUTH_TOKEN_NEXT"},
+        ]}]}),
+    );
     istio.add_to_secret("TWILIO_AUTH_TOKEN_NEXT", NEXT);
     let mesh = istio.start();
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
-        let url = format!("{}{}", support::messages::ORIGIN, support::messages::WEBHOOK);
+        let url = format!(
+            "{}{}",
+            support::messages::ORIGIN,
+            support::messages::WEBHOOK
+        );
         for token in [TOKEN, NEXT] {
-            let request = form_for(token, &url, support::messages::WEBHOOK, &support::messages::whatsapp());
+            let request = form_for(
+                token,
+                &url,
+                support::messages::WEBHOOK,
+                &support::messages::whatsapp(),
+            );
             assert_eq!(ask(t, "webhooks", &request).await, passed());
         }
     });

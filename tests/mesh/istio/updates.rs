@@ -18,7 +18,11 @@ fn an_update_under_traffic_loses_nothing_and_accepts_nothing_twice() {
         let mut istio = Istio::overlay(&Istio::name(module, "shared-gateway"));
         istio.configure(json!({"rate_limits": []}));
         let mut mesh = istio.start();
-        let Mesh { envoy, istio, directory } = &mut mesh;
+        let Mesh {
+            envoy,
+            istio,
+            directory,
+        } = &mut mesh;
         let envoy = &*envoy;
         let (pushed, done) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
@@ -64,6 +68,9 @@ fn an_update_under_traffic_loses_nothing_and_accepts_nothing_twice() {
         });
         let taken = mesh.envoy.admin("/config_dump?resource=ecds_filters");
         let last = format!("\\\"max_parameters\\\":{}", 400 + UPDATES - 1);
-        assert!(taken.contains(&last), "the last update was not taken: {taken}");
+        assert!(
+            taken.contains(&last),
+            "the last update was not taken: {taken}"
+        );
     }
 }
