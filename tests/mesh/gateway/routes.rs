@@ -94,7 +94,10 @@ fn a_native_file_that_is_missing_keeps_the_whole_listener_from_starting() {
     let module = &mut manager["http_filters"][0]["typed_config"]["dynamic_module_config"]["module"];
     module["local"]["filename"] = "/nowhere/libtwilio_webhook_filter.so".into();
     let log = generated.rejected();
-    assert!(log.contains("/nowhere/libtwilio_webhook_filter.so"), "{log}");
+    assert!(
+        log.contains("/nowhere/libtwilio_webhook_filter.so"),
+        "{log}"
+    );
 }
 
 #[test]

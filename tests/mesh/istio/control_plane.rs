@@ -53,8 +53,8 @@ pub(crate) struct Istio {
     pub(crate) behind: Vec<Value>,
     pub(crate) pull: Pull,
     store: Option<Store>,
-    /// One key more in the Secret.
-    secret: Option<(&'static str, &'static str)>,
+    /// What the Secret holds beside, or instead of, what docs/mesh.md begins with.
+    pub(crate) secret: Vec<(&'static str, &'static str)>,
 }
 
 /// A running proxy, and the file by which its filter comes (ECDS).
@@ -125,7 +125,7 @@ impl Istio {
             behind: Vec::new(),
             pull: Pull::Succeeds,
             store: None,
-            secret: None,
+            secret: Vec::new(),
         };
         istio.check_target();
         istio
@@ -558,11 +558,6 @@ impl Istio {
         self.pods.environment = json!([]);
     }
 
-    /// The Secret has one key more.
-    pub(crate) fn add_to_secret(&mut self, key: &'static str, value: &'static str) {
-        self.secret = Some((key, value));
-    }
-
     /// The pods do not ask for the labels of the metrics.
     pub(crate) fn forget_bootstrap(&mut self) {
         assert!(self.pods.bootstrap.take().is_some());
@@ -581,15 +576,15 @@ impl Istio {
         let ecds = directory.path().join("ecds.json");
         std::fs::write(&ecds, self.resources().to_string()).expect("a file");
         let mut environment = environment(&self.pods.environment, true);
-        if let Some((key, value)) = self.secret {
+        for (key, value) in &self.secret {
             let variables = self.pods.environment.as_array().expect("a list");
             let variable = variables
                 .iter()
-                .find(|one| one["valueFrom"]["secretKeyRef"]["key"] == key);
+                .find(|one| one["valueFrom"]["secretKeyRef"]["key"] == *key);
             let name = variable.expect("a variable for it")["name"]
                 .as_str()
                 .expect("a name");
-            environment.insert(name.to_owned(), value.to_owned());
+            environment.insert(name.to_owned(), (*value).to_owned());
         }
         let generated = Generated {
             listeners: self.listeners(&ecds),

@@ -50,6 +50,34 @@ fn a_module_that_cannot_be_pulled_closes_its_host_with_403_and_no_other() {
 }
 
 #[test]
+fn an_upgrade_that_cannot_be_pulled_closes_the_host_and_forgets_what_was_accepted() {
+    let mut mesh = Istio::overlay("shared-gateway").start();
+    let first = message();
+    mesh.envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        assert_eq!(ask(t, "webhooks", &first).await, passed());
+    });
+    mesh.istio.pull = Pull::Fails;
+    mesh.push();
+    mesh.envoy.run(async |t| {
+        let start = Instant::now();
+        while ask(t, "webhooks", &unsigned("GET", "/x")).await != (403, String::new()) {
+            assert!(start.elapsed() < PATIENCE, "the host stays open");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_others_go_on(t).await;
+    });
+    mesh.istio.pull = Pull::Succeeds;
+    mesh.push();
+    mesh.envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        wait_until_open(t).await;
+        // Envoy drops the memory of a `vm_id` with the last VM that has it, and the denial has none. docs/mesh.md warns of it.
+        assert_eq!(ask(t, "webhooks", &first).await, passed());
+    });
+}
+
+#[test]
 fn without_the_type_of_the_agents_denial_the_host_answers_500() {
     let mut istio = Istio::overlay("shared-gateway");
     istio.pull = Pull::Fails;
@@ -116,11 +144,20 @@ fn a_wrong_configuration_leaves_the_last_good_one() {
         });
         mesh.istio.configure(json!({"max_bytes": 1}));
         mesh.push();
+        // The last line about it.
+        let line = match module {
+            Module::Wasm => "failed to load",
+            Module::Native => "max_bytes",
+        };
         let start = Instant::now();
-        while !mesh.envoy.full_log().contains("max_bytes") {
-            assert!(start.elapsed() < PATIENCE, "no line about max_bytes");
+        while !mesh.envoy.full_log().contains(line) {
+            assert!(start.elapsed() < PATIENCE, "no line with {line}");
             std::thread::sleep(Duration::from_millis(20));
         }
+        assert!(
+            mesh.envoy.full_log().contains("max_bytes"),
+            "the line names the field"
+        );
         mesh.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
             let answer = t.send_to("webhooks", &message()).await;

@@ -2,7 +2,9 @@ use std::net::IpAddr;
 
 use serde_json::json;
 use support::http2::Framing;
-use support::messages::{ACCOUNT, TOKEN, form, form_for, message, pairs, sid, unsigned};
+use support::messages::{
+    ACCOUNT, ORIGIN, TOKEN, WEBHOOK, form, form_for, message, pairs, sid, unsigned, whatsapp,
+};
 use support::tap::Behaviour;
 
 use super::control_plane::{Istio, Mesh};
@@ -28,7 +30,7 @@ const NORMALISED: [&str; 3] = [
 fn with_unusual_webhooks(mut istio: Istio) -> Mesh {
     let paths = KEPT.into_iter().chain(NORMALISED);
     let webhooks: Vec<_> = paths.map(|path| json!({"path": path})).collect();
-    istio.configure(json!({"public_base_url": support::messages::ORIGIN, "webhooks": webhooks}));
+    istio.configure(json!({"public_base_url": ORIGIN, "webhooks": webhooks}));
     istio.start()
 }
 
@@ -114,7 +116,7 @@ fn istios_own_buffers_hold_what_the_filter_accepts_by_default() {
 
 /// The client's address in the filter's line about a forged request.
 async fn client_ip(t: &support::envoy::Test<'_>, forwarded: &str) -> IpAddr {
-    let request = unsigned("POST", support::messages::WEBHOOK).header("x-forwarded-for", forwarded);
+    let request = unsigned("POST", WEBHOOK).header("x-forwarded-for", forwarded);
     let answer = t.send_to("webhooks", &request).await;
     let id = answer.json()["request_id"].clone();
     let lines = t.log_lines(1, |line| line["request_id"] == id).await;
@@ -150,31 +152,38 @@ fn the_number_of_trusted_proxies_decides_whose_address_is_limited() {
 }
 
 #[test]
-fn a_rotation_accepts_both_tokens_once_the_pods_have_them() {
+fn a_rotation_accepts_both_tokens_and_then_the_new_one() {
     const NEXT: &str = "28d6e4f2a0b8c6d4e2f0a8b6c4d2e0f8";
-    let mut istio = Istio::overlay("shared-gateway");
-    istio.configure(
-        json!({"accounts": [{"account_sid": ACCOUNT, "auth_tokens": [
-            {"env": "TWILIO_AUTH_TOKEN"}, {"env": "TWILIO_AUTH_TOKEN_NEXT"},
-        ]}]}),
-    );
-    istio.add_to_secret("TWILIO_AUTH_TOKEN_NEXT", NEXT);
-    let mesh = istio.start();
-    mesh.envoy.run(async |t| {
-        t.upstream(Behaviour::Answer(200));
-        let url = format!(
-            "{}{}",
-            support::messages::ORIGIN,
-            support::messages::WEBHOOK
+    // docs/mesh.md, the state after step 2 and after step 4.
+    for (secret, accepted) in [
+        (&[("TWILIO_AUTH_TOKEN_NEXT", NEXT)][..], &[TOKEN, NEXT][..]),
+        (
+            &[
+                ("TWILIO_AUTH_TOKEN", NEXT),
+                ("TWILIO_AUTH_TOKEN_NEXT", NEXT),
+            ],
+            &[NEXT],
+        ),
+    ] {
+        let mut istio = Istio::overlay("shared-gateway");
+        istio.configure(
+            json!({"accounts": [{"account_sid": ACCOUNT, "auth_tokens": [
+                {"env": "TWILIO_AUTH_TOKEN"}, {"env": "TWILIO_AUTH_TOKEN_NEXT"},
+            ]}]}),
         );
-        for token in [TOKEN, NEXT] {
-            let request = form_for(
-                token,
-                &url,
-                support::messages::WEBHOOK,
-                &support::messages::whatsapp(),
-            );
-            assert_eq!(ask(t, "webhooks", &request).await, passed());
-        }
-    });
+        istio.secret = secret.to_vec();
+        let mesh = istio.start();
+        mesh.envoy.run(async |t| {
+            t.upstream(Behaviour::Answer(200));
+            let url = format!("{ORIGIN}{WEBHOOK}");
+            for token in [TOKEN, NEXT] {
+                let request = form_for(token, &url, WEBHOOK, &whatsapp());
+                let expected = match accepted.contains(&token) {
+                    true => passed(),
+                    false => rejected(403, "invalid_signature"),
+                };
+                assert_eq!(ask(t, "webhooks", &request).await, expected);
+            }
+        });
+    }
 }

@@ -29,6 +29,8 @@ fn an_update_under_traffic_loses_nothing_and_accepts_nothing_twice() {
             let traffic = scope.spawn(|| {
                 envoy.run(async |t| {
                     t.upstream(Behaviour::Answer(200));
+                    let first = message();
+                    assert_eq!(outcome(&t.send(&first).await), passed());
                     let sender = async |_: usize| {
                         let mut client = Http1::connect(t.envoy.address(), t.address).await;
                         let mut accepted = 0;
@@ -46,7 +48,8 @@ fn an_update_under_traffic_loses_nothing_and_accepts_nothing_twice() {
                     let (a, b, c, d) = tokio::join!(sender(0), sender(1), sender(2), sender(3));
                     let accepted = a + b + c + d;
                     assert!(accepted > UPDATES, "{accepted} requests are no traffic");
-                    assert_eq!(t.received_count(), accepted);
+                    assert_eq!(outcome(&t.send(&first).await), rejected(409, "duplicate"));
+                    assert_eq!(t.received_count(), accepted + 1);
                 });
             });
             // The scope would wait for ever for senders that nobody stops.
