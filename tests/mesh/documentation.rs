@@ -2,6 +2,8 @@ use std::path::Path;
 
 use support::process::repository;
 
+use crate::manifests::kustomize;
+
 fn page(name: &str) -> String {
     let path = repository().join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -80,4 +82,45 @@ fn every_overlay_and_component_is_on_the_page() {
             );
         }
     }
+}
+
+#[test]
+fn the_kustomizations_of_the_page_render_with_what_they_change() {
+    let text = page("docs/mesh.md");
+    let blocks = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("a block"));
+    let mut overlays = Vec::new();
+    for block in blocks.filter(|block| block.contains("kind: Kustomization")) {
+        // The overlay of this repository, and values that are not there yet.
+        let (before, rest) = block
+            .split_once("https://GIT/twilio-webhook-filter//")
+            .expect("a resource");
+        let (overlay, rest) = rest.split_once("?ref=VERSION").expect("a version");
+        let changed = rest
+            .replace("REGISTRY", "registry.test")
+            .replace("DIGEST", &"5".repeat(64))
+            .replace("orders.example.com", "changed.test")
+            .replace("/api/v1/whatsapp/webhook", "/changed");
+        let directory = tempfile::tempdir_in(repository().join("target")).expect("a directory");
+        let file = directory.path().join("kustomization.yaml");
+        std::fs::write(file, format!("{before}../../{overlay}{changed}")).expect("a file");
+        let rendered = kustomize(directory.path());
+        for left in ["REGISTRY", "DIGEST", "orders.example.com", "/api/v1/"] {
+            assert!(
+                !rendered.contains(left),
+                "{left} is still in {overlay}:\n{rendered}"
+            );
+        }
+        assert!(rendered.contains("changed.test") && rendered.contains("registry.test"));
+        overlays.push(overlay);
+    }
+    assert_eq!(
+        overlays,
+        [
+            "envoy/istio/overlays/shared-gateway",
+            "envoy/gateway/overlays/wasm"
+        ]
+    );
 }
