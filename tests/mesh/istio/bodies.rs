@@ -5,12 +5,13 @@ use support::tap::Behaviour;
 use support::wire::Request;
 
 use super::control_plane::{Istio, Mesh};
+use crate::ext_proc::Processor;
 use crate::proxy::{MODULES, Module, PAUSE, ask, large, outcome, passed, readers, rejected};
 
 const MEGABYTE: usize = 1 << 20;
 
-/// A shared gateway for large bodies, with filters behind that read them.
-fn with_readers(module: Module, store: bool) -> Mesh {
+/// A shared gateway for large bodies.
+fn for_large_bodies(module: Module, store: bool) -> Istio {
     let name = Istio::name(module, "shared-gateway");
     let redis = match module {
         Module::Wasm => "redis",
@@ -49,12 +50,13 @@ fn with_readers(module: Module, store: bool) -> Mesh {
     ] {
         *istio.filter().pointer_mut(path).expect("a limit") = json!(value);
     }
-    istio.behind = readers();
-    istio.start()
+    istio
 }
 
+/// `counted`: whether a filter behind tells how long the body was that it read.
+///
 /// Large signed bodies in pieces arrive whole behind filters that read them, one after the other and at once.
-fn assert_bodies_arrive_whole(mesh: &Mesh) {
+fn assert_bodies_arrive_whole(mesh: &Mesh, counted: bool) {
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         let request = large(MEGABYTE);
@@ -74,10 +76,8 @@ fn assert_bodies_arrive_whole(mesh: &Mesh) {
                 received.body.len(),
                 request.body.len()
             );
-            assert_eq!(
-                received.header("x-length"),
-                Some(&*request.body.len().to_string())
-            );
+            let length = request.body.len().to_string();
+            assert_eq!(received.header("x-length"), counted.then_some(&*length));
         }
         let before = t.received_count();
         let mut client = t.http2().await;
@@ -122,17 +122,32 @@ fn assert_bodies_arrive_whole(mesh: &Mesh) {
 }
 
 #[test]
-fn a_megabyte_in_pieces_arrives_whole_behind_filters_that_read_it() {
+fn a_megabyte_in_pieces_arrives_whole_behind_filters_that_read_it_with_redis_and_without() {
     for module in MODULES {
-        assert_bodies_arrive_whole(&with_readers(module, false));
+        for store in [false, true] {
+            let mut istio = for_large_bodies(module, store);
+            istio.behind = readers();
+            let mesh = istio.start();
+            assert_bodies_arrive_whole(&mesh, true);
+            assert_eq!(mesh.istio.keys_in_redis() > 0, store);
+        }
     }
 }
 
 #[test]
-fn a_megabyte_that_waits_for_redis_arrives_whole_behind_filters_that_read_it() {
+fn a_megabyte_in_pieces_arrives_whole_behind_a_processor_that_streams_it_with_redis_and_without() {
     for module in MODULES {
-        let mesh = with_readers(module, true);
-        assert_bodies_arrive_whole(&mesh);
-        assert!(mesh.istio.keys_in_redis() > 0, "nothing has reached Redis");
+        for store in [false, true] {
+            let processor = Processor::start();
+            let mut istio = for_large_bodies(module, store);
+            istio.behind = vec![processor.filter()];
+            istio.called = vec![processor.cluster()];
+            let mesh = istio.start();
+            assert_bodies_arrive_whole(&mesh, false);
+            assert!(
+                processor.bytes() > 8 * MEGABYTE,
+                "eight bodies did not go through it"
+            );
+        }
     }
 }

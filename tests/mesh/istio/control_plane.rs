@@ -51,6 +51,8 @@ pub(crate) struct Istio {
     edge: bool,
     /// Filters of others, behind this one.
     pub(crate) behind: Vec<Value>,
+    /// Clusters that these call.
+    pub(crate) called: Vec<Value>,
     pub(crate) pull: Pull,
     store: Option<Store>,
     /// What the Secret holds beside, or instead of, what docs/mesh.md begins with.
@@ -123,6 +125,7 @@ impl Istio {
             mesh: json!({}),
             edge: false,
             behind: Vec::new(),
+            called: Vec::new(),
             pull: Pull::Succeeds,
             store: None,
             secret: Vec::new(),
@@ -589,7 +592,7 @@ impl Istio {
         let generated = Generated {
             listeners: self.listeners(&ecds),
             services: vec![SERVICE.to_owned()],
-            clusters: self.clusters(),
+            clusters: [self.clusters(), self.called.clone()].concat(),
             bootstrap: self.bootstrap(),
             environment,
         };
