@@ -232,6 +232,12 @@ impl Istio {
                 filter["metadata"]["namespace"],
                 gateway["metadata"]["namespace"]
             );
+            for route in self.manifests.all("HTTPRoute") {
+                assert_eq!(
+                    route["spec"]["parentRefs"],
+                    json!([{"name": gateway["metadata"]["name"]}])
+                );
+            }
             let class = gateway["spec"]["gatewayClassName"]
                 .as_str()
                 .expect("a class");
@@ -559,6 +565,14 @@ impl Istio {
     /// The Secret is not there.
     pub(crate) fn forget_secret(&mut self) {
         self.pods.environment = json!([]);
+    }
+
+    /// The Secret does not have this key.
+    pub(crate) fn forget_key(&mut self, key: &str) {
+        let variables = self.pods.environment.as_array_mut().expect("a list");
+        let before = variables.len();
+        variables.retain(|one| one["valueFrom"]["secretKeyRef"]["key"] != key);
+        assert_eq!(variables.len(), before - 1, "{key}");
     }
 
     /// The pods do not ask for the labels of the metrics.

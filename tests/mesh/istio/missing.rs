@@ -7,7 +7,7 @@ use support::messages::{message, unsigned};
 use support::tap::Behaviour;
 
 use super::control_plane::{Istio, Pull};
-use crate::proxy::{MODULES, Module, ask, for_host, outcome, passed};
+use crate::proxy::{MODULES, Module, ask, for_host, outcome, passed, rejected};
 
 /// Other hosts of the gateway go on as if nothing were missing.
 async fn assert_others_go_on(t: &Test<'_>) {
@@ -132,6 +132,18 @@ fn a_secret_that_is_missing_closes_the_host_and_no_other() {
             assert!(log.contains("WEBHOOK_URL"), "{log}");
         });
     }
+}
+
+#[test]
+fn a_token_that_is_missing_closes_the_webhook_and_says_so() {
+    let mut istio = Istio::overlay("shared-gateway");
+    istio.forget_key("TWILIO_AUTH_TOKEN");
+    let mesh = istio.start();
+    mesh.envoy.run(async |t| {
+        assert_others_go_on(t).await;
+        let outcome = ask(t, "webhooks", &message()).await;
+        assert_eq!(outcome, rejected(500, "not_configured"));
+    });
 }
 
 #[test]
