@@ -17,9 +17,21 @@ pub(crate) enum Module {
     Native,
 }
 
-pub(crate) const MODULES: [Module; 2] = [Module::Wasm, Module::Native];
+/// The modules to test: both, or with `MESH_MODULES=wasm` the one that every Envoy of a mesh can load.
+pub(crate) fn modules() -> &'static [Module] {
+    match std::env::var("MESH_MODULES").as_deref() {
+        Err(_) => &[Module::Wasm, Module::Native],
+        Ok("wasm") => &[Module::Wasm],
+        Ok(other) => panic!("MESH_MODULES is wasm or not set, not {other}"),
+    }
+}
 
 impl Module {
+    /// Whether it is one to test; for tests of one module only.
+    pub(crate) fn is_tested(self) -> bool {
+        modules().contains(&self)
+    }
+
     /// The file that was built.
     pub(crate) fn file(self) -> PathBuf {
         let name = match self {

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use support::tap::Behaviour;
 
 use super::control_plane::{EnvoyGateway, Running};
-use crate::proxy::{MODULES, Module, PAUSE, large, outcome, passed, readers};
+use crate::proxy::{Module, PAUSE, large, modules, outcome, passed, readers};
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -36,7 +36,7 @@ fn with_readers(module: Module, store: bool) -> Running {
 
 #[test]
 fn a_megabyte_in_pieces_arrives_whole_behind_filters_that_read_it_with_redis_and_without() {
-    for module in MODULES {
+    for &module in modules() {
         for store in [false, true] {
             let running = with_readers(module, store);
             running.envoy.run(async |t| {
@@ -68,7 +68,7 @@ fn a_megabyte_in_pieces_arrives_whole_behind_filters_that_read_it_with_redis_and
 
 #[test]
 fn the_filter_is_in_front_of_what_changes_bodies() {
-    for module in MODULES {
+    for &module in modules() {
         let mut gateway = EnvoyGateway::overlay(module);
         gateway.others = ["ext_authz", "buffer", "lua", "ext_proc", "cors"]
             .map(|kind| json!({"name": format!("envoy.filters.http.{kind}/of/another/policy")}))

@@ -4,7 +4,7 @@ use support::messages::{WEBHOOK, forged, form, message, unsigned, whatsapp};
 use support::tap::Behaviour;
 
 use super::control_plane::{EnvoyGateway, Names, Running};
-use crate::proxy::{MODULES, Module, ask, for_host, passed, rejected};
+use crate::proxy::{Module, ask, for_host, modules, passed, rejected};
 
 /// The route is checked; other routes of the host and other hosts are not touched.
 fn assert_only_the_route_is_checked(running: &Running) {
@@ -71,6 +71,9 @@ fn a_route_is_checked_under_both_names_of_the_listener_and_no_other() {
 
 #[test]
 fn a_route_is_checked_by_the_native_module_and_no_other() {
+    if !Module::Native.is_tested() {
+        return;
+    }
     let running = EnvoyGateway::overlay(Module::Native).start();
     assert!(running.not_found.is_empty(), "it needs no patch");
     assert_only_the_route_is_checked(&running);
@@ -79,7 +82,7 @@ fn a_route_is_checked_by_the_native_module_and_no_other() {
 #[test]
 fn a_secret_that_is_missing_keeps_the_whole_listener_from_starting() {
     // What Envoy Gateway cannot do: each filter stands in the listener. docs/mesh.md says so.
-    for module in MODULES {
+    for &module in modules() {
         let (mut generated, _) = EnvoyGateway::overlay(module).generate();
         generated.environment.clear();
         let log = generated.rejected();
@@ -89,6 +92,9 @@ fn a_secret_that_is_missing_keeps_the_whole_listener_from_starting() {
 
 #[test]
 fn a_native_file_that_is_missing_keeps_the_whole_listener_from_starting() {
+    if !Module::Native.is_tested() {
+        return;
+    }
     let (mut generated, _) = EnvoyGateway::overlay(Module::Native).generate();
     let manager = &mut generated.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
     let module = &mut manager["http_filters"][0]["typed_config"]["dynamic_module_config"]["module"];

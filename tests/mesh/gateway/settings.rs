@@ -7,7 +7,7 @@ use support::tap::Behaviour;
 
 use super::control_plane::{EnvoyGateway, Running};
 use crate::manifests::file;
-use crate::proxy::{MODULES, Module, ask, large, outcome, passed, rejected};
+use crate::proxy::{Module, ask, large, modules, outcome, passed, rejected};
 
 #[test]
 fn with_envoy_gateways_own_buffers_a_long_body_fails_and_with_the_policy_it_passes() {
@@ -131,7 +131,7 @@ fn the_number_of_trusted_proxies_decides_whose_address_is_limited() {
 
 #[test]
 fn metrics_have_their_labels() {
-    for module in MODULES {
+    for &module in modules() {
         let running = EnvoyGateway::overlay(module).start();
         running.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));

@@ -6,7 +6,7 @@ use support::wire::Request;
 
 use super::control_plane::{Istio, Mesh};
 use crate::ext_proc::Processor;
-use crate::proxy::{MODULES, Module, PAUSE, ask, large, outcome, passed, readers, rejected};
+use crate::proxy::{Module, PAUSE, ask, large, modules, outcome, passed, readers, rejected};
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -123,7 +123,7 @@ fn assert_bodies_arrive_whole(mesh: &Mesh, counted: bool) {
 
 #[test]
 fn a_megabyte_in_pieces_arrives_whole_behind_filters_that_read_it_with_redis_and_without() {
-    for module in MODULES {
+    for &module in modules() {
         for store in [false, true] {
             let mut istio = for_large_bodies(module, store);
             istio.behind = readers();
@@ -136,7 +136,7 @@ fn a_megabyte_in_pieces_arrives_whole_behind_filters_that_read_it_with_redis_and
 
 #[test]
 fn a_megabyte_in_pieces_arrives_whole_behind_a_processor_that_streams_it_with_redis_and_without() {
-    for module in MODULES {
+    for &module in modules() {
         for store in [false, true] {
             let processor = Processor::start();
             let mut istio = for_large_bodies(module, store);

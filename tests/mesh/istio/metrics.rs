@@ -11,7 +11,7 @@ use support::tap::Behaviour;
 
 use super::control_plane::{Istio, Mesh};
 use crate::manifests::file;
-use crate::proxy::{MODULES, ask};
+use crate::proxy::{ask, modules};
 
 /// One accepted request, two forged, one to no webhook.
 fn some_requests(mesh: &Mesh) {
@@ -34,7 +34,7 @@ const ACCEPTED: &str =
 
 #[test]
 fn metrics_have_their_labels_on_every_kind_of_proxy() {
-    for module in MODULES {
+    for &module in modules() {
         for place in ["shared-gateway", "gateway", "sidecar", "waypoint"] {
             let mesh = Istio::overlay(&Istio::name(module, place)).start();
             some_requests(&mesh);

@@ -7,14 +7,14 @@ use support::messages::message;
 use support::tap::Behaviour;
 
 use super::control_plane::{Istio, Mesh};
-use crate::proxy::{MODULES, outcome, passed, rejected};
+use crate::proxy::{modules, outcome, passed, rejected};
 
 /// How often the configuration changes while requests come.
 const UPDATES: usize = 12;
 
 #[test]
 fn an_update_under_traffic_loses_nothing_and_accepts_nothing_twice() {
-    for module in MODULES {
+    for &module in modules() {
         let mut istio = Istio::overlay(&Istio::name(module, "shared-gateway"));
         istio.configure(json!({"rate_limits": []}));
         let mut mesh = istio.start();
