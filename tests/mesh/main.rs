@@ -15,6 +15,9 @@ mod rendering;
 /// What the tests of both control planes do: a proxy, and requests to it.
 mod proxy;
 
+/// A processor behind the filter, by gRPC.
+mod ext_proc;
+
 /// Istio's control plane, as far as these manifests need it.
 mod istio;
 

@@ -51,15 +51,19 @@ pub(crate) struct Istio {
     edge: bool,
     /// Filters of others, behind this one.
     pub(crate) behind: Vec<Value>,
+    /// Clusters that these call.
+    pub(crate) called: Vec<Value>,
     pub(crate) pull: Pull,
     store: Option<Store>,
+    /// What the Secret holds beside, or instead of, what docs/mesh.md begins with.
+    pub(crate) secret: Vec<(&'static str, &'static str)>,
 }
 
 /// A running proxy, and the file by which its filter comes (ECDS).
 pub(crate) struct Mesh {
     pub(crate) envoy: Envoy,
     pub(crate) istio: Istio,
-    directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Istio {
@@ -121,8 +125,10 @@ impl Istio {
             mesh: json!({}),
             edge: false,
             behind: Vec::new(),
+            called: Vec::new(),
             pull: Pull::Succeeds,
             store: None,
+            secret: Vec::new(),
         };
         istio.check_target();
         istio
@@ -226,6 +232,12 @@ impl Istio {
                 filter["metadata"]["namespace"],
                 gateway["metadata"]["namespace"]
             );
+            for route in self.manifests.all("HTTPRoute") {
+                assert_eq!(
+                    route["spec"]["parentRefs"],
+                    json!([{"name": gateway["metadata"]["name"]}])
+                );
+            }
             let class = gateway["spec"]["gatewayClassName"]
                 .as_str()
                 .expect("a class");
@@ -543,17 +555,60 @@ impl Istio {
         vec![at(&name, store.webdis.address())]
     }
 
+    /// Pushes what the manifests say now. Envoy looks when a file is moved there, so that it never reads half of one.
+    pub(crate) fn push(&self, directory: &Path) {
+        let next = directory.join("next.json");
+        std::fs::write(&next, self.resources().to_string()).expect("a file");
+        std::fs::rename(&next, directory.join("ecds.json")).expect("a rename");
+    }
+
+    /// The Secret is not there.
+    pub(crate) fn forget_secret(&mut self) {
+        self.pods.environment = json!([]);
+    }
+
+    /// The Secret does not have this key.
+    pub(crate) fn forget_key(&mut self, key: &str) {
+        let variables = self.pods.environment.as_array_mut().expect("a list");
+        let before = variables.len();
+        variables.retain(|one| one["valueFrom"]["secretKeyRef"]["key"] != key);
+        assert_eq!(variables.len(), before - 1, "{key}");
+    }
+
+    /// The pods do not ask for the labels of the metrics.
+    pub(crate) fn forget_bootstrap(&mut self) {
+        assert!(self.pods.bootstrap.take().is_some());
+    }
+
+    /// How many keys the filter has in Redis.
+    pub(crate) fn keys_in_redis(&self) -> usize {
+        self.store
+            .as_ref()
+            .map_or(0, |store| store.redis.keys().len())
+    }
+
     /// The proxy, started.
     pub(crate) fn start(self) -> Mesh {
         let directory = tempfile::tempdir().expect("a directory");
         let ecds = directory.path().join("ecds.json");
         std::fs::write(&ecds, self.resources().to_string()).expect("a file");
+        let mut environment = environment(&self.pods.environment, true);
+        for (key, value) in &self.secret {
+            let variables = self.pods.environment.as_array().expect("a list");
+            let variable = variables
+                .iter()
+                .find(|one| one["valueFrom"]["secretKeyRef"]["key"] == *key);
+            let name = variable.expect("a variable for it")["name"]
+                .as_str()
+                .expect("a name");
+            environment.insert(name.to_owned(), (*value).to_owned());
+        }
         let generated = Generated {
             listeners: self.listeners(&ecds),
             services: vec![SERVICE.to_owned()],
-            clusters: self.clusters(),
+            clusters: [self.clusters(), self.called.clone()].concat(),
             bootstrap: self.bootstrap(),
-            environment: environment(&self.pods.environment),
+            environment,
         };
         Mesh {
             envoy: generated.start(),
@@ -564,11 +619,9 @@ impl Istio {
 }
 
 impl Mesh {
-    /// Pushes what the manifests say now. Envoy looks when a file is moved there, so that it never reads half of one.
+    /// Pushes what the manifests say now.
     pub(crate) fn push(&self) {
-        let next = self.directory.path().join("next.json");
-        std::fs::write(&next, self.istio.resources().to_string()).expect("a file");
-        std::fs::rename(&next, self.directory.path().join("ecds.json")).expect("a rename");
+        self.istio.push(self.directory.path());
     }
 }
 

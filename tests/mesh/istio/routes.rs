@@ -3,7 +3,7 @@ use support::messages::{WEBHOOK, forged, form, message, unsigned, whatsapp};
 use support::tap::Behaviour;
 
 use super::control_plane::Istio;
-use crate::proxy::{MODULES, ask, for_host, passed, rejected};
+use crate::proxy::{ask, for_host, modules, passed, rejected};
 
 /// A webhook that works: signed once, and nobody else.
 async fn assert_webhook_is_checked(t: &Test<'_>) {
@@ -48,7 +48,7 @@ async fn assert_not_touched(t: &Test<'_>, listener: &str, host: &str) {
 
 #[test]
 fn on_a_shared_gateway_the_webhooks_host_is_checked_and_other_hosts_are_not_touched() {
-    for module in MODULES {
+    for &module in modules() {
         let mesh = Istio::overlay(&Istio::name(module, "shared-gateway")).start();
         mesh.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
@@ -65,7 +65,7 @@ fn on_a_shared_gateway_the_webhooks_host_is_checked_and_other_hosts_are_not_touc
 
 #[test]
 fn with_one_route_the_other_routes_of_the_host_are_not_touched_either() {
-    for module in MODULES {
+    for &module in modules() {
         let name = Istio::name(module, "shared-gateway");
         let mesh = Istio::with_components(&name, &["one-route"]).start();
         mesh.envoy.run(async |t| {
@@ -86,7 +86,7 @@ fn with_one_route_the_other_routes_of_the_host_are_not_touched_either() {
 
 #[test]
 fn on_a_gateway_of_its_own_every_request_is_checked() {
-    for module in MODULES {
+    for &module in modules() {
         let mesh = Istio::overlay(&Istio::name(module, "gateway")).start();
         mesh.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
@@ -104,7 +104,7 @@ fn on_a_gateway_of_its_own_every_request_is_checked() {
 
 #[test]
 fn in_a_sidecar_the_port_is_checked_and_another_port_is_not_touched() {
-    for module in MODULES {
+    for &module in modules() {
         let mesh = Istio::overlay(&Istio::name(module, "sidecar")).start();
         mesh.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
@@ -131,7 +131,7 @@ fn in_a_sidecar_exempt_paths_are_for_other_services() {
 
 #[test]
 fn on_a_waypoint_the_service_is_checked_and_another_service_is_not_touched() {
-    for module in MODULES {
+    for &module in modules() {
         let mesh = Istio::overlay(&Istio::name(module, "waypoint")).start();
         mesh.envoy.run(async |t| {
             t.upstream(Behaviour::Answer(200));
