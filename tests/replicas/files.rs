@@ -120,9 +120,10 @@ fn compose_mounts_what_is_there_and_pins_what_it_fetches() {
                 digits && tag.matches('.').count() >= 2,
                 "{name}: {image} has no whole version"
             );
-        } else {
-            let context = directory.join(service["build"]["context"].as_str().expect("a context"));
-            assert!(context.is_dir(), "{name}: {}", context.display());
+        }
+        if let Some(context) = service["build"].as_str() {
+            let dockerfile = directory.join(context).join("Dockerfile");
+            assert!(dockerfile.is_file(), "{name}: {}", dockerfile.display());
         }
         for volume in service["volumes"].as_array().into_iter().flatten() {
             let volume = volume.as_str().expect("a text");
@@ -225,7 +226,7 @@ fn what_compose_makes_of_each_configuration_is_what_it_has_to_be() {
         address(&envoy["static_resources"]["listeners"][0]["address"]),
         "0.0.0.0"
     );
-    for (number, name) in [(0, "upstream"), (1, "redis")] {
+    for (number, name) in [(0, "upstream"), (1, "store")] {
         let cluster = &envoy["static_resources"]["clusters"][number];
         assert_eq!(cluster["type"], "STRICT_DNS");
         let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
