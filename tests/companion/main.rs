@@ -10,3 +10,9 @@ mod agreement;
 
 /// The same in a real Envoy, by its log.
 mod envoy;
+
+/// `sign`.
+mod signing;
+
+/// `check-config`.
+mod configurations;

@@ -17,6 +17,7 @@
     )
 )]
 
+mod check_config;
 mod explain;
 mod failure;
 mod input;
@@ -29,9 +30,9 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::failure::{Ended, Failure};
 use crate::output::{Colour, Output};
 
 /// Signs, sends and explains Twilio's webhooks, and checks what an operator has of the filter.
@@ -59,19 +60,12 @@ enum Command {
     Sign(sign::Arguments),
     /// Say whether a captured request verifies and, if not, why: by the filter's own diagnosis.
     Explain(explain::Arguments),
+    /// Say what the filter's loader says of a configuration, and what is risky around it.
+    CheckConfig(check_config::Arguments),
     /// Print a script that completes commands in a shell.
     Completions(manual::Completions),
     /// Print the manual page, or write all of them.
     Man(manual::Man),
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    /// It verifies, passes, or is right.
-    Well,
-    /// It does not.
-    Badly,
 }
 
 fn main() -> ExitCode {
@@ -80,8 +74,11 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Sign(arguments) => sign::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
-        Command::Completions(arguments) => manual::completions(&arguments, &mut out),
-        Command::Man(arguments) => manual::man(&arguments, &mut out),
+        Command::CheckConfig(arguments) => check_config::run(&arguments, &mut out),
+        Command::Completions(arguments) => {
+            manual::completions(&arguments, Cli::command(), &mut out)
+        }
+        Command::Man(arguments) => manual::man(&arguments, Cli::command(), &mut out),
     };
     let ended = ended.and_then(|ended| out.flush().map(|()| ended));
     match ended {
@@ -100,7 +97,6 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

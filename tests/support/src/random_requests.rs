@@ -12,7 +12,7 @@ impl Random {
         Random(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -21,7 +21,7 @@ impl Random {
 
     /// Below this.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).expect("31 bits") % end
+        usize::try_from(self.draw() >> 33).expect("31 bits") % end
     }
 
     pub fn one_in(&mut self, of: usize) -> bool {
@@ -33,7 +33,7 @@ impl Random {
     }
 
     pub fn sid(&mut self, kind: &str) -> String {
-        format!("{kind}{:016x}{:016x}", self.next(), self.next())
+        format!("{kind}{:016x}{:016x}", self.draw(), self.draw())
     }
 
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
@@ -116,7 +116,7 @@ fn text(random: &mut Random) -> String {
 }
 
 fn number(random: &mut Random) -> String {
-    format!("+1{:010}", random.next() % 10_000_000_000)
+    format!("+1{:010}", random.draw() % 10_000_000_000)
 }
 
 fn index(random: &mut Random) -> String {
