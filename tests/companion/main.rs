@@ -16,3 +16,12 @@ mod signing;
 
 /// `check-config`.
 mod configurations;
+
+/// `explain`.
+mod explaining;
+
+/// `report`.
+mod reporting;
+
+/// `send`.
+mod sending;
