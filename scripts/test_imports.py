@@ -127,6 +127,29 @@ class Words(unittest.TestCase):
         self.assertEqual(len(found), 2)
 
 
+class Companion(unittest.TestCase):
+    def test_what_is_shared_with_the_page_names_no_file_no_clock_and_no_crate_of_the_command_line(self):
+        manifest = MANIFEST + 'clap = { version = "4", optional = true }\n'
+        for impure in ("use std::fs;", "fn f() { std::time::SystemTime::now() }", "use clap::Args;"):
+            with self.subTest(impure):
+                (only,) = violations({"companion/mod.rs": f"// std::fs\n{impure}"}, manifest)
+                self.assertIn("src/companion/mod.rs:2: names", only)
+        self.assertEqual(violations({"companion/mod.rs": "use crate::time::Now;", "time.rs": ""}, manifest), [])
+
+    def test_nothing_below_imports_it(self):
+        files = {"pipeline/mod.rs": "use crate::companion::Explainer;", "companion/mod.rs": ""}
+        self.assertEqual(len(violations(files)), 1)
+
+    def test_the_files_of_a_binary_form_no_circle(self):
+        files = {
+            "bin/tool/main.rs": "mod a;\nmod b;\nuse a::run;",
+            "bin/tool/a.rs": "use crate::b::B;",
+            "bin/tool/b.rs": "use crate::a::A;",
+        }
+        found = [line for line in violations(files) if "a circle" in line]
+        self.assertEqual(len(found), 1)
+
+
 class CratesUnderCfg(unittest.TestCase):
     def test_a_crate_under_a_cfg_is_a_violation_and_the_hosts_own_is_none(self):
         files = {

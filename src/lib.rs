@@ -41,7 +41,7 @@ pub use cas_map::memory::MemoryMap;
 pub use cas_map::sharded::ShardedMap;
 pub use cas_map::{CasError, CasMap, Entry, Version};
 pub use config::load::load;
-pub use config::settings::{Count, RuleKey, RuleSettings, Settings};
+pub use config::settings::{Count, Mode, RuleKey, RuleSettings, Settings};
 pub use pipeline::filter::Filter;
 pub use pipeline::limits::Rules;
 pub use pipeline::rejection::{Limited, Rejection};

@@ -185,13 +185,30 @@ pub fn compare(parts: &[Part], twilio: Option<&[u8]>, shown: Shown) -> Vec<Row> 
     let mut parts = parts;
     while let Some((part, behind)) = parts.split_first() {
         if let Some(after) = rest.strip_prefix(part.text.as_slice()) {
-            rows.push(part.row(Some(part.show(shown)), true, shown));
+            let more = length_of_more(behind, after);
+            let (more, after) = after.split_at_checked(more).unwrap_or_default();
+            rows.push(match more {
+                b"" => part.row(Some(part.show(shown)), true, shown),
+                more => {
+                    let other = part.show_other(&[&part.text, more].concat(), shown);
+                    part.row(Some(other), false, shown)
+                }
+            });
             (rest, parts) = (after, behind);
             continue;
         }
         let Some((skipped, at)) = next_common(parts, rest) else {
             break;
         };
+        if skipped == 0 && part.kind == Kind::Path {
+            // A prefix.
+            let (whole, after) = rest
+                .split_at_checked(at + part.text.len())
+                .unwrap_or_default();
+            rows.push(part.row(Some(part.show_other(whole, shown)), false, shown));
+            (rest, parts) = (after, behind);
+            continue;
+        }
         let (gap, after) = rest.split_at_checked(at).unwrap_or_default();
         let (left, behind) = parts.split_at_checked(skipped).unwrap_or_default();
         rows.extend(rows_of_gap(left, gap, shown));
@@ -201,9 +218,27 @@ pub fn compare(parts: &[Part], twilio: Option<&[u8]>, shown: Shown) -> Vec<Row> 
     rows
 }
 
+/// Returns how much of what follows a part in the other string still belongs to its value: what
+/// stands before the next part, unless it looks like a part of its own.
+fn length_of_more(behind: &[Part], after: &[u8]) -> usize {
+    let is_own = |first: &u8| first.is_ascii_uppercase() || b"?&".contains(first);
+    let at = match next_common(behind, after) {
+        Some((0, at)) if behind.first().is_some_and(|next| next.kind != Kind::Path) => at,
+        None if behind.is_empty() => after.len(),
+        _ => 0,
+    };
+    match after.first() {
+        Some(first) if !is_own(first) => at,
+        _ => 0,
+    }
+}
+
 /// Returns how many parts to skip until one occurs in the other string, and where that is.
 fn next_common(parts: &[Part], rest: &[u8]) -> Option<(usize, usize)> {
-    let is_long = |part: &Part| part.text.len() >= SHORTEST_ANCHOR;
+    let is_long = |part: &Part| match part.kind {
+        Kind::Path | Kind::Query => part.text.len() >= 2,
+        Kind::Origin | Kind::Parameter => part.text.len() >= SHORTEST_ANCHOR,
+    };
     let mut candidates = parts.iter().enumerate().filter(|(_, part)| is_long(part));
     candidates.find_map(|(index, part)| {
         let at = rest
@@ -213,7 +248,7 @@ fn next_common(parts: &[Part], rest: &[u8]) -> Option<(usize, usize)> {
     })
 }
 
-/// The shortest part that is taken for the same one in the other string, in bytes.
+/// The shortest parameter that is taken for the same one in the other string, in bytes.
 const SHORTEST_ANCHOR: usize = 5;
 
 /// Returns the rows of what differs: these parts here, this text there.
@@ -296,17 +331,31 @@ mod tests {
 
     #[test]
     fn what_one_of_them_lacks_stands_alone() {
+        let url = "https://h.example/hook";
         let found = rows(
-            "https://h.example/hook",
+            url,
             "Body=hello&From=12345",
             "https://h.example/hookBodyhello",
         );
         assert_eq!(found.last().map(String::as_str), Some("From ! 12345 | -"));
         let found = rows(
-            "https://h.example/hook",
+            url,
             "From=12345",
             "https://h.example/hookBodyhelloFrom12345",
         );
         assert_eq!(found.get(2).map(String::as_str), Some(" ! - | Bodyhello"));
+    }
+
+    #[test]
+    fn a_path_with_a_prefix_or_a_slash_differs_as_a_path() {
+        let url = "https://h.example/hook";
+        for (other, path) in [
+            ("https://h.example/shop/hookFrom12345", "/shop/hook"),
+            ("https://h.example/hook/From12345", "/hook/"),
+            ("https://h.example/otherFrom12345", "/other"),
+        ] {
+            let expected = format!("path ! /hook | {path}");
+            assert_eq!(rows(url, "From=12345", other).get(1), Some(&expected));
+        }
     }
 }

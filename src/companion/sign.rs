@@ -145,7 +145,7 @@ const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     parameters
         .iter()
-        .map(|(name, value)| (&name[..], &value[..]))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 /// Returns the URL as Twilio calls it: fragments say how to deliver, and user and password go into

@@ -112,7 +112,7 @@ fn for_1000_generated_failures_explain_says_what_the_filters_hint_says() {
         ];
         let ran = run(&arguments, &ENVIRONMENT);
         let found = explained(&ran.json());
-        assert_eq!(found, [expected.clone()], "{index}: {case:?}");
+        assert_eq!(found.first(), Some(&expected), "{index}: {case:?}");
         assert_eq!(ran.status, 1, "{index}");
         *hints.entry(expected.1.unwrap_or(expected.0)).or_default() += 1;
     }

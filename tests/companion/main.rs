@@ -13,3 +13,18 @@ mod envoy;
 
 /// The same in a browser.
 mod page;
+
+/// `sign`.
+mod signing;
+
+/// `check-config`.
+mod configurations;
+
+/// `explain`.
+mod explaining;
+
+/// `report`.
+mod reporting;
+
+/// `send`.
+mod sending;

@@ -11,8 +11,7 @@ use twilio_webhook_filter::companion::explain::{Explainer, Explanation, of_log_l
 use twilio_webhook_filter::companion::mask::Shown;
 use twilio_webhook_filter::companion::parts::Row;
 
-use crate::Ended;
-use crate::failure::Failure;
+use crate::failure::{Ended, Failure};
 use crate::input;
 use crate::key::KeyArguments;
 use crate::manifest;
@@ -176,7 +175,7 @@ fn show(explanation: &Explanation, out: &mut Output) -> Result<(), Failure> {
         true => (Style::Good, "passes"),
         false => (Style::Bad, "rejected"),
     };
-    let what = [&explanation.method[..], &explanation.path].join(" ");
+    let what = format!("{} {}", explanation.method, explanation.path);
     let verdict = format!("{word}: {} {}", explanation.status, explanation.verdict);
     let head = format!("{}  {}", what.trim(), out.styled(style, &verdict));
     out.line(head.trim_start())?;

@@ -1,8 +1,17 @@
-//! Why a command cannot do what it is for.
+//! How a command ends.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
+
+/// How a command ended that did what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It verifies, passes, or is right.
+    Well,
+    /// It does not.
+    Badly,
+}
 
 /// Why a command cannot do what it is for.
 #[derive(Debug)]

@@ -17,21 +17,25 @@
     )
 )]
 
+mod check_config;
 mod explain;
 mod failure;
 mod input;
+mod interrupt;
 mod key;
 mod manifest;
 mod manual;
 mod output;
+mod report;
+mod send;
 mod sign;
 mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::failure::{Ended, Failure};
 use crate::output::{Colour, Output};
 
 /// Signs, sends and explains Twilio's webhooks, and checks what an operator has of the filter.
@@ -57,21 +61,18 @@ Exit status: 0 it verifies, passes, or is right; 1 it does not; 2 the command or
 enum Command {
     /// Print the headers that make a request pass.
     Sign(sign::Arguments),
+    /// Send a signed request as Twilio does, and show what comes back.
+    Send(send::Arguments),
     /// Say whether a captured request verifies and, if not, why: by the filter's own diagnosis.
     Explain(explain::Arguments),
+    /// Say what the filter's loader says of a configuration, and what is risky around it.
+    CheckConfig(check_config::Arguments),
+    /// Say what Envoy's log says: verdicts by webhook and hour, hints with what to do, addresses.
+    Report(report::Arguments),
     /// Print a script that completes commands in a shell.
     Completions(manual::Completions),
     /// Print the manual page, or write all of them.
     Man(manual::Man),
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    /// It verifies, passes, or is right.
-    Well,
-    /// It does not.
-    Badly,
 }
 
 fn main() -> ExitCode {
@@ -79,9 +80,14 @@ fn main() -> ExitCode {
     let mut out = Output::new(cli.json, cli.color);
     let ended = match cli.command {
         Command::Sign(arguments) => sign::run(&arguments, &mut out),
+        Command::Send(arguments) => send::run(&arguments, &mut out),
         Command::Explain(arguments) => explain::run(&arguments, &mut out),
-        Command::Completions(arguments) => manual::completions(&arguments, &mut out),
-        Command::Man(arguments) => manual::man(&arguments, &mut out),
+        Command::CheckConfig(arguments) => check_config::run(&arguments, &mut out),
+        Command::Report(arguments) => report::run(&arguments, &mut out),
+        Command::Completions(arguments) => {
+            manual::completions(&arguments, Cli::command(), &mut out)
+        }
+        Command::Man(arguments) => manual::man(&arguments, Cli::command(), &mut out),
     };
     let ended = ended.and_then(|ended| out.flush().map(|()| ended));
     match ended {
@@ -100,7 +106,6 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::failure::Failure;
+use crate::failure::{Ended, Failure};
 use crate::output::Output;
-use crate::{Cli, Ended};
 
 #[derive(Args)]
 pub struct Completions {
@@ -22,20 +21,18 @@ pub struct Man {
     dir: Option<PathBuf>,
 }
 
-pub fn completions(arguments: &Completions, out: &mut Output) -> Result<Ended, Failure> {
+pub fn completions(
+    arguments: &Completions,
+    mut command: Command,
+    out: &mut Output,
+) -> Result<Ended, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut Cli::command(),
-        "twilio-webhook",
-        &mut script,
-    );
+    clap_complete::generate(arguments.shell, &mut command, "twilio-webhook", &mut script);
     out.bytes(&script)?;
     Ok(Ended::Well)
 }
 
-pub fn man(arguments: &Man, out: &mut Output) -> Result<Ended, Failure> {
-    let command = Cli::command();
+pub fn man(arguments: &Man, command: Command, out: &mut Output) -> Result<Ended, Failure> {
     match &arguments.dir {
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(|error| Failure::of_file(folder, &error))?;

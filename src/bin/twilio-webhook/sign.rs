@@ -7,8 +7,7 @@ use serde_json::json;
 use twilio_webhook_filter::companion::mask;
 use twilio_webhook_filter::companion::sign::{Content, sign};
 
-use crate::Ended;
-use crate::failure::Failure;
+use crate::failure::{Ended, Failure};
 use crate::input;
 use crate::key::KeyArguments;
 use crate::output::{Output, complain};

@@ -1,6 +1,6 @@
 //! A curl command line, as browsers, tunnels and tutorials give it.
 
-use crate::companion::captured::{CapturedRequest, Unreadable};
+use crate::companion::captured::request::{CapturedRequest, Unreadable};
 use crate::companion::encode::encode_into;
 
 /// Reads a command line in the spelling of a POSIX shell.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::companion::captured::Unreadable;
+use crate::companion::captured::request::Unreadable;
 
 /// A line of the filter's log about one request.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::companion::captured::{CapturedRequest, Unreadable};
+use crate::companion::captured::request::{CapturedRequest, Unreadable};
 
 /// Returns whether a JSON text looks like an archive.
 pub(super) fn is_one(text: &[u8]) -> bool {
@@ -83,7 +83,11 @@ fn request(entry: &Value) -> Option<CapturedRequest> {
             let pair = |one: &Value| Some((text(one, "name")?, text(one, "value")?));
             let pairs: Vec<_> = parameters.into_iter().flatten().filter_map(pair).collect();
             if !pairs.is_empty() {
-                request.set_form(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
+                request.set_form(
+                    pairs
+                        .iter()
+                        .map(|(name, value)| (name.as_str(), value.as_str())),
+                );
                 let note = "the archive has the form's parameters and not its text: it is written \
                             anew from them";
                 request.notes.push(note.into());

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::companion::captured::{CapturedRequest, Unreadable};
+use crate::companion::captured::request::{CapturedRequest, Unreadable};
 
 /// Reads one object, a list of them, or one a line.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<CapturedRequest>, Unreadable> {
@@ -156,7 +156,7 @@ fn add_query(request: &mut CapturedRequest, object: &Map<String, Value>) {
     };
     let pairs = query
         .iter()
-        .filter_map(|(name, value)| Some((&name[..], value.as_str()?)));
+        .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
     let query = crate::companion::encode::form(pairs);
     request.add_to_query(query.as_bytes());
     let note = "the query is written anew from queryStringParameters: its order and escaping may \
@@ -228,7 +228,7 @@ pub(super) fn set_parameters(request: &mut CapturedRequest, fields: &Map<String,
             other => pairs.push((name, other.to_string())),
         }
     }
-    request.set_form(pairs.iter().map(|(name, value)| (*name, &value[..])));
+    request.set_form(pairs.iter().map(|(name, value)| (*name, value.as_str())));
     let note = "the form is written anew from its parsed parameters";
     request.notes.push(note.into());
 }

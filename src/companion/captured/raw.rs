@@ -1,6 +1,6 @@
 //! An HTTP request as text: `nc`, `tcpdump -A`, `ngrep`, an editor.
 
-use crate::companion::captured::{CapturedRequest, Unreadable};
+use crate::companion::captured::request::{CapturedRequest, Unreadable};
 
 /// Returns whether a first line is a request line or a first header of HTTP/2.
 pub(super) fn is_one(first: &[u8]) -> bool {

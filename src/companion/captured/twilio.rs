@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::companion::captured::{CapturedRequest, Unreadable, json};
+use crate::companion::captured::json;
+use crate::companion::captured::request::{CapturedRequest, Unreadable};
 use crate::signature::form::Form;
 
 const NO_SIGNATURE: &str = "the debugger's copy has no X-Twilio-Signature: what Twilio signs is \
@@ -107,7 +108,11 @@ fn alert_request(alert: &Map<String, Value>) -> CapturedRequest {
         Some(Value::Object(fields)) => json::set_parameters(&mut request, fields),
         Some(Value::String(text)) if !text.is_empty() => {
             let pairs = parameters(text);
-            request.set_form(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
+            request.set_form(
+                pairs
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
+            );
         }
         _ => {}
     }
