@@ -87,7 +87,7 @@ pub fn answer(question: &str, now: Timestamp) -> String {
 
 impl Question {
     fn explained(&self, now: Timestamp) -> Result<Value, String> {
-        let format = match &self.format[..] {
+        let format = match self.format.as_str() {
             "" => None,
             name => Some(format_named(name)?),
         };
