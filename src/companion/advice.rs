@@ -17,17 +17,9 @@ pub fn for_hint(hint: &str) -> Option<String> {
         let mut parts = parts.map(str::trim).filter(|part| part.len() >= SHORTEST);
         parts.any(|part| hint.contains(plain(part).as_str()))
     };
-    // "the same" means the cause of the row above.
-    let mut cause = "";
-    for (cell, own) in rows("| the hint says | the cause |") {
-        if !own.starts_with("the same") {
-            cause = own;
-        }
-        if says(cell) {
-            return Some(plain(cause)).filter(|cause| cause != "see below");
-        }
-    }
-    None
+    let mut rows = rows("| the hint says | the cause |");
+    let (_, cause) = rows.find(|(cell, _)| says(cell))?;
+    Some(plain(cause)).filter(|cause| cause != "see below")
 }
 
 /// The shortest part of a cell that tells one hint from another, in bytes.
@@ -90,5 +82,12 @@ mod tests {
         let cause = for_hint("the scheme that was signed is http, not https");
         assert!(cause.is_some_and(|cause| cause.contains("begins with http://")));
         assert_eq!(for_hint("no such hint"), None);
+    }
+
+    #[test]
+    fn each_cause_is_understood_without_the_row_above() {
+        for (hint, cause) in rows("| the hint says | the cause |") {
+            assert!(!cause.starts_with("the same"), "{hint}");
+        }
     }
 }
