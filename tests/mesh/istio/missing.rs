@@ -72,7 +72,8 @@ fn an_upgrade_that_cannot_be_pulled_closes_the_host_and_forgets_what_was_accepte
     mesh.envoy.run(async |t| {
         t.upstream(Behaviour::Answer(200));
         wait_until_open(t).await;
-        // Envoy drops the memory of a `vm_id` with the last VM that has it, and the denial has none. docs/mesh.md warns of it.
+        // Envoy drops the memory of a `vm_id` with the last VM that has it, and the denial has none. docs/mesh.md warns
+        // of it.
         assert_eq!(ask(t, "webhooks", &first).await, passed());
     });
 }
