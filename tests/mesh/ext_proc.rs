@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 
 use crate::proxy::at;
 
-/// A processor of another team (`ext_proc`, FULL_DUPLEX_STREAMED): it takes the body piece by piece and gives it back as it is.
+/// A processor of another team (`ext_proc`, FULL_DUPLEX_STREAMED): it takes the body piece by piece and gives it back
+/// as it is.
 ///
 /// Behind a WebAssembly filter that has held headers, Envoy once lost a piece on this way (envoyproxy/envoy#46841).
 pub(crate) struct Processor {
@@ -121,7 +122,8 @@ fn framed(unread: &mut BytesMut) -> Option<Bytes> {
 
 /// The answer to a `ProcessingRequest`: go on, with the same body.
 fn answer(request: &Bytes) -> Bytes {
-    // Of ProcessingRequest: 2 are the headers, 4 a piece of the body, 6 the trailers. Of ProcessingResponse: 1, 3 and 5.
+    // Of ProcessingRequest: 2 are the headers, 4 a piece of the body, 6 the trailers. Of ProcessingResponse: 1, 3 and
+    // 5.
     let (kind, value) = fields(request)
         .find(|(number, _)| [2, 4, 6].contains(number))
         .expect("headers, body or trailers");

@@ -18,8 +18,8 @@ impl Manifests {
         Self::parse(&kustomize(&overlay(name)))
     }
 
-    /// The overlay with components, as an operator adds them in a Kustomization of their own (docs/mesh.md): what a component adds
-    /// is in no namespace but the one that stands there.
+    /// The overlay with components, as an operator adds them in a Kustomization of their own (docs/mesh.md): what a
+    /// component adds is in no namespace but the one that stands there.
     pub(crate) fn with_components(name: &str, components: &[&str]) -> Self {
         let namespace = Self::render(name).0[0]["metadata"]["namespace"].clone();
         let directory = tempfile::tempdir_in(repository().join("target")).expect("a directory");

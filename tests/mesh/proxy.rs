@@ -56,8 +56,8 @@ fn secret(key: &str) -> Option<String> {
     }
 }
 
-/// The environment of a container whose `env` this is, with the Secret there. `starts_without`: whether the container must start
-/// where the Secret is not there.
+/// The environment of a container whose `env` this is, with the Secret there. `starts_without`: whether the container
+/// must start where the Secret is not there.
 pub(crate) fn environment(env: &Value, starts_without: bool) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     for variable in env.as_array().expect("a list of variables") {

@@ -111,8 +111,8 @@ fn every_component_is_used_by_an_overlay_or_rendered_with_one() {
     }
 }
 
-/// The schemas are Istio's, Envoy Gateway's and the Gateway API's, and not in this repository. `CRD_CHECK` names a program that
-/// has them: it gets files, and fails on a mistake in one.
+/// The schemas are Istio's, Envoy Gateway's and the Gateway API's, and not in this repository. `CRD_CHECK` names a
+/// program that has them: it gets files, and fails on a mistake in one.
 #[test]
 fn every_object_fits_the_schema_of_its_kind() {
     let Some(check) = std::env::var_os("CRD_CHECK") else {

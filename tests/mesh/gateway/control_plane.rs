@@ -220,7 +220,8 @@ impl EnvoyGateway {
         file
     }
 
-    /// internal/xds/translator/httpfilters.go, sortHTTPFilters: Envoy Gateway's own order, then the positions of `filterOrder`.
+    /// internal/xds/translator/httpfilters.go, sortHTTPFilters: Envoy Gateway's own order, then the positions of
+    /// `filterOrder`.
     fn sorted(&self, mut filters: Vec<Value>) -> Vec<Value> {
         const ORDER: [&str; 8] = [
             "cors",
@@ -298,8 +299,8 @@ impl EnvoyGateway {
         ])
     }
 
-    /// internal/xds/translator/listener.go: what Envoy Gateway makes of a listener by itself. (TLS is left out, and routes stand in
-    /// the listener.)
+    /// internal/xds/translator/listener.go: what Envoy Gateway makes of a listener by itself. (TLS is left out, and
+    /// routes stand in the listener.)
     fn listener(&self) -> Value {
         let filter = self.filter();
         let hosts = self.hosts(filter["name"].as_str().expect("a name"));

@@ -109,7 +109,7 @@ fn a_native_file_that_is_missing_keeps_the_whole_listener_from_starting() {
 #[test]
 fn a_module_that_cannot_be_fetched_closes_the_route_and_no_other() {
     let running = EnvoyGateway::overlay(Module::Wasm).unreachable().start();
-    running.envoy.run(async |t| {
+    running.envoy.run_without_filter(async |t| {
         t.upstream(Behaviour::Answer(200));
         let other = for_host(unsigned("GET", "/menu"), "shop.example.com");
         assert_eq!(ask(t, "webhooks", &other).await, passed());

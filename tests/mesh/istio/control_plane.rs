@@ -188,8 +188,8 @@ impl Istio {
 
     /// The patches of the EnvoyFilter for one kind of object, in order, that are meant for this proxy.
     fn patches(&self, apply_to: &str) -> Vec<&Value> {
-        // pilot/pkg/networking/core/listener_builder.go, patchListeners: a waypoint's listeners are patched as a sidecar's. The
-        // context WAYPOINT of the CRD occurs in no code.
+        // pilot/pkg/networking/core/listener_builder.go, patchListeners: a waypoint's listeners are patched as a
+        // sidecar's. The context WAYPOINT of the CRD occurs in no code.
         let context = match self.kind {
             Kind::Gateway => "GATEWAY",
             Kind::Sidecar | Kind::Waypoint => "SIDECAR_INBOUND",
@@ -269,8 +269,8 @@ impl Istio {
         json!({"resources": resources.collect::<Vec<_>>()})
     }
 
-    /// pkg/wasm/convert.go: a WebAssembly module to be pulled becomes a local file, or, where it cannot be pulled, "nobody may". All
-    /// else is passed on.
+    /// pkg/wasm/convert.go: a WebAssembly module to be pulled becomes a local file, or, where it cannot be pulled,
+    /// "nobody may". All else is passed on.
     fn converted(&self, typed: &Value) -> Value {
         assert_eq!(
             typed["@type"], "type.googleapis.com/udpa.type.v1.TypedStruct",
@@ -332,8 +332,8 @@ impl Istio {
     fn listener(&self, name: &str, hosts: Value) -> Value {
         let topology = &self.pods.proxy_config["gatewayTopology"]["numTrustedProxies"];
         let normalization = self.mesh["pathNormalization"]["normalization"].as_str();
-        // pilot/pkg/networking/core/{listener_builder,gateway,listener_inbound}.go. Istio's own filters (peer metadata, stats, ALPN)
-        // are in no Envoy but Istio's.
+        // pilot/pkg/networking/core/{listener_builder,gateway,listener_inbound}.go. Istio's own filters (peer metadata,
+        // stats, ALPN) are in no Envoy but Istio's.
         let mut manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "http",
@@ -378,8 +378,8 @@ impl Istio {
         listener
     }
 
-    /// The listeners of the proxy with all patches, each chain of filters as a listener of its own: `webhooks`, and where the kind
-    /// of proxy has several chains, `other`.
+    /// The listeners of the proxy with all patches, each chain of filters as a listener of its own: `webhooks`, and
+    /// where the kind of proxy has several chains, `other`.
     fn listeners(&self, ecds: &Path) -> Vec<Value> {
         let chains = match self.kind {
             Kind::Gateway => vec![("webhooks", 443, "")],
@@ -662,8 +662,8 @@ impl Pods {
         )
     }
 
-    /// pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go: the ConfigMap is merged into the Deployment, the annotations of
-    /// the infrastructure go to the pods.
+    /// pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go: the ConfigMap is merged into the Deployment, the
+    /// annotations of the infrastructure go to the pods.
     fn of_gateway(manifests: &Manifests) -> Self {
         let gateway = manifests.one("Gateway");
         let infrastructure = &gateway["spec"]["infrastructure"];
@@ -694,7 +694,8 @@ impl Pods {
             None => json!({}),
         };
         let by_annotation = annotations["sidecar.istio.io/bootstrapOverride"].as_str();
-        // The injector does no more than this for the annotation; where it does not inject, the manifests do it themselves.
+        // The injector does no more than this for the annotation; where it does not inject, the manifests do it
+        // themselves.
         let named = |list: &Value, field: &str, value: &Value| -> Value {
             let list = list.as_array().expect("a list");
             list.iter()
@@ -768,7 +769,8 @@ fn matches_host(patch: &Value, host: &Value) -> bool {
         .contains(&wanted["domainName"])
 }
 
-/// pkg/proto/merge: messages are merged, lists appended, scalars replaced, but by no zero: a message does not know that it has one.
+/// pkg/proto/merge: messages are merged, lists appended, scalars replaced, but by no zero: a message does not know that
+/// it has one.
 pub(crate) fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

@@ -187,3 +187,18 @@ fn a_rotation_accepts_both_tokens_and_then_the_new_one() {
         });
     }
 }
+
+#[test]
+fn no_client_can_have_the_proxy_send_a_request_twice() {
+    let mesh = Istio::overlay("shared-gateway").start();
+    mesh.envoy.run(async |t| {
+        t.upstream(Behaviour::Answer(500));
+        // What Envoy takes from addresses that it counts as internal: none, since Istio names none.
+        let request = message().header("x-envoy-retry-on", "5xx");
+        assert_eq!(ask(t, "webhooks", &request).await, (500, String::new()));
+        assert_eq!(t.received_count(), 1);
+        // The service has failed, so that Twilio's own retry passes.
+        t.upstream(Behaviour::Answer(200));
+        assert_eq!(ask(t, "webhooks", &request).await, passed());
+    });
+}
