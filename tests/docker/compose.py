@@ -84,7 +84,8 @@ class Engine:
     def is_up(self):
         if self.process.poll() is not None:
             raise AssertionError(f"dockerd ended with status {self.process.returncode}")
-        return subprocess.run([*self.docker, "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        told = subprocess.run([*self.docker, "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return told.returncode == 0
 
     def run(self, *arguments, check=True):
         done = subprocess.run([*self.docker, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -130,11 +131,10 @@ def tearDownModule():
 class Composed(unittest.TestCase):
     """What both files have in common."""
 
-    __test__ = False
-
     def compose(self, *arguments):
         command = [str(TOOLS / "docker-compose"), "--project-name", "test", "--file", str(self.file), *arguments]
-        done = subprocess.run(command, env=ENGINE.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run(command, env=ENGINE.environment, **output)
         if done.returncode != 0:
             raise AssertionError(f"docker-compose {' '.join(arguments)}: {done.stdout}")
         return done.stdout
@@ -151,10 +151,6 @@ class Composed(unittest.TestCase):
         self.compose("up", "--detach", "--no-build")
 
     def down(self):
-        # Where a test has failed, why is in there.
-        outcome = self._outcome
-        if any(error for _, error in getattr(getattr(outcome, "result", None), "failures", [])):
-            print(self.logs(), file=sys.stderr)
         self.compose("down", "--volumes", "--timeout", "5")
         self.assertEqual(ENGINE.lines("ps", "--all", "--quiet"), [])
         self.assertEqual(ENGINE.lines("volume", "ls", "--quiet"), [])
@@ -202,8 +198,6 @@ class Composed(unittest.TestCase):
 class OneEnvoy(Composed):
     """envoy/docker-compose.yml"""
 
-    __test__ = True
-
     def test_webhooks_are_checked_counted_and_shown(self):
         self.up("envoy/docker-compose.yml")
         self.wait_until_passes(10000)
@@ -217,7 +211,8 @@ class OneEnvoy(Composed):
         self.assertGreaterEqual(float(self.query('sum(twilio_webhook_requests{verdict="duplicate"})')), 1)
         _, rules = get(9090, "/api/v1/rules")
         groups = json.loads(rules)["data"]["groups"]
-        names = [rule["name"] for group in groups for rule in group["rules"] if rule["type"] == "alerting"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        names = [rule["name"] for rule in rules if rule["type"] == "alerting"]
         alerts = re.findall(r"alert: (\S+)", (ROOT / "envoy/observability/alerts.yml").read_text(encoding="utf-8"))
         self.assertEqual(sorted(names), sorted(alerts))
         self.grafana()
@@ -264,7 +259,6 @@ class OneEnvoy(Composed):
 class SeveralEnvoys(Composed):
     """envoy/redis/docker-compose.yml"""
 
-    __test__ = True
     ENVOYS = (10001, 10002)
 
     def test_envoys_agree_and_a_restart_of_redis_or_webdis_forgets_nothing(self):

@@ -1,10 +1,11 @@
 """Small images under the names of the official ones, made of what this machine has.
 
-Each is one layer: BusyBox as shell, the program, the libraries that it asks for. What the Compose files use of an official
-image is there: the program in PATH, /bin/sh with sed, the user, the owner of the volumes' folders. What differs:
+Each is one layer: BusyBox as shell, the program, the libraries that it asks for. What the Compose files use of an
+official image is there: the program in PATH, /bin/sh with sed, the user, the owner of the volumes' folders. What
+differs:
 
-- Webdis is Debian's 0.1.9, which does not read variables from its environment: a script in front fills them in.
-- Grafana is in no package here. Its stand-in serves /api/health; the tests read what is provisioned as it sees it.
+- Webdis is Debian's 0.1.9, which does not read variables from its environment: a script fills them in.
+- Grafana is in no package of Debian's. Its stand-in serves /api/health; the tests read what is provisioned as it sees it.
 - The ordering service was built by cargo here, not by its Dockerfile.
 """
 
@@ -23,6 +24,10 @@ WEBDIS = """#!/bin/sh
 sed -e "s/[$]REDIS_PASSWORD/$REDIS_PASSWORD/" -e "s/[$]WEBDIS_CREDENTIALS/$WEBDIS_CREDENTIALS/" "$1" >/tmp/filled-in.json
 exec /usr/local/bin/webdis-0.1.9 /tmp/filled-in.json
 """
+PASSWD = """root:x:0:0::/:/bin/sh
+redis:x:999:999::/data:/bin/sh
+nobody:x:65534:65534::/:/bin/sh
+"""
 GRAFANA = """#!/bin/sh
 mkdir -p /tmp/www/api && echo '{"database": "stand-in"}' >/tmp/www/api/health
 exec httpd -f -p 3000 -h /tmp/www
@@ -32,7 +37,8 @@ exec httpd -f -p 3000 -h /tmp/www
 def libraries(program, folder=None):
     """What the program asks for, by the path at which it is looked for; with the loader."""
     environment = dict(os.environ, LD_LIBRARY_PATH=str(folder) if folder else "")
-    told = subprocess.run(["ldd", str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    told = subprocess.run(["ldd", str(program)], env=environment, **output)
     if "not found" in told.stdout:
         raise RuntimeError(f"ldd {program}: {told.stdout}")
     found = {}
@@ -55,7 +61,7 @@ class Image:
         for tool in SHELL_TOOLS.split():
             self.link(f"bin/{tool}", "busybox")
         self.folder("tmp", mode=0o1777)
-        self.text("etc/passwd", "root:x:0:0::/:/bin/sh\nredis:x:999:999::/data:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
+        self.text("etc/passwd", PASSWD)
         self.text("etc/group", "root:x:0:\nredis:x:999:\nnobody:x:65534:\n")
 
     def entry(self, name, kind, data=b"", mode=0o755, owner=0, target=""):
@@ -83,7 +89,8 @@ class Image:
     def load(self, docker, name):
         self.archive.close()
         changes = [argument for change in self.changes for argument in ("--change", change)]
-        subprocess.run([*docker, "import", *changes, "-", name], input=self.files.getvalue(), check=True, stdout=subprocess.DEVNULL)
+        command = [*docker, "import", *changes, "-", name]
+        subprocess.run(command, input=self.files.getvalue(), check=True, stdout=subprocess.DEVNULL)
 
 
 def load_all(docker, upstream):
