@@ -282,7 +282,7 @@ pub(crate) mod tests {
     }
 
     impl Empty {
-        pub(crate) fn connect(&self) -> Box<dyn Backend> {
+        pub(in crate::store) fn connect(&self) -> Box<dyn Backend> {
             connect(self.location.clone(), self.runtime.handle().clone()).unwrap()
         }
 

@@ -16,6 +16,8 @@
 mod browser;
 #[path = "../support/harness.rs"]
 mod harness;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 use std::time::{Duration, Instant};
 
