@@ -20,6 +20,11 @@ if [ "$(id -u)" -eq 0 ]; then
   as="setpriv --reuid nobody --regid nogroup --clear-groups"
 fi
 trap 'cd /; rm -rf "$home"' EXIT
+# Programs under the home directory of root are copied to where nobody can read them.
+if [ -n "$as" ] && ! $as test -x "$BIN/initdb"; then
+  cp -a "$(dirname "$(readlink -f "$BIN")")" "$home/programs"
+  BIN=$home/programs/bin
+fi
 cd "$home"
 env="env -i PATH=/usr/bin:/bin TZ=UTC LC_ALL=C"
 $as $env "$BIN/initdb" -D data -U shop -A trust -E UTF8 --locale C.UTF-8 --no-sync --no-instructions >log 2>&1 </dev/null ||
