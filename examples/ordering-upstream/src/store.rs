@@ -303,7 +303,10 @@ pub(crate) mod tests {
         let both = std::iter::once(sqlite).chain(postgres);
         both.map(|(location, directory)| {
             // Shown if the test fails.
-            println!("on {}", location.backend());
+            #[allow(clippy::print_stdout)]
+            {
+                println!("on {}", location.backend());
+            }
             Empty {
                 location,
                 runtime: Runtime::new().unwrap(),

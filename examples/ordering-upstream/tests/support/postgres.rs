@@ -1,7 +1,7 @@
 //! A PostgreSQL server for the tests of this process: on a Unix socket in a temporary directory, gone when the process is.
 
 // Each of the test programs uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
