@@ -142,7 +142,7 @@ where
     Self: From<T>,
 {
     fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, |value| <Self as From<T>>::from(value))
+        value.map_or(Self::Null, <Self as From<T>>::from)
     }
 }
 
@@ -153,7 +153,7 @@ where
     fn from(value: &'a Option<T>) -> Self {
         value
             .as_ref()
-            .map_or(Self::Null, |value| <Self as From<&'a T>>::from(value))
+            .map_or(Self::Null, <Self as From<&'a T>>::from)
     }
 }
 

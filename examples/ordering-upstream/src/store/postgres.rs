@@ -68,7 +68,7 @@ const SESSION: &str = "
 /// What `DATABASE_URL` and `DATABASE_CA` say.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
-    config: Config,
+    config: Box<Config>,
     authorities: Option<PathBuf>,
 }
 
@@ -105,6 +105,7 @@ impl Settings {
         }
         config.application_name("ordering-upstream");
         config.connect_timeout(PATIENCE);
+        let config = Box::new(config);
         Some(Self {
             config,
             authorities,

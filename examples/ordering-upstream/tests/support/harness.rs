@@ -1,7 +1,7 @@
 //! Starts the program, talks to it, and looks into its database from outside.
 
 // Each of the test programs uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stdout)]
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
