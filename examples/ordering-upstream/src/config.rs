@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::guard::{self, Password};
+use crate::store::{Location, postgres};
 use crate::twilio;
 
 /// The shortest password for the kitchen.
@@ -17,8 +18,8 @@ const SHORTEST_PASSWORD: usize = 12;
 pub struct Config {
     /// Where to listen. On loopback by default, because the webhook believes the filter's headers.
     pub listen: SocketAddr,
-    /// The SQLite file, created where there is none.
-    pub database: PathBuf,
+    /// A file of SQLite's by default.
+    pub database: Location,
     /// Another menu than the one that is built in.
     pub menu: Option<PathBuf>,
     /// Where replies are sent. Nowhere: they are only recorded.
@@ -85,12 +86,7 @@ impl Config {
                 None => return Err(ConfigError::ListenAddr(value)),
             },
         };
-        let database = match lookup("DATABASE_PATH") {
-            None => PathBuf::from("orders.db"),
-            // SQLite would take this for a temporary database, and lose it on exit.
-            Some(value) if value.is_empty() => return Err(ConfigError::EmptyDatabasePath),
-            Some(value) => PathBuf::from(value),
-        };
+        let database = database(&lookup)?;
         let menu = lookup("MENU_PATH").filter(|value| !value.is_empty());
         let password = text(&lookup, "KITCHEN_PASSWORD")?;
         match &password {
@@ -108,6 +104,35 @@ impl Config {
             backoff: milliseconds(&lookup, "REPLY_BACKOFF_MS", 1000)?,
             password: password.map(Password::new),
         })
+    }
+}
+
+/// A PostgreSQL server where `DATABASE_URL` says so, else SQLite.
+fn database(lookup: &impl Fn(&str) -> Option<OsString>) -> Result<Location, ConfigError> {
+    let path = lookup("DATABASE_PATH");
+    if let Some(url) = text(lookup, "DATABASE_URL")? {
+        // One of the two would be left without orders, and nobody told which.
+        if path.is_some() {
+            return Err(ConfigError::Expected(
+                "DATABASE_URL",
+                "no DATABASE_PATH beside it: orders are kept by one of the two",
+            ));
+        }
+        let authorities = text(lookup, "DATABASE_CA")?.map(PathBuf::from);
+        return match postgres::Settings::from_url(&url, authorities) {
+            Some(settings) => Ok(Location::Postgres(settings)),
+            None => Err(ConfigError::Expected(
+                "DATABASE_URL",
+                "postgres://USER:PASSWORD@HOST:PORT/DATABASE, percent-encoded where a part has other characters \
+                 than letters and digits; unset it for SQLite",
+            )),
+        };
+    }
+    match path {
+        None => Ok(Location::File("orders.db".into())),
+        // SQLite would take this for a temporary database, and lose it on exit.
+        Some(value) if value.is_empty() => Err(ConfigError::EmptyDatabasePath),
+        Some(value) => Ok(Location::File(value.into())),
     }
 }
 
@@ -214,7 +239,7 @@ mod tests {
     fn an_empty_environment_listens_on_loopback_port_5000() {
         let config = read(&[]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:5000");
-        assert_eq!(config.database, PathBuf::from("orders.db"));
+        assert_eq!(config.database, Location::File("orders.db".into()));
         assert_eq!(config.twilio, None);
         assert_eq!(config.password, None);
     }
@@ -227,7 +252,7 @@ mod tests {
         ]);
         let config = config.unwrap();
         assert_eq!(config.listen.to_string(), "[::1]:81");
-        assert_eq!(config.database, PathBuf::from("/var/lib/a b.db"));
+        assert_eq!(config.database, Location::File("/var/lib/a b.db".into()));
     }
 
     #[test]
@@ -250,6 +275,30 @@ mod tests {
     fn an_empty_database_path_is_an_error() {
         let error = read(&[("DATABASE_PATH", "")]).unwrap_err();
         assert_eq!(error, ConfigError::EmptyDatabasePath);
+    }
+
+    #[test]
+    fn a_database_url_is_another_backend_and_its_password_is_in_no_error() {
+        let url = (
+            "DATABASE_URL",
+            "postgres://shop:s3cret@db.example.com/orders",
+        );
+        let config = read(&[url]).unwrap();
+        assert_eq!(config.database.backend(), "PostgreSQL");
+        assert!(!format!("{config:?}").contains("s3cret"));
+        assert_eq!(
+            read(&[("DATABASE_URL", "")]).unwrap().database.backend(),
+            "SQLite"
+        );
+        for variables in [
+            vec![("DATABASE_URL", "mysql://shop:s3cret@db/orders")],
+            vec![("DATABASE_URL", "postgres://shop:s3cret@db:port/orders")],
+            vec![url, ("DATABASE_PATH", "orders.db")],
+        ] {
+            let error = read(&variables).unwrap_err().to_string();
+            assert!(error.starts_with("DATABASE_URL: expected"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
     }
 
     const ACCOUNT: &str = "AC00000000000000000000000000000001";

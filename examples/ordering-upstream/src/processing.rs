@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Transaction;
 use tokio::sync::watch;
 
 use crate::conversation::{self, Answer, Said};
@@ -14,6 +13,7 @@ use crate::menu::Menu;
 use crate::message::Message;
 use crate::orders::OrderState;
 use crate::session::{Address, Asked};
+use crate::store::database::Statements;
 use crate::store::{Store, StoreError, inbox, outbox, shop};
 use crate::{log, replies};
 
@@ -63,14 +63,14 @@ pub struct Shop {
 impl Shop {
     /// Acts on one message.
     ///
-    /// What is written through `transaction` commits together with the mark that the message is done, so it
+    /// What is written through `database` commits together with the mark that the message is done, so it
     /// happens exactly once. Nothing here reaches out of the database: a reply goes into the outbox, from which
     /// another task sends it.
     pub fn process(
         &self,
-        transaction: &Transaction<'_>,
+        database: &mut dyn Statements,
         message: &Message,
-    ) -> rusqlite::Result<Outcome> {
+    ) -> Result<Outcome, StoreError> {
         match Incoming::read(message) {
             Incoming::Other => Ok(Outcome::Other),
             Incoming::Status {
@@ -78,7 +78,7 @@ impl Shop {
                 status,
                 error_code,
             } => {
-                outbox::delivery(transaction, &sid, &status, error_code.as_deref())?;
+                outbox::delivery(database, &sid, &status, error_code.as_deref())?;
                 Ok(Outcome::StatusCallback)
             }
             Incoming::Said(sender, said) => {
@@ -87,10 +87,10 @@ impl Shop {
                     .message_sid
                     .as_deref()
                     .unwrap_or_default();
-                if inbox::is_repeat(transaction, message.id, sid)? {
+                if inbox::is_repeat(database, message.id, sid)? {
                     return Ok(Outcome::Repeat);
                 }
-                self.converse(transaction, message.id, sender, said)?;
+                self.converse(database, message.id, sender, said)?;
                 Ok(Outcome::Message)
             }
         }
@@ -98,18 +98,18 @@ impl Shop {
 
     fn converse(
         &self,
-        transaction: &Transaction<'_>,
+        database: &mut dyn Statements,
         message: i64,
         sender: Sender,
         said: Said,
-    ) -> rusqlite::Result<()> {
-        let customer = shop::customer(transaction, &sender)?;
-        let mut session = shop::session(transaction, customer, &self.menu)?;
-        let orders = shop::open_orders(transaction, customer)?;
+    ) -> Result<(), StoreError> {
+        let customer = shop::customer(database, &sender)?;
+        let mut session = shop::session(database, customer, &self.menu)?;
+        let orders = shop::open_orders(database, customer)?;
         let (body, order) = match conversation::turn(&mut session, said, &orders, &self.menu) {
             Answer::Say(text) => (text, None),
             Answer::Place => {
-                let number = shop::place(transaction, customer, &session, &self.menu)?;
+                let number = shop::place(database, customer, &session, &self.menu)?;
                 let total = session.total(&self.menu);
                 let nowhere = Address::default();
                 let address = session.address.as_ref().unwrap_or(&nowhere);
@@ -121,11 +121,11 @@ impl Shop {
                 (text, Some(number))
             }
             Answer::CancelOrder(number) => {
-                shop::set_state(transaction, number, OrderState::Cancelled)?;
+                shop::set_state(database, number, OrderState::Cancelled)?;
                 (replies::cancelled(number), Some(number))
             }
         };
-        shop::keep_session(transaction, customer, &session, &self.menu)?;
+        shop::keep_session(database, customer, &session, &self.menu)?;
         let reply = outbox::NewReply {
             message: Some(message),
             order,
@@ -133,7 +133,7 @@ impl Shop {
             recipient: sender.contact,
             body,
         };
-        outbox::queue(transaction, &reply, self.sends)
+        outbox::queue(database, &reply, self.sends)
     }
 }
 
@@ -148,9 +148,8 @@ pub async fn run(
 ) -> Result<(), StoreError> {
     while !*stop.borrow() {
         let shop = shop.clone();
-        let process = move |transaction: &Transaction<'_>, message: &Message| {
-            shop.process(transaction, message)
-        };
+        let process =
+            move |database: &mut dyn Statements, message: &Message| shop.process(database, message);
         match store.process_next(process).await {
             Ok(Some(done)) => log::line(format_args!(
                 "message {} processed: {} (nonce {})",

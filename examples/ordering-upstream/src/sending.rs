@@ -75,7 +75,11 @@ pub async fn run(
                 _ = stop.wait_for(|stop| *stop) => {}
             },
             Err(StoreError::Closed) => return Err(StoreError::Closed),
-            Err(error) => held_until = Some(database_failed(&error)),
+            Err(error) => {
+                // Where the connection broke, a reply may be marked as being sent that nobody sends.
+                recovered = false;
+                held_until = Some(database_failed(&error));
+            }
         }
     }
     Ok(())

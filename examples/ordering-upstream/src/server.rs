@@ -20,7 +20,7 @@ use crate::guard::{self, Guard};
 use crate::menu::{self, Menu};
 use crate::processing::{self, Shop};
 use crate::sending;
-use crate::store::{Store, StoreError};
+use crate::store::{Location, Store, StoreError};
 use crate::twilio::Twilio;
 use crate::{inspection, kitchen, log, webhook};
 
@@ -36,7 +36,7 @@ pub enum ServerError {
     /// The menu cannot be read, or there is something wrong with it.
     Menu(PathBuf, String),
     /// The database cannot be opened.
-    Open(PathBuf, StoreError),
+    Open(Location, StoreError),
     /// The database went away.
     Database(StoreError),
     /// The operating system refused something else.
@@ -48,7 +48,7 @@ impl fmt::Display for ServerError {
         match self {
             Self::Listen(address, error) => write!(out, "cannot listen on {address}: {error}"),
             Self::Menu(path, error) => write!(out, "the menu {}: {error}", path.display()),
-            Self::Open(path, error) => write!(out, "cannot open {}: {error}", path.display()),
+            Self::Open(location, error) => write!(out, "cannot open {location}: {error}"),
             Self::Database(error) => error.fmt(out),
             Self::System(error) => error.fmt(out),
         }
@@ -131,8 +131,10 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         menu: Arc::new(read_menu(config.menu)?),
         sends: config.twilio.is_some(),
     };
+    let (kept, by) = (config.database.to_string(), config.database.backend());
     let store = Store::open(config.database.clone()).await;
     let store = store.map_err(|error| ServerError::Open(config.database, error))?;
+    log::line(format_args!("orders are kept by {by} in {kept}"));
 
     // A service that only stores and never processes or replies is worse than one that is restarted.
     let worker = tokio::spawn({

@@ -3,67 +3,77 @@
 //! - [`inbox`]: webhooks, from the moment they are accepted to the one when they are done.
 //! - [`shop`]: customers, their carts, orders.
 //! - [`outbox`]: replies, and what became of them.
+//! - [`database`]: what those three ask of a database. [`sqlite`] is one, [`postgres`] another; nothing else knows which.
 //!
-//! SQLite has one writer at a time and blocks while the disk syncs, so one thread owns the one connection
-//! and async code sends it jobs. A job is answered after its commit, and with `synchronous=FULL` a commit
-//! is on disk. The order of jobs is the order of ids.
+//! Either way there is one writer, which waits while the disk syncs. So one thread owns the one connection, and async code
+//! sends it jobs. A job is answered after its commit, and a commit is on disk. The order of jobs is the order of ids.
 
+pub mod database;
 pub mod inbox;
 pub mod outbox;
+pub mod postgres;
 pub mod shop;
+mod sqlite;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// How long a job waits for another process that has the database locked (a backup, a shell). A message to be stored may
-/// stand behind a job of the worker's and one of the sender's, and Envoy waits for ten seconds, so three times this must
-/// be well below.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+use database::{Backend, Statements};
 
 /// Jobs that may wait for the thread; whoever has another one waits before handing it over.
 const QUEUE: usize = 64;
 
-/// Each entry takes the schema from the version that is its index to the next, and says so itself. Entries are
-/// only ever added.
-const MIGRATIONS: [&str; 2] = [FIRST, include_str!("store/shop.sql")];
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file of SQLite's, created where there is none.
+    File(PathBuf),
+    /// A database of a PostgreSQL server.
+    Postgres(postgres::Settings),
+}
 
-const FIRST: &str = "
-    CREATE TABLE messages (
-        id             INTEGER PRIMARY KEY AUTOINCREMENT,
-        nonce          TEXT NOT NULL UNIQUE,
-        account        TEXT,
-        content_type   TEXT,
-        raw_body       BLOB NOT NULL,
-        message_sid    TEXT,
-        sender         TEXT,
-        body           TEXT,
-        message_status TEXT,
-        received_at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
-        processed_at   TEXT
-    ) STRICT;
-    CREATE INDEX messages_unprocessed ON messages (id) WHERE processed_at IS NULL;
-    CREATE TABLE events (
-        id         INTEGER PRIMARY KEY AUTOINCREMENT,
-        message_id INTEGER NOT NULL UNIQUE REFERENCES messages (id),
-        outcome    TEXT NOT NULL,
-        created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
-    ) STRICT;
-    PRAGMA user_version = 1;
-";
+impl Location {
+    /// The name of the program that keeps it.
+    pub fn backend(&self) -> &'static str {
+        match self {
+            Self::File(_) => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(out, "{}", path.display()),
+            Self::Postgres(settings) => write!(out, "{settings}"),
+        }
+    }
+}
 
 /// Why the database did not do what it was asked.
 #[derive(Debug)]
 pub enum StoreError {
     /// SQLite said so.
     Sqlite(rusqlite::Error),
-    /// The file's schema is newer than this program.
-    NewerSchema(isize),
+    /// PostgreSQL said so, or did not get to say anything.
+    Postgres(tokio_postgres::Error),
+    /// PostgreSQL's answer did not come in time.
+    NoAnswer,
+    /// There is no connection to PostgreSQL at this moment.
+    NotConnected,
+    /// Another process works on the same PostgreSQL database.
+    InUse,
+    /// The file holds no certificates of authorities.
+    Authorities(PathBuf),
+    /// What is stored is not what this program stores.
+    Unexpected(&'static str),
+    /// The schema is of this version, newer than the one that this program knows.
+    NewerSchema(i64, usize),
     /// SQLite cannot keep a write-ahead log there, as in memory; it names what it would use instead.
     NoWriteAheadLog(String),
     /// The database's thread could not be started.
@@ -75,11 +85,22 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(error) => error.fmt(out),
-            Self::NewerSchema(version) => write!(
+            Self::Sqlite(error) => write!(out, "{error}"),
+            Self::Postgres(error) => postgres::explain(error, out),
+            Self::NoAnswer => out.write_str("PostgreSQL does not answer"),
+            Self::NotConnected => out.write_str("there is no connection to PostgreSQL"),
+            Self::InUse => {
+                out.write_str("another process works on this database, and only one may at a time")
+            }
+            Self::Authorities(path) => write!(
                 out,
-                "the database has schema version {version}, this program knows {} at most",
-                MIGRATIONS.len()
+                "expected certificates of authorities in PEM in {}",
+                path.display()
+            ),
+            Self::Unexpected(what) => out.write_str(what),
+            Self::NewerSchema(version, known) => write!(
+                out,
+                "the database has schema version {version}, this program knows {known} at most"
             ),
             Self::NoWriteAheadLog(mode) => write!(
                 out,
@@ -99,7 +120,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Job = Box<dyn FnOnce(&mut dyn Backend) + Send>;
 
 enum Command {
     Run(Job),
@@ -117,16 +138,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the file, creates it where there is none, and brings its schema up to date.
-    pub async fn open(path: PathBuf) -> Result<Self, StoreError> {
+    /// Opens the database and brings its schema up to date. To be called in a runtime, which reads from connections.
+    pub async fn open(location: Location) -> Result<Self, StoreError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (ready, opened) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
         thread::Builder::new()
             .name("database".to_owned())
-            .spawn(move || match connect(&path) {
-                Ok(connection) => {
+            .spawn(move || match connect(location, runtime) {
+                Ok(backend) => {
                     let _ = ready.send(Ok(()));
-                    work(connection, queue);
+                    work(backend, queue);
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -141,7 +163,7 @@ impl Store {
         })
     }
 
-    /// Does the jobs that were handed over before, then closes the file. Whoever asks later gets
+    /// Does the jobs that were handed over before, then closes the database. Whoever asks later gets
     /// [`StoreError::Closed`].
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
@@ -150,29 +172,70 @@ impl Store {
         }
     }
 
+    /// Runs a job. Each of its statements is committed by itself.
     async fn call<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        job: impl FnOnce(&mut dyn Statements) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.hand_over(|backend| job(backend)).await
+    }
+
+    /// Runs a job in one transaction. What it wrote is there if it returns [`End::Keep`], and nothing of it otherwise.
+    async fn transact<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut dyn Statements) -> Result<End<T>, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.hand_over(|backend| {
+            backend.begin()?;
+            let ended = match job(backend) {
+                Ok(End::Keep(result)) => backend.commit().map(|()| End::Keep(result)),
+                other => other,
+            };
+            match ended {
+                Ok(End::Keep(result)) => Ok(result),
+                Ok(End::Drop(result)) => {
+                    backend.rollback();
+                    Ok(result)
+                }
+                Err(error) => {
+                    backend.rollback();
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn hand_over<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut dyn Backend) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job = Box::new(move |backend| {
             // Nobody may be waiting any more; the job was to be done all the same.
-            let _ = reply.send(job(connection));
+            let _ = reply.send(job(backend));
         });
         let sent = self.commands.send(Command::Run(job)).await;
         sent.map_err(|_| StoreError::Closed)?;
-        Ok(answer.await.map_err(|_| StoreError::Closed)??)
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 }
 
+/// How a transaction is to end.
+enum End<T> {
+    /// With what it wrote.
+    Keep(T),
+    /// Without it.
+    Drop(T),
+}
+
 /// The life of the database's thread.
-fn work(mut connection: Connection, mut queue: mpsc::Receiver<Command>) {
+fn work(mut backend: Box<dyn Backend>, mut queue: mpsc::Receiver<Command>) {
     while let Some(command) = queue.blocking_recv() {
         match command {
-            Command::Run(job) => job(&mut connection),
+            Command::Run(job) => job(backend.as_mut()),
             Command::Close(done) => {
-                // Takes the write-ahead log into the database file. If that fails, the next start does it.
-                let _ = connection.close();
+                backend.close();
                 let _ = done.send(());
                 return;
             }
@@ -180,43 +243,27 @@ fn work(mut connection: Connection, mut queue: mpsc::Receiver<Command>) {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    // Without SQLITE_OPEN_URI, so that a file name never means anything but a file.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(StoreError::NoWriteAheadLog(mode));
-    }
-    // NORMAL would survive a killed process too, but not a power cut.
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    migrate(&mut connection)?;
-    Ok(connection)
+fn connect(
+    location: Location,
+    runtime: tokio::runtime::Handle,
+) -> Result<Box<dyn Backend>, StoreError> {
+    Ok(match location {
+        Location::File(path) => Box::new(sqlite::Sqlite::open(&path)?),
+        Location::Postgres(settings) => Box::new(postgres::Postgres::open(settings, runtime)?),
+    })
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: isize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = usize::try_from(version).ok();
-    let Some(missing) = known.and_then(|version| MIGRATIONS.get(version..)) else {
-        return Err(StoreError::NewerSchema(version));
-    };
-    for migration in missing {
-        transaction.execute_batch(migration)?;
-    }
-    Ok(transaction.commit()?)
-}
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+mod server;
 
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use tempfile::TempDir;
+    use tokio::runtime::Runtime;
 
     use super::*;
     use crate::message::{NewMessage, Parameters};
@@ -227,11 +274,45 @@ pub(crate) mod tests {
         (directory, path)
     }
 
-    /// An open database and the directory that it is in.
-    pub(crate) fn database() -> (TempDir, Connection) {
+    /// An empty database of its own, and what it needs to stay there.
+    pub(crate) struct Empty {
+        pub(crate) location: Location,
+        pub(crate) runtime: Runtime,
+        _directory: TempDir,
+    }
+
+    impl Empty {
+        pub(in crate::store) fn connect(&self) -> Box<dyn Backend> {
+            connect(self.location.clone(), self.runtime.handle().clone()).unwrap()
+        }
+
+        pub(crate) fn open(&self) -> Store {
+            let opened = self.runtime.block_on(Store::open(self.location.clone()));
+            opened.unwrap()
+        }
+    }
+
+    /// One of each kind. PostgreSQL's is left out where there is no PostgreSQL.
+    pub(crate) fn on_each() -> impl Iterator<Item = Empty> {
         let (directory, path) = file();
-        let connection = connect(&path).unwrap();
-        (directory, connection)
+        let sqlite = (Location::File(path), directory);
+        let postgres = server::database().map(|url| {
+            let settings = postgres::Settings::from_url(&url, None).unwrap();
+            (Location::Postgres(settings), tempfile::tempdir().unwrap())
+        });
+        let both = std::iter::once(sqlite).chain(postgres);
+        both.map(|(location, directory)| {
+            // Shown if the test fails.
+            #[allow(clippy::print_stdout)]
+            {
+                println!("on {}", location.backend());
+            }
+            Empty {
+                location,
+                runtime: Runtime::new().unwrap(),
+                _directory: directory,
+            }
+        })
     }
 
     pub(crate) fn message(number: u32) -> NewMessage {
@@ -243,80 +324,40 @@ pub(crate) mod tests {
             parameters: Parameters {
                 message_sid: Some(format!("SM{number}")),
                 from: Some("whatsapp:+15550001111".to_owned()),
-                text: Some("nul \0 and taco 🌮".to_owned()),
+                text: Some("taco 🌮".to_owned()),
                 status: None,
             },
         }
     }
 
     #[test]
-    fn a_commit_waits_for_the_disk() {
-        let (_directory, path) = file();
-        let connection = connect(&path).unwrap();
-        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-        let full: rusqlite::Result<i64> = pragma("synchronous");
-        assert_eq!(full, Ok(2));
-        let mode: String = connection
-            .pragma_query_value(None, "journal_mode", |row| row.get(0))
-            .unwrap();
-        assert_eq!(mode, "wal");
-    }
-
-    #[tokio::test]
-    async fn closing_does_the_jobs_before_it_and_refuses_those_after_it() {
-        let (_directory, path) = file();
-        let store = Store::open(path.clone()).await.unwrap();
-        let ran = Arc::new(AtomicBool::new(false));
-        let job = tokio::spawn({
-            let (store, ran) = (store.clone(), Arc::clone(&ran));
-            async move {
-                let job = move |_: &mut Connection| {
-                    thread::sleep(Duration::from_millis(50));
-                    ran.store(true, Ordering::SeqCst);
-                    Ok(())
-                };
-                store.call(job).await
+    fn closing_does_the_jobs_before_it_and_rejects_those_after_it() {
+        for empty in on_each() {
+            let store = empty.open();
+            empty.runtime.block_on(async {
+                let ran = Arc::new(AtomicBool::new(false));
+                let job = tokio::spawn({
+                    let (store, ran) = (store.clone(), Arc::clone(&ran));
+                    async move {
+                        let job = move |_: &mut dyn Statements| {
+                            thread::sleep(Duration::from_millis(50));
+                            ran.store(true, Ordering::SeqCst);
+                            Ok(())
+                        };
+                        store.call(job).await
+                    }
+                });
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                store.close().await;
+                assert!(ran.load(Ordering::SeqCst));
+                job.await.unwrap().unwrap();
+                let saved = store.save(message(1)).await;
+                assert!(matches!(saved, Err(StoreError::Closed)));
+                assert!(matches!(store.ping().await, Err(StoreError::Closed)));
+            });
+            if let Location::File(path) = &empty.location {
+                assert!(!path.with_extension("db-wal").exists());
             }
-        });
-        tokio::task::yield_now().await;
-        store.close().await;
-        assert!(ran.load(Ordering::SeqCst));
-        job.await.unwrap().unwrap();
-        assert!(matches!(
-            store.save(message(1)).await,
-            Err(StoreError::Closed)
-        ));
-        assert!(matches!(store.ping().await, Err(StoreError::Closed)));
-        assert!(!path.with_extension("db-wal").exists());
-    }
-
-    #[tokio::test]
-    async fn a_database_from_a_newer_program_is_left_alone() {
-        let (_directory, path) = file();
-        for version in [3, -1] {
-            let connection = Connection::open(&path).unwrap();
-            connection
-                .pragma_update(None, "user_version", version)
-                .unwrap();
-            drop(connection);
-            let error = Store::open(path.clone()).await.err().unwrap();
-            assert!(matches!(error, StoreError::NewerSchema(got) if got == version));
         }
-    }
-
-    #[tokio::test]
-    async fn a_database_in_memory_is_refused() {
-        let error = Store::open(PathBuf::from(":memory:")).await.err().unwrap();
-        assert!(matches!(error, StoreError::NoWriteAheadLog(_)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_refused_and_not_overwritten() {
-        let (_directory, path) = file();
-        let text = "a shopping list, ".repeat(100);
-        std::fs::write(&path, &text).unwrap();
-        let error = Store::open(path.clone()).await.err().unwrap();
-        assert!(error.to_string().contains("not a database"), "{error}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 }

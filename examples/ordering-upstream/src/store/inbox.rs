@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::{Store, StoreError};
+use super::database::{Statements, Value};
+use super::{End, Store, StoreError};
 use crate::message::{Message, NewMessage, Parameters};
 use crate::processing::Outcome;
 
@@ -53,11 +53,12 @@ impl Store {
     /// Stores a message, once for each nonce. When this returns `Ok`, the message is on disk.
     pub async fn save(&self, message: NewMessage) -> Result<Saved, StoreError> {
         let saved = Arc::clone(&self.saved);
-        self.call(move |connection| {
-            let result = insert(connection, &message);
+        self.call(move |database| {
+            let result = insert(database, &message);
             // Told here and not by the caller: a request whose sender hangs up is dropped while it waits
-            // for this job, and its message would lie there until the next one came.
-            if matches!(result, Ok(Saved::New { .. })) {
+            // for this job, and its message would lie there until the next one came. Told of errors, too: where
+            // the connection broke, the message may be there all the same.
+            if !matches!(result, Ok(Saved::Known)) {
                 saved.notify_one();
             }
             result
@@ -76,49 +77,53 @@ impl Store {
     /// nothing is and it will be taken again.
     pub async fn process_next(
         &self,
-        process: impl FnOnce(&Transaction<'_>, &Message) -> rusqlite::Result<Outcome> + Send + 'static,
+        process: impl FnOnce(&mut dyn Statements, &Message) -> Result<Outcome, StoreError>
+        + Send
+        + 'static,
     ) -> Result<Option<Processed>, StoreError> {
-        let queued = self.reply_queued();
-        self.call(move |connection| {
-            // Immediate, so that two processes on one file never take the same message.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let Some(message) = oldest_unprocessed(&transaction)? else {
-                return Ok(None);
+        let processed = self.transact(move |database| {
+            let Some(message) = oldest_unprocessed(database)? else {
+                return Ok(End::Drop(None));
             };
-            let outcome = process(&transaction, &message)?;
-            finish(&transaction, message.id, outcome)?;
-            transaction.commit()?;
-            queued.notify_one();
-            Ok(Some(Processed { message, outcome }))
-        })
-        .await
+            let outcome = process(database, &message)?;
+            finish(database, message.id, outcome)?;
+            Ok(End::Keep(Some(Processed { message, outcome })))
+        });
+        let result = processed.await;
+        // Told of errors, too: where the connection broke, the reply may be there all the same.
+        if !matches!(result, Ok(None)) {
+            self.queued.notify_one();
+        }
+        result
     }
 
     /// The newest messages, newest first, `limit` at most.
     pub async fn newest(&self, limit: u32) -> Result<Vec<Listed>, StoreError> {
-        self.call(move |connection| {
-            let mut select = connection.prepare_cached(
+        self.call(move |database| {
+            let rows = database.rows(
                 "SELECT id, nonce, message_sid, body, received_at, processed_at
                  FROM messages ORDER BY id DESC LIMIT ?1",
+                &[limit.into()],
             )?;
-            let rows = select.query_map([limit], |row| {
-                Ok(Listed {
-                    id: row.get(0)?,
-                    nonce: row.get(1)?,
-                    message_sid: row.get(2)?,
-                    body: row.get(3)?,
-                    received_at: row.get(4)?,
-                    processed_at: row.get(5)?,
-                    replies: Vec::new(),
-                })
-            })?;
-            let mut listed: Vec<Listed> = rows.collect::<rusqlite::Result<_>>()?;
-            let mut replies = connection
-                .prepare_cached("SELECT body FROM replies WHERE message_id = ?1 ORDER BY id")?;
-            for message in &mut listed {
-                let bodies = replies.query_map([message.id], |row| row.get(0))?;
-                message.replies = bodies.collect::<rusqlite::Result<_>>()?;
+            let mut listed = Vec::new();
+            for mut row in rows {
+                let id = row.take(0)?;
+                let replies = database.rows(
+                    "SELECT body FROM replies WHERE message_id = ?1 ORDER BY id",
+                    &[Value::Integer(id)],
+                )?;
+                listed.push(Listed {
+                    id,
+                    nonce: row.take(1)?,
+                    message_sid: row.take(2)?,
+                    body: row.take(3)?,
+                    received_at: row.take(4)?,
+                    processed_at: row.take(5)?,
+                    replies: replies
+                        .into_iter()
+                        .map(|mut row| row.take(0))
+                        .collect::<Result<_, _>>()?,
+                });
             }
             Ok(listed)
         })
@@ -127,15 +132,15 @@ impl Store {
 
     /// Returns `Ok` if the database answers a query on the table that matters.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.call(|connection| {
-            let mut select = connection.prepare_cached("SELECT id FROM messages LIMIT 1")?;
-            select.exists([]).map(|_| ())
+        self.call(|database| {
+            let found = database.rows("SELECT id FROM messages LIMIT 1", &[]);
+            found.map(|_| ())
         })
         .await
     }
 }
 
-fn insert(connection: &Connection, message: &NewMessage) -> rusqlite::Result<Saved> {
+fn insert(database: &mut dyn Statements, message: &NewMessage) -> Result<Saved, StoreError> {
     let NewMessage {
         nonce,
         account,
@@ -143,77 +148,76 @@ fn insert(connection: &Connection, message: &NewMessage) -> rusqlite::Result<Sav
         body,
         parameters,
     } = message;
-    let mut insert = connection.prepare_cached(
+    let row = database.first(
         "INSERT INTO messages
              (nonce, account, content_type, raw_body, message_sid, sender, body, message_status)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (nonce) DO NOTHING RETURNING id",
+        &[
+            nonce.into(),
+            account.into(),
+            content_type.into(),
+            body.into(),
+            (&parameters.message_sid).into(),
+            (&parameters.from).into(),
+            (&parameters.text).into(),
+            (&parameters.status).into(),
+        ],
     )?;
-    let id = insert
-        .query_row(
-            params![
-                nonce,
-                account,
-                content_type,
-                body,
-                parameters.message_sid,
-                parameters.from,
-                parameters.text,
-                parameters.status,
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok(match id {
-        Some(id) => Saved::New { id },
+    Ok(match row {
+        Some(mut row) => Saved::New { id: row.take(0)? },
         None => Saved::Known,
     })
 }
 
-fn oldest_unprocessed(connection: &Connection) -> rusqlite::Result<Option<Message>> {
-    let mut select = connection.prepare_cached(
+fn oldest_unprocessed(database: &mut dyn Statements) -> Result<Option<Message>, StoreError> {
+    let row = database.first(
         "SELECT id, nonce, account, message_sid, sender, body, message_status, content_type, raw_body
          FROM messages WHERE processed_at IS NULL ORDER BY id LIMIT 1",
+        &[],
     )?;
-    select
-        .query_row([], |row| {
-            Ok(Message {
-                id: row.get(0)?,
-                nonce: row.get(1)?,
-                account: row.get(2)?,
-                content_type: row.get(7)?,
-                body: row.get(8)?,
-                parameters: Parameters {
-                    message_sid: row.get(3)?,
-                    from: row.get(4)?,
-                    text: row.get(5)?,
-                    status: row.get(6)?,
-                },
-            })
-        })
-        .optional()
+    let Some(mut row) = row else {
+        return Ok(None);
+    };
+    Ok(Some(Message {
+        id: row.take(0)?,
+        nonce: row.take(1)?,
+        account: row.take(2)?,
+        content_type: row.take(7)?,
+        body: row.take(8)?,
+        parameters: Parameters {
+            message_sid: row.take(3)?,
+            from: row.take(4)?,
+            text: row.take(5)?,
+            status: row.take(6)?,
+        },
+    }))
 }
 
 /// Whether a message with this SID was stored before this one. Its nonce differs if it was signed with another key, as
 /// after a rotation; it is the same message all the same.
-pub fn is_repeat(connection: &Connection, id: i64, message_sid: &str) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT 1 FROM messages
-             WHERE message_sid = ?2 AND message_status IS NULL AND id < ?1 LIMIT 1",
-        )?
-        .exists(params![id, message_sid])
+pub fn is_repeat(
+    database: &mut dyn Statements,
+    id: i64,
+    message_sid: &str,
+) -> Result<bool, StoreError> {
+    let found = database.first(
+        "SELECT id FROM messages
+         WHERE message_sid = ?2 AND message_status IS NULL AND id < ?1 LIMIT 1",
+        &[id.into(), message_sid.into()],
+    )?;
+    Ok(found.is_some())
 }
 
-fn finish(connection: &Connection, id: i64, outcome: Outcome) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT INTO events (message_id, outcome) VALUES (?1, ?2)")?
-        .execute(params![id, outcome.name()])?;
-    connection
-        .prepare_cached(
-            "UPDATE messages SET processed_at = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE id = ?1",
-        )?
-        .execute([id])?;
+fn finish(database: &mut dyn Statements, id: i64, outcome: Outcome) -> Result<(), StoreError> {
+    database.rows(
+        "INSERT INTO events (message_id, outcome) VALUES (?1, ?2)",
+        &[id.into(), outcome.name().into()],
+    )?;
+    database.rows(
+        "UPDATE messages SET processed_at = {now} WHERE id = ?1",
+        &[id.into()],
+    )?;
     Ok(())
 }
 
@@ -222,10 +226,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::connect;
-    use crate::store::tests::{file, message};
+    use crate::store::tests::{message, on_each};
 
-    fn done(_: &Transaction<'_>, _: &Message) -> rusqlite::Result<Outcome> {
+    fn done(_: &mut dyn Statements, _: &Message) -> Result<Outcome, StoreError> {
         Ok(Outcome::Message)
     }
 
@@ -235,125 +238,137 @@ mod tests {
     }
 
     #[test]
-    fn finding_the_oldest_unprocessed_message_reads_no_processed_ones() {
-        let (_directory, path) = file();
-        let connection = connect(&path).unwrap();
-        let plan: String = connection
-            .query_row(
-                "EXPLAIN QUERY PLAN SELECT id, nonce, body FROM messages
-                 WHERE processed_at IS NULL ORDER BY id LIMIT 1",
-                [],
-                |row| row.get(3),
-            )
-            .unwrap();
-        assert!(plan.contains("messages_unprocessed"), "{plan}");
-    }
-
-    #[tokio::test]
-    async fn what_was_saved_is_read_back_by_the_next_process_as_it_was() {
-        let (_directory, path) = file();
-        let store = Store::open(path.clone()).await.unwrap();
-        let new = message(7);
-        store.save(new.clone()).await.unwrap();
-        store.close().await;
-
-        let store = Store::open(path.clone()).await.unwrap();
-        let processed = store.process_next(done).await.unwrap().unwrap();
-        assert_eq!(processed.message.nonce, new.nonce);
-        assert_eq!(processed.message.account, new.account);
-        assert_eq!(processed.message.parameters, new.parameters);
-        store.close().await;
-        let raw: Vec<u8> = connect(&path)
-            .unwrap()
-            .query_row("SELECT raw_body FROM messages", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(raw, new.body);
-    }
-
-    #[tokio::test]
-    async fn of_many_saves_of_one_nonce_at_once_one_stores_it() {
-        let (_directory, path) = file();
-        let store = Store::open(path).await.unwrap();
-        let saves: Vec<_> = (0..50)
-            .map(|_| {
-                let store = store.clone();
-                tokio::spawn(async move { store.save(message(1)).await.unwrap() })
-            })
-            .collect();
-        let mut new = 0;
-        for save in saves {
-            new += usize::from(matches!(save.await.unwrap(), Saved::New { .. }));
+    fn what_was_saved_is_read_back_by_the_next_process_as_it_was() {
+        for empty in on_each() {
+            let store = empty.open();
+            let new = message(7);
+            empty.runtime.block_on(async {
+                store.save(new.clone()).await.unwrap();
+                store.close().await;
+            });
+            let store = empty.open();
+            let processed = empty.runtime.block_on(store.process_next(done));
+            let stored = processed.unwrap().unwrap().message;
+            assert_eq!(stored.nonce, new.nonce);
+            assert_eq!(stored.account, new.account);
+            assert_eq!(stored.parameters, new.parameters);
+            assert_eq!(stored.body, new.body);
         }
-        assert_eq!(new, 1);
-        assert_eq!(store.newest(100).await.unwrap().len(), 1);
     }
 
-    #[tokio::test]
-    async fn messages_are_processed_once_and_in_the_order_in_which_they_were_stored() {
-        let (_directory, path) = file();
-        let store = Store::open(path).await.unwrap();
-        // Descending nonces, so that an order by nonce would show.
-        for number in [3, 2, 1] {
-            store.save(message(number)).await.unwrap();
+    #[test]
+    fn a_nul_in_the_text_loses_no_message_and_stays_in_the_raw_body() {
+        for empty in on_each() {
+            let store = empty.open();
+            let mut new = message(7);
+            new.parameters.text = Some("nul \0 and taco 🌮".to_owned());
+            empty.runtime.block_on(async {
+                store.save(new.clone()).await.unwrap();
+                let stored = store.process_next(done).await.unwrap().unwrap().message;
+                let text = stored.parameters.text.unwrap();
+                assert_eq!(text.replace('\0', "\u{fffd}"), "nul \u{fffd} and taco 🌮");
+                assert_eq!(stored.body, new.body);
+            });
         }
-        assert_eq!(process_one(&store).await, Some(1));
-        assert_eq!(process_one(&store).await, Some(2));
-        store.save(message(0)).await.unwrap();
-        assert_eq!(process_one(&store).await, Some(3));
-        assert_eq!(process_one(&store).await, Some(4));
-        assert_eq!(process_one(&store).await, None);
     }
 
-    #[tokio::test]
-    async fn processing_that_fails_leaves_nothing_behind_and_the_message_comes_again() {
-        let (_directory, path) = file();
-        let store = Store::open(path).await.unwrap();
-        store.save(message(1)).await.unwrap();
-        let failed = store
-            .process_next(|transaction, _| {
-                transaction.execute("UPDATE messages SET body = 'half done'", [])?;
-                Err(rusqlite::Error::InvalidQuery)
-            })
-            .await;
-        assert!(failed.is_err());
-        let listed = store.newest(1).await.unwrap();
-        assert_eq!(listed[0].body, message(1).parameters.text);
-        assert_eq!(listed[0].processed_at, None);
-        assert_eq!(process_one(&store).await, Some(1));
-    }
-
-    #[tokio::test]
-    async fn a_save_that_nobody_waits_for_any_more_still_wakes_the_worker() {
-        let (_directory, path) = file();
-        let store = Store::open(path).await.unwrap();
-        // Holds the database's thread until the save has been given up.
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let hold = tokio::spawn({
-            let store = store.clone();
-            async move { store.call(move |_| Ok(held.recv().is_ok())).await }
-        });
-        tokio::task::yield_now().await;
-        let given_up =
-            tokio::time::timeout(Duration::from_millis(50), store.save(message(1))).await;
-        assert!(given_up.is_err());
-        release.send(()).unwrap();
-        assert!(hold.await.unwrap().unwrap());
-
-        tokio::time::timeout(Duration::from_secs(10), store.wait_for_new())
-            .await
-            .expect("the worker was not told of the message");
-        assert_eq!(process_one(&store).await, Some(1));
-    }
-
-    #[tokio::test]
-    async fn the_newest_messages_come_first_and_no_more_than_asked_for() {
-        let (_directory, path) = file();
-        let store = Store::open(path).await.unwrap();
-        for number in 1..=5 {
-            store.save(message(number)).await.unwrap();
+    #[test]
+    fn of_many_saves_of_one_nonce_at_once_one_stores_it() {
+        for empty in on_each() {
+            let store = empty.open();
+            empty.runtime.block_on(async {
+                let saves: Vec<_> = (0..50)
+                    .map(|_| {
+                        let store = store.clone();
+                        tokio::spawn(async move { store.save(message(1)).await.unwrap() })
+                    })
+                    .collect();
+                let mut new = 0;
+                for save in saves {
+                    new += usize::from(matches!(save.await.unwrap(), Saved::New { .. }));
+                }
+                assert_eq!(new, 1);
+                assert_eq!(store.newest(100).await.unwrap().len(), 1);
+            });
         }
-        let listed = store.newest(3).await.unwrap();
-        let ids: Vec<_> = listed.iter().map(|message| message.id).collect();
-        assert_eq!(ids, [5, 4, 3]);
+    }
+
+    #[test]
+    fn messages_are_processed_once_and_in_the_order_in_which_they_were_stored() {
+        for empty in on_each() {
+            let store = empty.open();
+            empty.runtime.block_on(async {
+                // Descending nonces, so that an order by nonce would show.
+                for number in [3, 2, 1] {
+                    store.save(message(number)).await.unwrap();
+                }
+                assert_eq!(process_one(&store).await, Some(1));
+                assert_eq!(process_one(&store).await, Some(2));
+                store.save(message(0)).await.unwrap();
+                assert_eq!(process_one(&store).await, Some(3));
+                assert_eq!(process_one(&store).await, Some(4));
+                assert_eq!(process_one(&store).await, None);
+            });
+        }
+    }
+
+    #[test]
+    fn processing_that_fails_leaves_nothing_behind_and_the_message_comes_again() {
+        for empty in on_each() {
+            let store = empty.open();
+            empty.runtime.block_on(async {
+                store.save(message(1)).await.unwrap();
+                let failed = store.process_next(|database, _| {
+                    database.rows("UPDATE messages SET body = 'half done'", &[])?;
+                    Err(StoreError::Unexpected("on purpose"))
+                });
+                assert!(failed.await.is_err());
+                let listed = store.newest(1).await.unwrap();
+                assert_eq!(listed[0].body, message(1).parameters.text);
+                assert_eq!(listed[0].processed_at, None);
+                assert_eq!(process_one(&store).await, Some(1));
+            });
+        }
+    }
+
+    #[test]
+    fn a_save_that_nobody_waits_for_any_more_still_wakes_the_worker() {
+        for empty in on_each() {
+            let store = empty.open();
+            empty.runtime.block_on(async {
+                // Holds the database's thread until the save has been given up.
+                let (release, held) = std::sync::mpsc::channel::<()>();
+                let hold = tokio::spawn({
+                    let store = store.clone();
+                    async move { store.call(move |_| Ok(held.recv().is_ok())).await }
+                });
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let save = store.save(message(1));
+                let given_up = tokio::time::timeout(Duration::from_millis(50), save).await;
+                assert!(given_up.is_err());
+                release.send(()).unwrap();
+                assert!(hold.await.unwrap().unwrap());
+
+                tokio::time::timeout(Duration::from_secs(10), store.wait_for_new())
+                    .await
+                    .expect("the worker was not told of the message");
+                assert_eq!(process_one(&store).await, Some(1));
+            });
+        }
+    }
+
+    #[test]
+    fn the_newest_messages_come_first_and_no_more_than_asked_for() {
+        for empty in on_each() {
+            let store = empty.open();
+            empty.runtime.block_on(async {
+                for number in 1..=5 {
+                    store.save(message(number)).await.unwrap();
+                }
+                let listed = store.newest(3).await.unwrap();
+                let ids: Vec<_> = listed.iter().map(|message| message.id).collect();
+                assert_eq!(ids, [5, 4, 3]);
+            });
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Customers, their carts, orders.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::{Store, StoreError, outbox};
+use super::database::{Row, Statements};
+use super::{End, Store, StoreError, outbox};
 use crate::incoming::Sender;
 use crate::menu::Menu;
 use crate::orders::OrderState;
@@ -70,7 +70,7 @@ pub enum Moved {
 impl Store {
     /// The open orders, oldest first, and behind them the newest that are over.
     pub async fn kitchen_orders(&self) -> Result<Vec<KitchenOrder>, StoreError> {
-        self.call(|connection| kitchen_orders(connection)).await
+        self.call(|database| kitchen_orders(database)).await
     }
 
     /// Moves an order, and tells the customer. `from` is the state that the kitchen saw: with it, a second tap on a
@@ -82,39 +82,36 @@ impl Store {
         to: OrderState,
         sends: bool,
     ) -> Result<Moved, StoreError> {
-        let queued = std::sync::Arc::clone(&self.queued);
-        self.call(move |connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let found = transaction
-                .prepare_cached(
-                    "SELECT state, contact, shop FROM orders
-                     JOIN customers ON customers.id = customer_id WHERE orders.id = ?1",
-                )?
-                .query_row([number], |row| {
-                    Ok((state_at(row, 0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()?;
-            let Some((state, contact, shop)) = found else {
-                return Ok(Moved::NoSuchOrder);
+        let moved = self.transact(move |database| {
+            let found = database.first(
+                "SELECT state, contact, shop FROM orders
+                 JOIN customers ON customers.id = customer_id WHERE orders.id = ?1",
+                &[number.into()],
+            )?;
+            let Some(mut row) = found else {
+                return Ok(End::Drop(Moved::NoSuchOrder));
             };
+            let state = take_state(&mut row, 0)?;
             if state != from || !state.may_become(to) {
-                return Ok(Moved::Not(state));
+                return Ok(End::Drop(Moved::Not(state)));
             }
-            set_state(&transaction, number, to)?;
+            set_state(database, number, to)?;
             let reply = outbox::NewReply {
                 message: None,
                 order: Some(number),
-                sender: shop,
-                recipient: contact,
+                sender: row.take(2)?,
+                recipient: row.take(1)?,
                 body: replies::moved(number, to),
             };
-            outbox::queue(&transaction, &reply, sends)?;
-            transaction.commit()?;
-            queued.notify_one();
-            Ok(Moved::Done)
-        })
-        .await
+            outbox::queue(database, &reply, sends)?;
+            Ok(End::Keep(Moved::Done))
+        });
+        let result = moved.await;
+        // Told of errors, too: where the connection broke, the reply may be there all the same.
+        if matches!(result, Ok(Moved::Done) | Err(_)) {
+            self.queued.notify_one();
+        }
+        result
     }
 }
 
@@ -123,51 +120,51 @@ impl Store {
 pub struct CustomerId(i64);
 
 /// Finds the customer or makes one, and remembers how to answer from now on.
-pub fn customer(connection: &Connection, sender: &Sender) -> rusqlite::Result<CustomerId> {
-    connection
-        .prepare_cached(
-            "INSERT INTO customers (wa_id, contact, shop, name) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (wa_id) DO UPDATE SET contact = ?2, shop = ?3,
-                 name = CASE ?4 WHEN '' THEN name ELSE ?4 END
-             RETURNING id",
-        )?
-        .query_row(
-            params![sender.wa_id, sender.contact, sender.shop, sender.name],
-            |row| row.get(0).map(CustomerId),
-        )
+pub fn customer(database: &mut dyn Statements, sender: &Sender) -> Result<CustomerId, StoreError> {
+    let row = database.first(
+        "INSERT INTO customers (wa_id, contact, shop, name) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (wa_id) DO UPDATE SET contact = ?2, shop = ?3,
+             name = CASE ?4 WHEN '' THEN customers.name ELSE ?4 END
+         RETURNING id",
+        &[
+            (&sender.wa_id).into(),
+            (&sender.contact).into(),
+            (&sender.shop).into(),
+            (&sender.name).into(),
+        ],
+    )?;
+    let mut row = row.ok_or(StoreError::Unexpected("the customer has no row"))?;
+    row.take(0).map(CustomerId)
 }
 
 /// What is remembered of a customer. What the menu no longer has is no longer in the cart.
 pub fn session(
-    connection: &Connection,
+    database: &mut dyn Statements,
     CustomerId(id): CustomerId,
     menu: &Menu,
-) -> rusqlite::Result<Session> {
-    let mut session = connection
-        .prepare_cached(
-            "SELECT last_item, address, latitude, longitude, note, asked FROM customers WHERE id = ?1",
-        )?
-        .query_row([id], |row| {
-            let last: Option<String> = row.get(0)?;
-            let address: Option<String> = row.get(1)?;
-            let location = row.get::<_, Option<f64>>(2)?.zip(row.get(3)?);
-            let asked: String = row.get(5)?;
-            Ok(Session {
-                cart: Vec::new(),
-                last: last.and_then(|name| menu.named(&name)),
-                address: address.map(|text| Address { text, location }),
-                note: row.get(4)?,
-                asked: Asked::from_name(&asked),
-            })
-        })?;
-    let mut select = connection.prepare_cached(
-        "SELECT item, quantity FROM cart_lines WHERE customer_id = ?1 ORDER BY position",
+) -> Result<Session, StoreError> {
+    let row = database.first(
+        "SELECT last_item, address, latitude, longitude, note, asked FROM customers WHERE id = ?1",
+        &[id.into()],
     )?;
-    let mut rows = select.query([id])?;
-    while let Some(row) = rows.next()? {
-        let name: String = row.get(0)?;
-        let quantity = row.get(1)?;
-        if let Some(item) = menu.named(&name) {
+    let mut row = row.ok_or(StoreError::Unexpected("the customer has no row"))?;
+    let last: Option<String> = row.take(0)?;
+    let address: Option<String> = row.take(1)?;
+    let location = row.take::<Option<f64>>(2)?.zip(row.take(3)?);
+    let mut session = Session {
+        cart: Vec::new(),
+        last: last.and_then(|name| menu.named(&name)),
+        address: address.map(|text| Address { text, location }),
+        note: row.take(4)?,
+        asked: Asked::from_name(&row.take::<String>(5)?),
+    };
+    let rows = database.rows(
+        "SELECT item, quantity FROM cart_lines WHERE customer_id = ?1 ORDER BY position",
+        &[id.into()],
+    )?;
+    for mut row in rows {
+        if let Some(item) = menu.named(&row.take::<String>(0)?) {
+            let quantity = row.take(1)?;
             session.cart.push(Line { item, quantity });
         }
     }
@@ -176,174 +173,172 @@ pub fn session(
 
 /// Remembers a customer's session.
 pub fn keep_session(
-    connection: &Connection,
+    database: &mut dyn Statements,
     CustomerId(id): CustomerId,
     session: &Session,
     menu: &Menu,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let name = |item| menu.get(item).map(|item| item.name.as_str());
     let address = session.address.as_ref();
     let location = address.and_then(|address| address.location);
-    connection
-        .prepare_cached(
-            "UPDATE customers SET last_item = ?2, address = ?3, latitude = ?4, longitude = ?5,
-                 note = ?6, asked = ?7 WHERE id = ?1",
-        )?
-        .execute(params![
-            id,
-            session.last.and_then(name),
-            address.map(|address| &address.text),
-            location.map(|(latitude, _)| latitude),
-            location.map(|(_, longitude)| longitude),
-            session.note,
-            session.asked.name(),
-        ])?;
-    connection
-        .prepare_cached("DELETE FROM cart_lines WHERE customer_id = ?1")?
-        .execute([id])?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO cart_lines (customer_id, position, item, quantity) VALUES (?1, ?2, ?3, ?4)",
+    database.rows(
+        "UPDATE customers SET last_item = ?2, address = ?3, latitude = ?4, longitude = ?5,
+             note = ?6, asked = ?7 WHERE id = ?1",
+        &[
+            id.into(),
+            session.last.and_then(name).into(),
+            address.map(|address| &address.text).into(),
+            location.map(|(latitude, _)| latitude).into(),
+            location.map(|(_, longitude)| longitude).into(),
+            (&session.note).into(),
+            session.asked.name().into(),
+        ],
+    )?;
+    database.rows(
+        "DELETE FROM cart_lines WHERE customer_id = ?1",
+        &[id.into()],
     )?;
     for (position, line) in (0_i64..).zip(&session.cart) {
-        insert.execute(params![id, position, name(line.item), line.quantity])?;
+        database.rows(
+            "INSERT INTO cart_lines (customer_id, position, item, quantity)
+             VALUES (?1, ?2, ?3, ?4)",
+            &[
+                id.into(),
+                position.into(),
+                name(line.item).into(),
+                line.quantity.into(),
+            ],
+        )?;
     }
     Ok(())
 }
 
 /// The customer's orders that are not over, oldest first.
 pub fn open_orders(
-    connection: &Connection,
+    database: &mut dyn Statements,
     CustomerId(id): CustomerId,
-) -> rusqlite::Result<Vec<OpenOrder>> {
-    let mut select = connection.prepare_cached(
+) -> Result<Vec<OpenOrder>, StoreError> {
+    let rows = database.rows(
         "SELECT id, state, total_cents FROM orders
          WHERE customer_id = ?1 AND state NOT IN ('delivered', 'cancelled') ORDER BY id",
+        &[id.into()],
     )?;
-    let rows = select.query_map([id], |row| {
+    let orders = rows.into_iter().map(|mut row| {
         Ok(OpenOrder {
-            number: row.get(0)?,
-            state: state_at(row, 1)?,
-            total: row.get(2)?,
+            number: row.take(0)?,
+            state: take_state(&mut row, 1)?,
+            total: row.take(2)?,
         })
-    })?;
-    rows.collect()
+    });
+    orders.collect()
 }
 
 /// Makes an order of the cart and returns its number. Names and prices are copied: what was ordered does not change
 /// with the menu.
 pub fn place(
-    connection: &Connection,
+    database: &mut dyn Statements,
     CustomerId(id): CustomerId,
     session: &Session,
     menu: &Menu,
-) -> rusqlite::Result<i64> {
-    let location = session
-        .address
-        .as_ref()
-        .and_then(|address| address.location);
-    let number = connection
-        .prepare_cached(
-            "INSERT INTO orders
-                 (customer_id, state, name, address, latitude, longitude, note, total_cents)
-             SELECT id, ?2, name, ?3, ?4, ?5, ?6, ?7 FROM customers WHERE id = ?1
-             RETURNING id",
-        )?
-        .query_row(
-            params![
-                id,
-                OrderState::Received.name(),
-                session.address.as_ref().map_or("", |address| &address.text),
-                location.map(|(latitude, _)| latitude),
-                location.map(|(_, longitude)| longitude),
-                session.note,
-                session.total(menu)
-            ],
-            |row| row.get(0),
-        )?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO order_lines (order_id, position, name, quantity, unit_cents)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+) -> Result<i64, StoreError> {
+    let address = session.address.as_ref();
+    let location = address.and_then(|address| address.location);
+    let row = database.first(
+        "INSERT INTO orders
+             (customer_id, state, name, address, latitude, longitude, note, total_cents)
+         SELECT id, ?2, name, ?3, ?4, ?5, ?6, ?7 FROM customers WHERE id = ?1
+         RETURNING id",
+        &[
+            id.into(),
+            OrderState::Received.name().into(),
+            address.map_or("", |address| address.text.as_str()).into(),
+            location.map(|(latitude, _)| latitude).into(),
+            location.map(|(_, longitude)| longitude).into(),
+            (&session.note).into(),
+            session.total(menu).into(),
+        ],
     )?;
+    let mut row = row.ok_or(StoreError::Unexpected("the customer has no row"))?;
+    let number: i64 = row.take(0)?;
     for (position, line) in (0_i64..).zip(&session.cart) {
         if let Some(item) = menu.get(line.item) {
-            insert.execute(params![
-                number,
-                position,
-                item.name,
-                line.quantity,
-                item.cents
-            ])?;
+            database.rows(
+                "INSERT INTO order_lines (order_id, position, name, quantity, unit_cents)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                &[
+                    number.into(),
+                    position.into(),
+                    (&item.name).into(),
+                    line.quantity.into(),
+                    item.cents.into(),
+                ],
+            )?;
         }
     }
     Ok(number)
 }
 
 /// Moves an order without asking whether it may.
-pub fn set_state(connection: &Connection, number: i64, state: OrderState) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE orders SET state = ?2, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ')
-             WHERE id = ?1",
-        )?
-        .execute(params![number, state.name()])?;
+pub fn set_state(
+    database: &mut dyn Statements,
+    number: i64,
+    state: OrderState,
+) -> Result<(), StoreError> {
+    database.rows(
+        "UPDATE orders SET state = ?2, updated_at = {now} WHERE id = ?1",
+        &[number.into(), state.name().into()],
+    )?;
     Ok(())
 }
 
-fn state_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<OrderState> {
-    let name: String = row.get(column)?;
-    OrderState::from_name(&name).ok_or(rusqlite::Error::InvalidQuery)
+fn take_state(row: &mut Row, column: usize) -> Result<OrderState, StoreError> {
+    let name: String = row.take(column)?;
+    OrderState::from_name(&name).ok_or(StoreError::Unexpected("an order is in an unknown state"))
 }
 
-fn kitchen_orders(connection: &Connection) -> rusqlite::Result<Vec<KitchenOrder>> {
+fn kitchen_orders(database: &mut dyn Statements) -> Result<Vec<KitchenOrder>, StoreError> {
     const ORDER: &str = "SELECT orders.id, state, orders.name, wa_id, orders.address,
-            orders.latitude, orders.longitude, orders.note, total_cents, created_at,
-            CAST((julianday('now') - julianday(created_at)) * 1440 AS INTEGER),
+            orders.latitude, orders.longitude, orders.note, total_cents, created_at, {minutes},
             coalesce((SELECT replies.state = 'failed' OR status IN ('failed', 'undelivered')
                       FROM replies LEFT JOIN deliveries USING (sid)
-                      WHERE order_id = orders.id ORDER BY replies.id DESC LIMIT 1), 0)
+                      WHERE order_id = orders.id ORDER BY replies.id DESC LIMIT 1), FALSE)
          FROM orders JOIN customers ON customers.id = customer_id";
-    let open = format!(
-        "{ORDER} WHERE state NOT IN ('delivered', 'cancelled') ORDER BY orders.id LIMIT ?1"
-    );
-    let done = format!(
-        "{ORDER} WHERE state IN ('delivered', 'cancelled') ORDER BY updated_at DESC LIMIT ?1"
-    );
+    const OPEN: &str = "WHERE state NOT IN ('delivered', 'cancelled') ORDER BY orders.id LIMIT ?1";
+    const DONE: &str =
+        "WHERE state IN ('delivered', 'cancelled') ORDER BY updated_at DESC LIMIT ?1";
     let mut orders = Vec::new();
-    for (sql, limit) in [(open, LISTED_AS_OPEN), (done, LISTED_AS_DONE)] {
-        let mut select = connection.prepare_cached(&sql)?;
-        let rows = select.query_map([limit], |row| {
-            let state = state_at(row, 1)?;
-            Ok(KitchenOrder {
-                number: row.get(0)?,
+    for (which, limit) in [(OPEN, LISTED_AS_OPEN), (DONE, LISTED_AS_DONE)] {
+        for mut row in database.rows(&format!("{ORDER} {which}"), &[limit.into()])? {
+            let state = take_state(&mut row, 1)?;
+            orders.push(KitchenOrder {
+                number: row.take(0)?,
                 state,
                 next: state.next(),
-                name: row.get(2)?,
-                phone: row.get::<_, String>(3).map(|digits| format!("+{digits}"))?,
-                address: row.get(4)?,
-                location: row.get::<_, Option<f64>>(5)?.zip(row.get(6)?),
-                note: row.get(7)?,
+                name: row.take(2)?,
+                phone: format!("+{}", row.take::<String>(3)?),
+                address: row.take(4)?,
+                location: row.take::<Option<f64>>(5)?.zip(row.take(6)?),
+                note: row.take(7)?,
                 lines: Vec::new(),
-                total_cents: row.get(8)?,
-                created_at: row.get(9)?,
-                age_minutes: row.get(10)?,
-                unreachable: row.get::<_, Option<bool>>(11)?.unwrap_or(false),
-            })
-        })?;
-        for order in rows {
-            orders.push(order?);
+                total_cents: row.take(8)?,
+                created_at: row.take(9)?,
+                age_minutes: row.take(10)?,
+                unreachable: row.take(11)?,
+            });
         }
     }
-    let mut select = connection.prepare_cached(
-        "SELECT quantity, name FROM order_lines WHERE order_id = ?1 ORDER BY position",
-    )?;
     for order in &mut orders {
-        let lines = select.query_map([order.number], |row| {
+        let rows = database.rows(
+            "SELECT quantity, name FROM order_lines WHERE order_id = ?1 ORDER BY position",
+            &[order.number.into()],
+        )?;
+        let lines = rows.into_iter().map(|mut row| {
             Ok(KitchenLine {
-                quantity: row.get(0)?,
-                name: row.get(1)?,
+                quantity: row.take(0)?,
+                name: row.take(1)?,
             })
-        })?;
-        order.lines = lines.collect::<rusqlite::Result<_>>()?;
+        });
+        order.lines = lines.collect::<Result<_, StoreError>>()?;
     }
     Ok(orders)
 }

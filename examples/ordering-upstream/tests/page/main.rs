@@ -14,6 +14,8 @@
 
 #[path = "../support/harness.rs"]
 mod harness;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 use std::time::{Duration, Instant};
 

@@ -24,63 +24,58 @@ fn fails(listen: &str, database: &std::path::Path) -> (Option<i32>, String) {
 
 #[test]
 fn what_was_stored_and_not_processed_is_processed_after_a_restart() {
-    let shop = Shop::new();
-    // What a process leaves behind that was killed between the answer and the work: it stored, and its
-    // worker never came to it.
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let store = Store::open(shop.database()).await.unwrap();
-        for number in 1..=3 {
-            let nonce = nonce(number);
-            let account = None;
-            let message = NewMessage::new(Verified { nonce, account }, None, b"x".to_vec());
-            store.save(message).await.unwrap();
-        }
-        store.close().await;
-    });
-    assert_eq!(shop.count("messages WHERE processed_at IS NULL"), 3);
+    for shop in Shop::on_each() {
+        // What a process leaves behind that was killed between the answer and the work: it stored, and its
+        // worker never came to it.
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let store = Store::open(shop.location()).await.unwrap();
+            for number in 1..=3 {
+                let nonce = nonce(number);
+                let account = None;
+                let message = NewMessage::new(Verified { nonce, account }, None, b"x".to_vec());
+                store.save(message).await.unwrap();
+            }
+            store.close().await;
+        });
+        assert_eq!(shop.count("messages WHERE processed_at IS NULL"), 3);
 
-    let _service = shop.start();
-    shop.wait_until_all_is_processed();
-    assert_eq!(shop.count("events"), 3);
+        let _service = shop.start();
+        shop.wait_until_all_is_processed();
+        assert_eq!(shop.count("events"), 3);
+    }
 }
 
 #[test]
 fn what_was_killed_before_processing_is_processed_after_a_restart() {
-    let shop = Shop::new();
-    let service = shop.start();
-    // Processing fails and is tried again for ever; storing works.
-    let block = "CREATE TRIGGER stuck BEFORE INSERT ON events
-                 BEGIN SELECT RAISE(ABORT, 'stuck'); END";
-    shop.look_inside().execute_batch(block).unwrap();
-    for number in 1..=3 {
-        assert_eq!(service.post(&nonce(number), &form("SM1", "x")).status, 200);
-    }
-    service.kill();
-    assert_eq!(shop.count("messages WHERE processed_at IS NULL"), 3);
+    for shop in Shop::on_each() {
+        let service = shop.start();
+        // Processing fails and is tried again for ever; storing works.
+        shop.block("events");
+        for number in 1..=3 {
+            assert_eq!(service.post(&nonce(number), &form("SM1", "x")).status, 200);
+        }
+        service.kill();
+        assert_eq!(shop.count("messages WHERE processed_at IS NULL"), 3);
 
-    shop.look_inside()
-        .execute_batch("DROP TRIGGER stuck")
-        .unwrap();
-    let _service = shop.start();
-    shop.wait_until_all_is_processed();
-    assert_eq!(shop.count("events"), 3);
+        shop.unblock("events");
+        let _service = shop.start();
+        shop.wait_until_all_is_processed();
+        assert_eq!(shop.count("events"), 3);
+    }
 }
 
 #[test]
 fn processing_that_fails_is_tried_again_without_a_restart() {
-    let shop = Shop::new();
-    let service = shop.start();
-    let block = "CREATE TRIGGER stuck BEFORE INSERT ON events
-                 BEGIN SELECT RAISE(ABORT, 'stuck'); END";
-    shop.look_inside().execute_batch(block).unwrap();
-    service.post(&nonce(1), &form("SM1", "x"));
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(shop.count("messages WHERE processed_at IS NULL"), 1);
-    shop.look_inside()
-        .execute_batch("DROP TRIGGER stuck")
-        .unwrap();
-    shop.wait_until_all_is_processed();
+    for shop in Shop::on_each() {
+        let service = shop.start();
+        shop.block("events");
+        service.post(&nonce(1), &form("SM1", "x"));
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(shop.count("messages WHERE processed_at IS NULL"), 1);
+        shop.unblock("events");
+        shop.wait_until_all_is_processed();
+    }
 }
 
 #[test]
@@ -152,34 +147,35 @@ fn a_database_that_cannot_be_opened_is_a_clear_error() {
 
 #[test]
 fn the_log_names_messages_and_holds_nothing_personal() {
-    let shop = Shop::new();
-    let mut command = program("127.0.0.1:0", &shop.database());
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-    let address = line.trim_end().trim_start_matches("listening on http://");
-    let address = address.parse().unwrap();
-    let body = form("SM1", "my door code is 4711");
-    for _ in 0..2 {
-        crate::harness::post(address, &nonce(0xabcd), &body).unwrap();
-    }
-    shop.wait_until_all_is_processed();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let mut said = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut said)
-        .unwrap();
-    assert!(
-        said.contains("message 1 processed: message (nonce 00000000)"),
-        "{said}"
-    );
-    assert!(said.contains("a repeat of nonce 00000000"), "{said}");
-    for personal in ["4711", "15550001111", "SM1", "abcd"] {
-        assert!(!said.contains(personal), "{said}");
+    for shop in Shop::on_each() {
+        let mut command = shop.program();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+        let address = line.trim_end().trim_start_matches("listening on http://");
+        let address = address.parse().unwrap();
+        let body = form("SM1", "my door code is 4711");
+        for _ in 0..2 {
+            crate::harness::post(address, &nonce(0xabcd), &body).unwrap();
+        }
+        shop.wait_until_all_is_processed();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert!(
+            said.contains("message 1 processed: message (nonce 00000000)"),
+            "{said}"
+        );
+        assert!(said.contains("a repeat of nonce 00000000"), "{said}");
+        for personal in ["4711", "15550001111", "SM1", "abcd"] {
+            assert!(!said.contains(personal), "{said}");
+        }
     }
 }

@@ -17,6 +17,9 @@ mod harness;
 mod kills;
 mod kitchen;
 mod lifecycle;
+mod outage;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod replies;
 #[path = "../support/twilio.rs"]
 mod twilio;

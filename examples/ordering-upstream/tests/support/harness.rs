@@ -1,7 +1,7 @@
 //! Starts the program, talks to it, and looks into its database from outside.
 
 // Each of the test programs uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stdout)]
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,26 +11,78 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use ordering_upstream::store::Location;
+use ordering_upstream::store::postgres::Settings;
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use crate::postgres;
 
 pub(crate) const WEBHOOK: &str = "/api/v1/whatsapp/webhook";
 pub(crate) const TWIML: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response></Response>"#;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory with a database in it, which outlives the services that use it.
+/// Where a shop keeps its orders.
+enum Backend {
+    Sqlite,
+    /// A database of the server that all tests share, or of one that a test may stop.
+    Postgres(String),
+}
+
+/// A directory with a database in it or beside it, which outlives the services that use it.
 pub(crate) struct Shop {
     directory: TempDir,
+    backend: Backend,
 }
 
 impl Shop {
+    /// On SQLite.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self { directory }
+        Self::on(Backend::Sqlite)
     }
 
+    /// In a database of PostgreSQL's.
+    pub(crate) fn at(url: String) -> Self {
+        Self::on(Backend::Postgres(url))
+    }
+
+    fn on(backend: Backend) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, backend }
+    }
+
+    /// One on each backend. PostgreSQL's is left out where there is no PostgreSQL.
+    pub(crate) fn on_each() -> impl Iterator<Item = Self> {
+        let table: [fn() -> Option<Backend>; 2] = [
+            || Some(Backend::Sqlite),
+            || postgres::database().map(Backend::Postgres),
+        ];
+        table.into_iter().filter_map(|backend| {
+            let backend = backend()?;
+            // Shown if the test fails.
+            println!(
+                "on {}",
+                if matches!(backend, Backend::Sqlite) {
+                    "SQLite"
+                } else {
+                    "PostgreSQL"
+                }
+            );
+            Some(Self::on(backend))
+        })
+    }
+
+    /// SQLite's file.
     pub(crate) fn database(&self) -> PathBuf {
         self.directory.path().join("orders.db")
+    }
+
+    /// The same as the service reads it.
+    pub(crate) fn location(&self) -> Location {
+        match &self.backend {
+            Backend::Sqlite => Location::File(self.database()),
+            Backend::Postgres(url) => Location::Postgres(Settings::from_url(url, None).unwrap()),
+        }
     }
 
     pub(crate) fn start(&self) -> Service {
@@ -39,19 +91,105 @@ impl Shop {
 
     /// With further variables.
     pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Service {
-        let mut command = program("127.0.0.1:0", &self.database());
+        let mut command = self.program();
         command.envs(variables.iter().copied());
         Service::start(command)
     }
 
-    /// A single value, such as a count or a state.
-    pub(crate) fn value<T: rusqlite::types::FromSql>(&self, select: &str) -> T {
-        self.look_inside()
-            .query_row(select, [], |row| row.get(0))
-            .unwrap_or_else(|error| panic!("{select}: {error}"))
+    /// The program on a free port, with this database.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = program("127.0.0.1:0", &self.database());
+        if let Backend::Postgres(url) = &self.backend {
+            command.env_remove("DATABASE_PATH").env("DATABASE_URL", url);
+        }
+        command
     }
 
-    /// A second connection, as a shell on the file would be.
+    /// A single value, such as a count or a state.
+    pub(crate) fn value<T: std::str::FromStr>(&self, select: &str) -> T {
+        let rows = self.rows(select);
+        let value = &rows[0][0];
+        let parsed = value.parse().ok();
+        parsed.unwrap_or_else(|| panic!("{select}: {value}"))
+    }
+
+    /// What a statement returns, every value as text and NULL as an empty one.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        match &self.backend {
+            Backend::Sqlite => {
+                let connection = self.look_inside();
+                let mut select = connection.prepare(sql).unwrap();
+                let columns = select.column_count();
+                let read = |row: &rusqlite::Row<'_>| {
+                    (0..columns)
+                        .map(|column| {
+                            Ok(match row.get::<_, rusqlite::types::Value>(column)? {
+                                rusqlite::types::Value::Null => String::new(),
+                                rusqlite::types::Value::Integer(number) => number.to_string(),
+                                rusqlite::types::Value::Real(number) => number.to_string(),
+                                rusqlite::types::Value::Text(text) => text,
+                                rusqlite::types::Value::Blob(bytes) => panic!("{bytes:?}"),
+                            })
+                        })
+                        .collect()
+                };
+                let rows = select.query_map([], read).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+            Backend::Postgres(url) => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(async {
+                    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+                        .await
+                        .unwrap();
+                    let connection = tokio::spawn(connection);
+                    let said = client.simple_query(sql).await;
+                    let said = said.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+                    drop(client);
+                    let _ = connection.await;
+                    let rows = said.iter().filter_map(|message| match message {
+                        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+                        _ => None,
+                    });
+                    rows.map(|row| {
+                        (0..row.len())
+                            .map(|at| row.get(at).unwrap_or_default().to_owned())
+                            .collect()
+                    })
+                    .collect()
+                })
+            }
+        }
+    }
+
+    /// Makes every insert into a table fail.
+    pub(crate) fn block(&self, table: &str) {
+        self.run(
+            &format!(
+                "CREATE TRIGGER stuck BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            ),
+            &format!("ALTER TABLE {table} ADD CONSTRAINT no_room CHECK (false) NOT VALID"),
+        );
+    }
+
+    pub(crate) fn unblock(&self, table: &str) {
+        self.run(
+            "DROP TRIGGER stuck",
+            &format!("ALTER TABLE {table} DROP CONSTRAINT no_room"),
+        );
+    }
+
+    fn run(&self, sqlite: &str, postgres: &str) {
+        match &self.backend {
+            Backend::Sqlite => self.look_inside().execute_batch(sqlite).unwrap(),
+            Backend::Postgres(_) => drop(self.rows(postgres)),
+        }
+    }
+
+    /// A second connection to SQLite's file, as a shell on it would be.
     pub(crate) fn look_inside(&self) -> Connection {
         let connection = Connection::open(self.database()).unwrap();
         connection.busy_timeout(PATIENCE).unwrap();
@@ -59,10 +197,13 @@ impl Shop {
     }
 
     pub(crate) fn count(&self, what: &str) -> i64 {
-        let sql = format!("SELECT count(*) FROM {what}");
-        self.look_inside()
-            .query_row(&sql, [], |row| row.get(0))
-            .unwrap()
+        // PostgreSQL wants a name for what stands in brackets.
+        let name = if what.ends_with(')') && what.starts_with('(') {
+            " AS counted"
+        } else {
+            ""
+        };
+        self.value(&format!("SELECT count(*) FROM {what}{name}"))
     }
 
     pub(crate) fn wait_until_all_is_processed(&self) {

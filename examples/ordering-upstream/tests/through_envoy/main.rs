@@ -18,6 +18,8 @@
 mod envoy;
 #[path = "../support/harness.rs"]
 mod harness;
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/twilio.rs"]
 mod twilio;
 
