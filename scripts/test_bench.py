@@ -183,6 +183,10 @@ class TheTable(unittest.TestCase):
         self.assertEqual(new, f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
         self.assertEqual(report.between_markers(new, "new", "page.md"), new)
 
+    def test_a_run_that_others_disturbed_says_so(self):
+        self.assertEqual(report.disturbed(0.9), "")
+        self.assertIn("26% of the time", report.disturbed(0.26))
+
     def test_a_page_without_markers_is_left_alone(self):
         with self.assertRaises(Failure):
             report.between_markers("no markers", "new", "page.md")

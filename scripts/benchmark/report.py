@@ -9,6 +9,9 @@ from .variants import WITH_REDIS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
+# Below that, the servers' core was not theirs alone.
+QUIET = 0.85
+
 HEADINGS = ["", "CPU, µs", "added", "times", "busy: p50", "p99", "alone: p50", "p99"]
 
 
@@ -154,7 +157,17 @@ def measured_on(results):
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['kernel']}. Envoy "
         f"{machine['envoy']}, Node.js {machine['node']}, Express {machine['express']}, express-rate-limit "
         f"{machine['express-rate-limit']}, twilio {machine['twilio']}.\n{results.rounds} rounds; the median, and "
-        "in brackets the quartiles."
+        f"in brackets the quartiles.{disturbed(results.busy[results.base])}"
+    )
+
+
+def disturbed(busy):
+    """A sentence about a run whose core did other work, too."""
+    if busy >= QUIET:
+        return ""
+    return (
+        f" Other programs took part of the servers' core, which worked for the servers {busy:.0%} of the time: "
+        "so trust what was paired (*added*, *times*), and not the latencies."
     )
 
 

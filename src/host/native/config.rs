@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::thread;
 
 use crate::cas_map::sharded::ShardedMap;
 use crate::host::native::abi::{self, FilterConfig, Scheduler};
 use crate::host::native::lock::lock;
 use crate::host::native::metrics::Metrics;
+use crate::host::native::timer;
 use crate::store::port::Untold;
-use crate::stream::flush::PERIOD;
 use crate::stream::host::Level;
 
 /// One configuration.
@@ -30,8 +29,14 @@ pub(super) struct Config {
     /// What the workers' stores have not told yet. The main thread does, as it alone has calls
     /// that no stream's end ends, and a worker without requests has no events.
     untold: Mutex<Vec<Untold>>,
-    /// What wakes the main thread.
-    scheduler: Mutex<Option<Scheduler>>,
+    /// What wakes the main thread; `None` when the configuration is closed.
+    scheduler: Mutex<Option<Waking>>,
+}
+
+struct Waking {
+    scheduler: Scheduler,
+    /// Whether it is woken after each period, and not only where something was counted.
+    always: bool,
 }
 
 /// Returns the memory of a name. It is the process', so that it outlives each configuration:
@@ -70,32 +75,25 @@ impl Config {
         let _ = self.metrics.set(metrics);
     }
 
-    /// Has the main thread woken after each [`PERIOD`] that leaves it something to tell, until the
-    /// configuration is closed; with `always` after all others, too. The ABI has no timer, so a
-    /// thread of its own sleeps and wakes.
+    /// Has the main thread woken after each period that leaves it something to tell, until the
+    /// configuration is closed; with `always` after all others, too.
     pub(super) fn start_timer(self: &Arc<Self>, always: bool) -> Result<(), String> {
-        *lock(&self.scheduler) = Some(self.envoy.scheduler());
-        let config = Arc::downgrade(self);
-        let timer = move || {
-            while config.upgrade().is_some_and(|config| config.wake(always)) {
-                thread::sleep(PERIOD);
-            }
-        };
-        let name = "twilio_webhook".to_owned();
-        let timer = thread::Builder::new().name(name).spawn(timer);
-        timer
-            .map(drop)
-            .map_err(|error| format!("there is no timer ({error})"))
+        let scheduler = self.envoy.scheduler();
+        *lock(&self.scheduler) = Some(Waking { scheduler, always });
+        timer::add(self)
     }
 
-    /// Wakes the main thread, if there is something to tell or `always`. Returns whether the
-    /// configuration is still open.
-    fn wake(&self, always: bool) -> bool {
-        let scheduler = lock(&self.scheduler);
-        if always || self.metrics().is_some_and(Metrics::has_untold) {
-            scheduler.as_ref().inspect(|main| main.wake());
+    /// Wakes the main thread, where there is something to tell. Returns whether the configuration
+    /// is still open.
+    pub(super) fn wake(&self) -> bool {
+        let waking = lock(&self.scheduler);
+        let Some(waking) = &*waking else {
+            return false;
+        };
+        if waking.always || self.metrics().is_some_and(Metrics::has_untold) {
+            waking.scheduler.wake();
         }
-        scheduler.is_some()
+        true
     }
 
     /// Tells Envoy what was counted.

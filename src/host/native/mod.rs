@@ -7,7 +7,7 @@
 //! - [`request`]: one request: panics, and hooks that are called from within hooks
 //! - [`host`]: the driver's `Host` by Envoy's functions
 //! - [`answer`]: the answer to a call
-//! - [`metrics`], [`lock`]
+//! - [`metrics`], [`timer`], [`lock`]
 
 // The functions and hooks of Envoy need it; each use says why it is sound.
 #![allow(unsafe_code)]
@@ -21,3 +21,4 @@ mod local;
 mod lock;
 mod metrics;
 mod request;
+mod timer;
