@@ -25,3 +25,6 @@ mod reporting;
 
 /// `send`.
 mod sending;
+
+/// The examples of the documentation.
+mod documentation;
