@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
         return Ok(Ended::Well);
     }
     if arguments.curl {
-        out.line(curl(&signed))?;
+        out.line(curl(&signed, &signed.url))?;
     } else {
         for (name, value) in &signed.headers {
             out.line(format!("{name}: {value}"))?;
@@ -138,14 +138,15 @@ fn content(arguments: &Arguments) -> Result<Content, Failure> {
     })
 }
 
-/// Returns the request as a command for a POSIX shell.
-fn curl(signed: &SignedRequest) -> String {
+/// Returns the request as a command for a POSIX shell that calls this URL.
+pub fn curl(signed: &SignedRequest, url: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let mut words = vec!["curl -i -X".to_owned(), signed.method.to_owned()];
     for (name, value) in &signed.headers {
         words.push(format!("-H {}", quoted(&format!("{name}: {value}"))));
     }
-    if signed.url.starts_with("ws") {
+    let has_upgrade = signed.headers.iter().any(|(name, _)| *name == "upgrade");
+    if signed.url.starts_with("ws") && !has_upgrade {
         for header in [
             "Connection: Upgrade",
             "Upgrade: websocket",
@@ -160,10 +161,10 @@ fn curl(signed: &SignedRequest) -> String {
         words.push(format!("--data-raw {}", quoted(&body)));
     }
     // curl knows WebSockets as HTTP.
-    words.push(quoted(&signed.url.replacen(
-        "ws",
-        "http",
-        usize::from(signed.url.starts_with("ws")),
-    )));
+    let url = match url.strip_prefix("ws") {
+        Some(rest) => format!("http{rest}"),
+        None => url.to_owned(),
+    };
+    words.push(quoted(&url));
     words.join(" ")
 }
