@@ -14,14 +14,14 @@ from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import twilio_signing as twilio
+import webhooks
 from processes import ROOT, Failure, Processes, run
 
 ENVOY = ROOT / "target/tools/envoy"
 UPSTREAM = ROOT / "examples/ordering-upstream"
 RUN = ROOT / "target/run"
 # The only path at which the example upstream takes a webhook.
-WEBHOOK_PATH = urlsplit(twilio.DEMO_URL).path
+WEBHOOK_PATH = urlsplit(webhooks.DEMO["WEBHOOK_URL"]).path
 # The flood comes from an address of its own, so that its limit is used up and not that of the person who goes on.
 FLOOD_FROM = "127.0.0.2"
 FLOOD, LIMIT = 70, 60
@@ -108,6 +108,9 @@ def build(*setup, host=WASM):
     run("cargo", "build", "--locked", "--release", "--lib", *host, target=ROOT / "target")
     if host == WASM:
         run("scripts/finish", ROOT / "target/wasm32-wasip1/release/twilio_webhook_filter.wasm", target=ROOT / "target")
+    print("run: building twilio-webhook, which signs", flush=True)
+    if not webhooks.build():
+        raise Failure("failed: cargo build --features cli --bin twilio-webhook")
     print("run: building the ordering upstream", flush=True)
     manifest = UPSTREAM / "Cargo.toml"
     run("cargo", "build", "--locked", "--release", "--manifest-path", manifest, target=UPSTREAM / "target")
@@ -115,14 +118,7 @@ def build(*setup, host=WASM):
 
 def environment_of_the_demonstration():
     """The environment, with the demonstration's account and URL where it has none."""
-    environment = dict(os.environ)
-    for name, value in (
-        ("TWILIO_AUTH_TOKEN", twilio.DEMO_TOKEN),
-        ("TWILIO_ACCOUNT_SID", twilio.DEMO_ACCOUNT),
-        ("WEBHOOK_URL", twilio.DEMO_URL),
-    ):
-        if not environment.get(name):
-            environment[name] = value
+    environment = webhooks.demo_environment()
     if urlsplit(environment["WEBHOOK_URL"]).path != WEBHOOK_PATH:
         raise Failure(f"WEBHOOK_URL must have the path {WEBHOOK_PATH}: the example upstream has no other webhook.")
     return environment
@@ -181,7 +177,7 @@ class Row:
     """One request, and what should become of it."""
 
     name: str
-    webhook: twilio.Webhook
+    webhook: webhooks.Webhook
     status: int
     error: str = ""
     upstream: str = "nothing"
@@ -227,11 +223,11 @@ def answer_to(webhook, to, source=None):
     return f"{answer.status} {error}".rstrip()
 
 
-def flood(token, account, url, listeners):
+def flood(environment, listeners):
     """Different genuine messages, one after the other, to each listener in turn; what came back, as in the table."""
     answers = Counter()
     for listener in itertools.islice(itertools.cycle(listeners), FLOOD):
-        webhook = twilio.form_webhook(token, url, twilio.whatsapp_message(account))
+        webhook = webhooks.made(environment=environment)
         answers[answer_to(webhook, listener.url, FLOOD_FROM)] += 1
     return ", ".join(f"{count}×{answer}" for answer, count in answers.items())
 
@@ -282,12 +278,12 @@ def what_reached(sent_on, stored):
     return kind if sent_on == 1 else f"{count} {kind}"
 
 
-def add_flood(table, witness, token, account, url, listeners):
+def add_flood(table, witness, environment, listeners):
     what, turn = ("different signed", "") if len(listeners) == 1 else ("signed", ", in turn")
     name = f"{FLOOD} {what} messages from {FLOOD_FROM}{turn}"
     if not has_flood_address():
         table.line("skipped", name, f"this system has no {FLOOD_FROM} (macOS: sudo ifconfig lo0 alias {FLOOD_FROM})")
         return
-    answered, sent_on, stored = witness.watch(lambda: flood(token, account, url, listeners))
+    answered, sent_on, stored = witness.watch(lambda: flood(environment, listeners))
     expected = f"{LIMIT}×200, {FLOOD - LIMIT}×429 rate_limited"
     table.add(name, expected, answered, f"{LIMIT} stored", what_reached(sent_on, stored))

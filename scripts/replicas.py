@@ -10,7 +10,7 @@ import shutil
 import socket
 from dataclasses import replace
 
-import twilio_signing as twilio
+import webhooks
 from demonstration import (
     ENVOY,
     RUN,
@@ -185,8 +185,6 @@ def start_envoys(children, places, environment):
 
 def demonstrate(environment, places) -> int:
     """Prints the table; returns how many lines differ."""
-    account = environment["TWILIO_ACCOUNT_SID"]
-    token, url = environment["TWILIO_AUTH_TOKEN"], twilio.without_fragment(environment["WEBHOOK_URL"])
     witness = Witness(places.admins, places.upstream)
     print()
     table = Table()
@@ -198,15 +196,15 @@ def demonstrate(environment, places) -> int:
 
     everyone = range(1, len(places.listeners) + 1)
     for first in everyone:
-        message = twilio.form_webhook(token, url, twilio.whatsapp_message(account))
+        message = webhooks.made(environment=environment)
         add("a signed message", message, first, "200", "stored")
         for other in everyone:
             if other != first:
                 add("the same", message, other, "409 duplicate", "nothing")
-    forged = twilio.form_webhook(token + "!", url, twilio.whatsapp_message(account))
+    forged = webhooks.made("--forge", environment=environment)
     for index in everyone:
         add("signed with another token", forged, index, "403 invalid_signature", "nothing")
-    add_flood(table, witness, token, account, url, places.listeners)
+    add_flood(table, witness, environment, places.listeners)
     return table.end()
 
 

@@ -177,7 +177,7 @@ impl Question {
             "url": signed.url,
             "headers": headers,
             "string": visible(&signed.message),
-            "curl": signed.curl(),
+            "curl": signed.curl(&signed.url),
         }))
     }
 

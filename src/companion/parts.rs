@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::companion::mask::{self, Shown};
+use crate::diagnosis::is_known_parameter;
 use crate::signature::form::Form;
 
 /// A part of the string that is signed.
@@ -254,13 +255,7 @@ const SHORTEST_ANCHOR: usize = 5;
 /// Returns the rows of what differs: these parts here, this text there.
 fn rows_of_gap(parts: &[Part], gap: &[u8], shown: Shown) -> Vec<Row> {
     let Some((first, behind)) = parts.split_first() else {
-        let extra = (!gap.is_empty()).then(|| Row {
-            part: String::new(),
-            filter: None,
-            twilio: Some(unplaced_in_place(gap, shown)),
-            same: false,
-        });
-        return extra.into_iter().collect();
+        return rows_of_more(gap, shown);
     };
     let there = (!gap.is_empty()).then(|| first.show_other(gap, shown));
     let mut rows = vec![first.row(there, false, shown)];
@@ -268,13 +263,45 @@ fn rows_of_gap(parts: &[Part], gap: &[u8], shown: Shown) -> Vec<Row> {
     rows
 }
 
-/// Returns a text that is in one of the strings only.
-fn unplaced_in_place(gap: &[u8], shown: Shown) -> String {
-    match gap.first() {
-        Some(b'?' | b'&') => query(gap, shown),
-        _ => unplaced(gap, shown),
+/// Returns the rows of what is signed besides: by the names of Twilio's parameters, where it
+/// begins with one.
+fn rows_of_more(gap: &[u8], shown: Shown) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut rest = gap;
+    while !rest.is_empty() {
+        let name = known_name(rest);
+        let (name, behind) = rest.split_at_checked(name).unwrap_or_default();
+        // Where another name follows at once, the value is empty.
+        let is_empty = !name.is_empty() && known_name(behind) > 0;
+        let (value, behind) = match is_empty {
+            true => (&b""[..], behind),
+            false => (behind, &b""[..]),
+        };
+        let twilio = match (name, value.first()) {
+            (b"", Some(b'?' | b'&')) => query(value, shown),
+            (b"", _) => unplaced(value, shown),
+            (name, _) => mask::value(name, value, shown),
+        };
+        rows.push(Row {
+            part: mask::visible(name),
+            filter: None,
+            twilio: Some(twilio),
+            same: false,
+        });
+        rest = behind;
     }
+    rows
 }
+
+/// Returns the length of the longest name of a parameter of Twilio's that a text begins with.
+fn known_name(text: &[u8]) -> usize {
+    let mut lengths = (2..=text.len().min(LONGEST_NAME)).rev();
+    let is_name = |length: &usize| text.get(..*length).is_some_and(is_known_parameter);
+    lengths.find(is_name).unwrap_or_default()
+}
+
+/// No name of Twilio's is longer, in bytes.
+const LONGEST_NAME: usize = 40;
 
 impl Part {
     fn row(&self, twilio: Option<String>, same: bool, shown: Shown) -> Row {
@@ -343,7 +370,14 @@ mod tests {
             "From=12345",
             "https://h.example/hookBodyhelloFrom12345",
         );
-        assert_eq!(found.get(2).map(String::as_str), Some(" ! - | Bodyhello"));
+        assert_eq!(found.get(2).map(String::as_str), Some("Body ! - | hello"));
+        let found = rows(
+            url,
+            "From=12345",
+            "https://h.example/hookErrorCodeErrorMessageFrom12345",
+        );
+        let expected = ["ErrorCode ! - | ", "ErrorMessage ! - | "];
+        assert_eq!(found.get(2..4), Some(&expected.map(str::to_owned)[..]));
     }
 
     #[test]

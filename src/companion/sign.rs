@@ -43,14 +43,15 @@ pub struct SignedRequest {
 }
 
 impl SignedRequest {
-    /// Returns the request as a command for a POSIX shell.
-    pub fn curl(&self) -> String {
+    /// Returns the request as a command for a POSIX shell that calls this URL.
+    pub fn curl(&self, url: &str) -> String {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
         let mut words = vec!["curl -i -X".to_owned(), self.method.to_owned()];
         for (name, value) in &self.headers {
             words.push(format!("-H {}", quoted(&format!("{name}: {value}"))));
         }
-        if self.url.starts_with("ws") {
+        let has_upgrade = self.headers.iter().any(|(name, _)| *name == "upgrade");
+        if self.url.starts_with("ws") && !has_upgrade {
             for header in [
                 "Connection: Upgrade",
                 "Upgrade: websocket",
@@ -65,11 +66,11 @@ impl SignedRequest {
             words.push(format!("--data-raw {}", quoted(&body)));
         }
         // curl knows WebSockets as HTTP.
-        words.push(quoted(&self.url.replacen(
-            "ws",
-            "http",
-            usize::from(self.url.starts_with("ws")),
-        )));
+        let url = match url.strip_prefix("ws") {
+            Some(rest) => format!("http{rest}"),
+            None => url.to_owned(),
+        };
+        words.push(quoted(&url));
         words.join(" ")
     }
 }

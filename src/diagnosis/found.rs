@@ -4,10 +4,15 @@
 #[cfg(feature = "companion")]
 mod kept {
     /// The beginning of a message that is tried.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     pub struct Trail(Vec<u8>);
 
     impl Trail {
+        /// Returns the empty beginning.
+        pub fn new() -> Trail {
+            Trail(Vec::new())
+        }
+
         /// Appends to it.
         pub fn push(&mut self, pieces: &[&[u8]]) {
             for piece in pieces {
@@ -25,10 +30,16 @@ mod kept {
 #[cfg(not(feature = "companion"))]
 mod kept {
     /// The beginning of a message that is tried, of which nothing is kept.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     pub struct Trail;
 
     impl Trail {
+        /// Returns the beginning of which nothing is kept.
+        #[inline(always)]
+        pub fn new() -> Trail {
+            Trail
+        }
+
         /// Keeps nothing.
         #[inline(always)]
         pub fn push(&mut self, _: &[&[u8]]) {}

@@ -44,6 +44,8 @@ mod work;
 
 pub use context::{Context, FailedSignature};
 pub use last_verified::LastVerified;
+#[cfg(feature = "companion")]
+pub(crate) use names::is_known as is_known_parameter;
 pub use rate::Budget;
 pub use stale_streak::StaleStreak;
 

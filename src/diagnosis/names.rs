@@ -51,7 +51,7 @@ pub(super) fn proper(name: &[u8]) -> Option<&'static [u8]> {
 }
 
 /// Returns whether a name is one of Twilio's.
-pub(super) fn is_known(name: &[u8]) -> bool {
+pub(crate) fn is_known(name: &[u8]) -> bool {
     let found = NAMES.binary_search_by(|known| known.as_bytes().cmp(name));
     found.is_ok()
 }

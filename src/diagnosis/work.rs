@@ -135,7 +135,7 @@ impl<'a> Search<'a> {
         let mut keys = self.keys.iter().copied();
         let key = keys.find(|key| ends(key.signing.begin(), pieces, self.claimed));
         if key.is_some() {
-            self.keep(Trail::default(), pieces);
+            self.keep(Trail::new(), pieces);
         }
         key
     }
@@ -147,7 +147,7 @@ impl<'a> Search<'a> {
         }
         let keys = self.keys.iter();
         let begun = keys.map(|key| key.signing.begin()).collect();
-        let mut beginning = Beginning(begun, Trail::default());
+        let mut beginning = Beginning(begun, Trail::new());
         for begun in &mut beginning.0 {
             update(begun, pieces);
         }

@@ -28,3 +28,6 @@ mod reporting;
 
 /// `send`.
 mod sending;
+
+/// The examples of the documentation.
+mod documentation;

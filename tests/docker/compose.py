@@ -20,14 +20,14 @@ ROOT = images.ROOT
 TOOLS = images.TOOLS
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import twilio_signing as twilio  # noqa: E402
+import webhooks  # noqa: E402
 
 UPSTREAM = ROOT / "examples/ordering-upstream/target/release/ordering-upstream"
 MODULE = ROOT / "target/wasm32-wasip1/release/twilio_webhook_filter.wasm"
 SECRETS = {
     "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
-    "TWILIO_ACCOUNT_SID": twilio.DEMO_ACCOUNT,
-    "WEBHOOK_URL": twilio.DEMO_URL,
+    "TWILIO_ACCOUNT_SID": webhooks.DEMO["TWILIO_ACCOUNT_SID"],
+    "WEBHOOK_URL": webhooks.DEMO["WEBHOOK_URL"],
     # As the files' heads say.
     "REDIS_PASSWORD": secrets.token_hex(20),
     "WEBDIS_PASSWORD": secrets.token_hex(20),
@@ -168,9 +168,10 @@ class Composed(unittest.TestCase):
         return "\n".join(commands)
 
     def message(self, token=None, **changes):
-        token = token or SECRETS["TWILIO_AUTH_TOKEN"]
-        account, url = SECRETS["TWILIO_ACCOUNT_SID"], SECRETS["WEBHOOK_URL"]
-        return twilio.form_webhook(token, url, twilio.whatsapp_message(account, **changes))
+        environment = {**os.environ, **SECRETS}
+        if token:
+            environment["TWILIO_AUTH_TOKEN"] = token
+        return webhooks.made(environment=environment, **changes)
 
     def answer(self, webhook, port):
         try:

@@ -210,6 +210,11 @@ fn show(explanation: &Explanation, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns a value, or a word for an empty one.
+fn named(value: &str) -> &str {
+    if value.is_empty() { "(empty)" } else { value }
+}
+
 /// Shows what was signed, part by part. What Twilio signed stands beside it where it differs.
 fn show_signed(rows: &[Row], out: &mut Output) -> Result<(), Failure> {
     let is_known = rows.iter().any(|row| row.twilio.is_some());
@@ -224,12 +229,12 @@ fn show_signed(rows: &[Row], out: &mut Output) -> Result<(), Failure> {
     }
     for row in rows {
         let mark = if row.same { " " } else { ">" };
-        let own = row.filter.as_deref().unwrap_or("(nothing)");
+        let own = row.filter.as_deref().map_or("(nothing)", named);
         let mut line = vec![mark.to_owned(), row.part.clone(), own.to_owned()];
         if differs {
             line.push(match (&row.twilio, row.same) {
                 (_, true) => "=".to_owned(),
-                (Some(there), false) => there.clone(),
+                (Some(there), false) => named(there).to_owned(),
                 (None, false) => "(nothing)".to_owned(),
             });
         }

@@ -76,6 +76,9 @@ pub struct Arguments {
     /// How long to send at --rate, in seconds.
     #[arg(long, value_name = "SECONDS", requires = "rate")]
     duration: Option<f64>,
+    /// Send nothing, and print the request: as a curl command or, with --json, in its parts.
+    #[arg(long, conflicts_with = "rate")]
+    dry_run: bool,
     #[command(flatten)]
     key: KeyArguments,
 }
@@ -97,7 +100,11 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
         };
         return load::run(&plan, &client, &|| request(arguments, &key), out);
     }
-    let request = request(arguments, &key)?;
+    let mut request = request(arguments, &key)?;
+    if arguments.dry_run {
+        request.headers.insert(0, ("host", client.host.clone()));
+        return dry_run(&request, &client, out);
+    }
     let tail = arguments.log.as_deref().map(LogTail::open).transpose()?;
     let mut answers = Vec::new();
     for _ in 0..arguments.repeat.max(1) {
@@ -121,6 +128,23 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
         out.value(&json!({"url": request.url, "answers": values}))?;
     }
     Ok(if is_good { Ended::Well } else { Ended::Badly })
+}
+
+fn dry_run(request: &SignedRequest, client: &Client, out: &mut Output) -> Result<Ended, Failure> {
+    if !out.json {
+        let url = format!("{}{}", client.origin, request.target);
+        out.line(request.curl(&url))?;
+        return Ok(Ended::Well);
+    }
+    let headers = request.headers.iter();
+    let headers: serde_json::Map<_, _> = headers
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    out.value(&json!({
+        "method": request.method, "url": request.url, "target": request.target, "headers": headers,
+        "body": String::from_utf8_lossy(&request.body),
+    }))?;
+    Ok(Ended::Well)
 }
 
 fn forged(shared_key: Option<&str>) -> SigningSecret {

@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
         return Ok(Ended::Well);
     }
     if arguments.curl {
-        out.line(signed.curl())?;
+        out.line(signed.curl(&signed.url))?;
     } else {
         for (name, value) in &signed.headers {
             out.line(format!("{name}: {value}"))?;

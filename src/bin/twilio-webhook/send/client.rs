@@ -19,9 +19,9 @@ const MAX_BODY: u64 = 1_048_576;
 pub struct Client {
     agent: ureq::Agent,
     /// Scheme and host.
-    origin: String,
+    pub origin: String,
     /// The host that the public URL names.
-    host: String,
+    pub host: String,
 }
 
 /// What came back.
