@@ -80,12 +80,15 @@ impl Config {
     pub(super) fn start_timer(self: &Arc<Self>, always: bool) -> Result<(), String> {
         let scheduler = self.envoy.scheduler();
         *lock(&self.scheduler) = Some(Waking { scheduler, always });
-        timer::add(self)
+        let config = Arc::downgrade(self);
+        timer::add(Box::new(move || {
+            config.upgrade().is_some_and(|config| config.wake())
+        }))
     }
 
     /// Wakes the main thread, where there is something to tell. Returns whether the configuration
     /// is still open.
-    pub(super) fn wake(&self) -> bool {
+    fn wake(&self) -> bool {
         let waking = lock(&self.scheduler);
         let Some(waking) = &*waking else {
             return false;

@@ -1,26 +1,27 @@
-//! What wakes the main thread: one thread for all configurations, since the ABI has no timer.
+//! A timer for all configurations, in a thread of its own, since the ABI has none.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Mutex;
 use std::thread;
 
-use crate::host::native::config::Config;
 use crate::host::native::lock::lock;
 use crate::stream::flush::PERIOD;
 
-/// The configurations that are looked at after each [`PERIOD`].
+/// What is called after each [`PERIOD`], until it returns false.
+type Task = Box<dyn Fn() -> bool + Send>;
+
 static ALL: Mutex<Timer> = Mutex::new(Timer {
-    configs: Vec::new(),
+    tasks: Vec::new(),
     is_running: false,
 });
 
 struct Timer {
-    configs: Vec<Weak<Config>>,
-    /// Whether there is a thread, which there is while there are configurations.
+    tasks: Vec<Task>,
+    /// Whether there is a thread, which there is while there are tasks.
     is_running: bool,
 }
 
-/// Has a configuration looked at, until it is closed.
-pub(super) fn add(config: &Arc<Config>) -> Result<(), String> {
+/// Has `task` called after each [`PERIOD`], until it returns false.
+pub(super) fn add(task: Task) -> Result<(), String> {
     let mut all = lock(&ALL);
     if !all.is_running {
         let name = "twilio_webhook".to_owned();
@@ -28,7 +29,7 @@ pub(super) fn add(config: &Arc<Config>) -> Result<(), String> {
         timer.map_err(|error| format!("there is no timer ({error})"))?;
         all.is_running = true;
     }
-    all.configs.push(Arc::downgrade(config));
+    all.tasks.push(task);
     Ok(())
 }
 
@@ -36,9 +37,8 @@ fn run() {
     loop {
         thread::sleep(PERIOD);
         let mut all = lock(&ALL);
-        all.configs
-            .retain(|config| config.upgrade().is_some_and(|config| config.wake()));
-        if all.configs.is_empty() {
+        all.tasks.retain(|task| task());
+        if all.tasks.is_empty() {
             all.is_running = false;
             return;
         }
