@@ -5,10 +5,8 @@ import json
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -61,10 +59,10 @@ def get(port, path):
 
 
 class Engine:
-    """A Docker engine with its files in a folder of its own, until it is closed."""
+    """A Docker engine with its files in this folder, until it is closed."""
 
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="twilio-docker-"))
+    def __init__(self, folder):
+        self.folder = folder
         socket = f"unix://{self.folder}/socket"
         self.docker = [str(TOOLS / "docker"), "--host", socket]
         self.environment = dict(os.environ, **SECRETS, DOCKER_HOST=socket)
@@ -105,11 +103,8 @@ class Engine:
             self.process.wait()
         self.log.close()
 
-    def remove(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
 
-
-ENGINE = None
+FOLDER = ENGINE = None
 
 
 def setUpModule():
@@ -118,14 +113,13 @@ def setUpModule():
     for file in (UPSTREAM, MODULE):
         if not file.exists():
             raise AssertionError(f"{file.relative_to(ROOT)} is missing; run scripts/test build.")
-    ENGINE = Engine()
+    ENGINE = Engine(FOLDER)
     images.load_all(ENGINE.docker, UPSTREAM)
 
 
 def tearDownModule():
     if ENGINE:
         ENGINE.close()
-        ENGINE.remove()
 
 
 class Composed(unittest.TestCase):
@@ -302,7 +296,9 @@ class Demonstration(unittest.TestCase):
         self.assertEqual(ENGINE.lines("ps", "--all", "--quiet"), [])
 
 
-def run():
+def run(folder):
+    global FOLDER
+    FOLDER = folder
     # For reading YAML, from the packages that Compose itself came with.
     sys.path.append(str((TOOLS / "docker-compose").resolve().parent / "usr/lib/python3/dist-packages"))
     unittest.main(module="compose", argv=["docker", *sys.argv[1:]], verbosity=2)

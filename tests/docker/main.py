@@ -13,11 +13,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-INSIDE = "TWILIO_DOCKER_TESTS_INSIDE"
+# Set inside the namespaces: the folder for the engine's files.
+INSIDE = "TWILIO_DOCKER_TESTS"
 
 
 def why_not():
@@ -36,14 +38,14 @@ def main():
     if os.environ.get(INSIDE):
         import compose
 
-        compose.run()
+        compose.run(pathlib.Path(os.environ[INSIDE]))
         return
     reason = why_not()
     if reason:
         print(f"docker: SKIPPED, {reason}")
         print("0 passed, 0 failed, 1 skipped")
         return
-    environment = dict(os.environ, **{INSIDE: "1", "CARGO_TARGET_DIR": str(ROOT / "target")})
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target"))
     subprocess.run([str(ROOT / "scripts/setup"), "--redis", "--docker"], check=True, env=environment)
     prometheus = ROOT / "target/tools/prometheus"
     if not prometheus.exists():
@@ -51,7 +53,10 @@ def main():
     # Which makes and signs the requests. There is no network inside.
     build = ["cargo", "build", "--locked", "--quiet", "--features", "cli", "--bin", "twilio-webhook"]
     subprocess.run(build, check=True, cwd=ROOT, env=environment)
-    done = subprocess.run([*UNSHARE, sys.executable, str(HERE / "main.py")], env=environment)
+    # Removed here and not inside, where something of it is mounted until the namespaces end.
+    with tempfile.TemporaryDirectory(prefix="twilio-docker-") as folder:
+        environment[INSIDE] = folder
+        done = subprocess.run([*UNSHARE, sys.executable, str(HERE / "main.py"), *sys.argv[1:]], env=environment)
     sys.exit(done.returncode)
 
 
