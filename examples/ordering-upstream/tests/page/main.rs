@@ -19,8 +19,8 @@ mod postgres;
 
 use std::time::{Duration, Instant};
 
-use browser::{Browser, ENTER, TAB};
 use crate::harness::{PATIENCE, Service, Shop, form_of, nonce};
+use browser::{Browser, ENTER, TAB};
 
 fn browser() -> Option<Browser> {
     match Browser::start() {
