@@ -94,6 +94,16 @@ fn a_line_of_the_filters_log_says_again_what_it_says() {
     let ran = run_with(&["explain"], &[], line.as_bytes());
     assert_eq!(ran.status, 1, "{}", ran.err);
     assert!(ran.out.lines().any(|line| line == "a hint"), "{}", ran.out);
+    // Whoever can write a log cannot write to the terminal of whoever reads it.
+    let hostile = line
+        .replace("a hint", r"a hint\u001b[2J")
+        .replace("/hook/", r"/\u001b[2J");
+    let ran = run_with(&["explain"], &[], hostile.as_bytes());
+    assert!(
+        !ran.out.contains('\x1b') && ran.out.contains(r"a hint\u{1b}[2J"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]

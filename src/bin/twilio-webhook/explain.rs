@@ -8,7 +8,7 @@ use serde_json::json;
 use twilio_webhook_filter::companion::captured::{Captured, CapturedRequest, Format, read};
 use twilio_webhook_filter::companion::configuration::{Configuration, assumed_url};
 use twilio_webhook_filter::companion::explain::{Explainer, Explanation, of_log_line};
-use twilio_webhook_filter::companion::mask::Shown;
+use twilio_webhook_filter::companion::mask::{Shown, visible};
 use twilio_webhook_filter::companion::parts::Row;
 
 use crate::failure::{Ended, Failure};
@@ -175,28 +175,34 @@ fn show(explanation: &Explanation, out: &mut Output) -> Result<(), Failure> {
         true => (Style::Good, "passes"),
         false => (Style::Bad, "rejected"),
     };
-    let what = format!("{} {}", explanation.method, explanation.path);
-    let verdict = format!("{word}: {} {}", explanation.status, explanation.verdict);
+    // A capture, or a line that somebody else has written, may hold what a terminal acts on.
+    let safe = |text: &str| visible(text.as_bytes());
+    let what = safe(&format!("{} {}", explanation.method, explanation.path));
+    let verdict = format!(
+        "{word}: {} {}",
+        explanation.status,
+        safe(&explanation.verdict)
+    );
     let head = format!("{}  {}", what.trim(), out.styled(style, &verdict));
     out.line(head.trim_start())?;
-    out.line(format!("  {}", explanation.message))?;
+    out.line(format!("  {}", safe(&explanation.message)))?;
     for (name, value) in [
         ("signed by the key", &explanation.key),
         ("of the account", &explanation.account_sid),
     ] {
         if let Some(value) = value {
-            out.line(format!("  {name} {value}"))?;
+            out.line(format!("  {name} {}", safe(value)))?;
         }
     }
     for note in &explanation.notes {
-        let note = format!("  note: {note}");
+        let note = format!("  note: {}", safe(note));
         out.line(out.styled(Style::Faint, &note))?;
     }
     if let Some(hint) = &explanation.hint {
         out.line("")?;
         out.line(out.styled(Style::Faint, "The filter's hint:"))?;
         // Word for word, and alone in its line.
-        out.line(out.styled(Style::Strong, hint))?;
+        out.line(out.styled(Style::Strong, &safe(hint)))?;
     }
     if let Some(advice) = &explanation.advice {
         out.line("")?;
