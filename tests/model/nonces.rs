@@ -586,7 +586,7 @@ fn no_jump_of_the_clock_makes_a_nonce_acceptable_before_its_time() {
     }
 }
 
-/// A clock that was a little ahead and is put right must not cost a nonce its index, not
+/// A clock that was a little ahead and is put right must not cost a nonce its place, not
 /// even in a table that is full: it was accepted moments ago.
 #[test]
 fn a_clock_that_is_put_back_a_little_frees_no_place_in_a_full_table() {

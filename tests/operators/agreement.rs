@@ -327,10 +327,10 @@ fn values_by_field() -> BTreeMap<String, Vec<Value>> {
     let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let wrong = schema::wrong().into_iter().map(|(document, _)| document);
     for document in schema::right().into_iter().chain(wrong) {
-        for index in schema::indices(&document) {
-            let value = document.pointer(&index).expect("a place").clone();
+        for pointer in schema::pointers(&document) {
+            let value = document.pointer(&pointer).expect("a place").clone();
             values
-                .entry(schema::as_field(&index))
+                .entry(schema::as_field(&pointer))
                 .or_default()
                 .push(value);
         }
@@ -377,10 +377,10 @@ impl Maker {
     }
 
     fn change(&self, document: &mut Value, random: &mut Random) {
-        let indices = schema::indices(document);
-        let index = &indices[random.below(indices.len())];
-        let field = schema::as_field(index);
-        let value = document.pointer_mut(index).expect("a place");
+        let pointers = schema::pointers(document);
+        let pointer = &pointers[random.below(pointers.len())];
+        let field = schema::as_field(pointer);
+        let value = document.pointer_mut(pointer).expect("a place");
         let likely = self.by_field.get(&field).filter(|_| random.chance(60));
         match (random.below(6), &mut *value) {
             (0, _) => *value = self.any_value(random),
@@ -577,19 +577,19 @@ fn of_every_character_schema_and_filter_think_the_same_in_a_token_a_password_and
 fn with_any_one_thing_changed_schema_and_filter_still_agree() {
     let mut comparison = Comparison::new();
     let everything = schema::everything();
-    for index in schema::indices(&everything) {
+    for pointer in schema::pointers(&everything) {
         for value in values() {
             let mut changed = everything.clone();
-            *changed.pointer_mut(&index).expect("a place") = value;
+            *changed.pointer_mut(&pointer).expect("a place") = value;
             comparison.of_document(&changed);
         }
         let mut changed = everything.clone();
-        match changed.pointer_mut(&index).expect("a place") {
+        match changed.pointer_mut(&pointer).expect("a place") {
             Value::Object(map) => {
                 let names: Vec<_> = map.keys().cloned().collect();
                 for name in names {
                     let mut less = everything.clone();
-                    let map = less.pointer_mut(&index).and_then(Value::as_object_mut);
+                    let map = less.pointer_mut(&pointer).and_then(Value::as_object_mut);
                     map.expect("an object").remove(&name);
                     comparison.of_document(&less);
                 }

@@ -338,7 +338,7 @@ fn neither_log_tells_a_token_a_number_a_text_or_a_signature() {
         t.rejects(&other, "unknown_webhook").await;
         let other = unsigned("GET", &format!("{WEBHOOK}?{query}"));
         t.rejects(&other, "method_not_allowed").await;
-        // Secrets in the wrong index.
+        // Secrets in the wrong place.
         for header in [
             "user-agent",
             "x-twilio-webhooks-signature-settings",

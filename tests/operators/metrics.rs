@@ -15,7 +15,7 @@ use support::messages::message;
 #[derive(Debug)]
 #[allow(dead_code)] // The place is for messages.
 pub(crate) struct Query {
-    pub(crate) index: String,
+    pub(crate) place: String,
     pub(crate) text: String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn rules() -> Vec<Value> {
 /// The expressions of the rules.
 pub(crate) fn rule_queries() -> Vec<Query> {
     let query = |rule: &Value| Query {
-        index: rule["alert"]
+        place: rule["alert"]
             .as_str()
             .or(rule["record"].as_str())
             .expect("a name")
@@ -64,7 +64,7 @@ pub(crate) fn dashboard_queries() -> Vec<Query> {
                 "a variable that nobody fills in: {text}"
             );
             queries.push(Query {
-                index: panel["title"].as_str().expect("a title").to_owned(),
+                place: panel["title"].as_str().expect("a title").to_owned(),
                 text,
             });
         }

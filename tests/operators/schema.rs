@@ -18,7 +18,7 @@ pub(crate) fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).unwrap_or_else(|error| panic!("the schema: {error}"))
 }
 
-/// Everything that a schema finds wrong, each with its index.
+/// Everything that a schema finds wrong, each with its place.
 pub(crate) fn complaints(validator: &Validator, document: &Value) -> Vec<String> {
     let errors = validator.iter_errors(document);
     errors
@@ -550,12 +550,12 @@ pub(crate) fn beyond_a_schema() -> Vec<(Value, &'static str)> {
 }
 
 /// Every place in a document, as a path of names and numbers.
-pub(crate) fn indices(document: &Value) -> Vec<String> {
-    let mut indices = vec![String::new()];
+pub(crate) fn pointers(document: &Value) -> Vec<String> {
+    let mut pointers = vec![String::new()];
     let mut below = |name: &str, value: &Value| {
         let name = name.replace('~', "~0").replace('/', "~1");
-        indices.extend(
-            self::indices(value)
+        pointers.extend(
+            self::pointers(value)
                 .iter()
                 .map(|rest| format!("/{name}{rest}")),
         );
@@ -568,7 +568,7 @@ pub(crate) fn indices(document: &Value) -> Vec<String> {
             .for_each(|(index, value)| below(&index.to_string(), value)),
         _ => {}
     }
-    indices
+    pointers
 }
 
 /// A schema with what it refers to.
@@ -651,7 +651,7 @@ fn each_field_is_tried_right_and_wrong_and_is_described() {
     assert!(fields.len() >= 50, "{:?}", fields.keys());
     let set: BTreeSet<_> = right()
         .iter()
-        .flat_map(indices)
+        .flat_map(pointers)
         .map(|index| as_field(&index))
         .collect();
     let named: BTreeSet<_> = wrong().iter().map(|(_, field)| as_field(field)).collect();

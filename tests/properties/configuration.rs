@@ -67,7 +67,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// Every place in a document, as the loader calls it, the document itself first.
-fn indices(value: &Value, path: String, found: &mut Vec<(String, String)>, pointer: String) {
+fn places(value: &Value, path: String, found: &mut Vec<(String, String)>, pointer: String) {
     found.push((path.clone(), pointer.clone()));
     match value {
         Value::Object(fields) => {
@@ -77,12 +77,12 @@ fn indices(value: &Value, path: String, found: &mut Vec<(String, String)>, point
                 } else {
                     format!("{path}.{name}")
                 };
-                indices(value, below, found, format!("{pointer}/{name}"));
+                places(value, below, found, format!("{pointer}/{name}"));
             }
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate() {
-                indices(
+                places(
                     value,
                     format!("{path}[{index}]"),
                     found,
@@ -137,7 +137,7 @@ fn the_configuration_that_says_everything_loads() {
 #[test]
 fn a_wrong_type_anywhere_is_named_by_its_path() {
     let mut found = Vec::new();
-    indices(&complete(), String::new(), &mut found, String::new());
+    places(&complete(), String::new(), &mut found, String::new());
     assert!(found.len() > 50, "{}", found.len());
     for (path, pointer) in found {
         let mut changed = complete();
@@ -157,7 +157,7 @@ fn a_wrong_type_anywhere_is_named_by_its_path() {
 #[test]
 fn an_unknown_field_anywhere_is_named_by_its_path() {
     let mut found = Vec::new();
-    indices(&complete(), String::new(), &mut found, String::new());
+    places(&complete(), String::new(), &mut found, String::new());
     for (path, pointer) in found {
         let mut changed = complete();
         let index = changed.pointer_mut(&pointer).expect("a place");
@@ -210,7 +210,7 @@ proptest! {
         let mut document = complete();
         for (which, value) in replaced {
             let mut found = Vec::new();
-            indices(&document, String::new(), &mut found, String::new());
+            places(&document, String::new(), &mut found, String::new());
             let (_, pointer) = which.get(&found);
             *document.pointer_mut(pointer).expect("a place") = value;
         }
@@ -253,7 +253,7 @@ proptest! {
         let text = form.replace('S', &secret);
         let mut document = complete();
         let mut found = Vec::new();
-        indices(&document, String::new(), &mut found, String::new());
+        places(&document, String::new(), &mut found, String::new());
         let (_, pointer) = index.get(&found);
         *document.pointer_mut(pointer).expect("a place") = match form {
             "[S]" => json!([text]),

@@ -65,7 +65,7 @@ fn every_key_has_the_prefix_is_hashed_and_expires() {
             let printable = key.bytes().all(|byte| byte.is_ascii_graphic());
             assert!(printable, "{key:?}");
             let left = replicas.redis.command(&["PTTL", key]).number();
-            // A day is how long a nonce may be kept; the index of them all stays a little longer.
+            // A day is how long a nonce may be kept; the list of them all stays a little longer.
             assert!((1..=87_000_000).contains(&left), "{key}: {left}");
         }
         assert_tells_nothing(&replicas.redis, &requests);

@@ -81,7 +81,7 @@ fn number(random: &mut Random) -> String {
     format!("+1{:010}", random.word() % 10_000_000_000)
 }
 
-fn index(random: &mut Random) -> String {
+fn place(random: &mut Random) -> String {
     random
         .of(&["", "", "OAKLAND", "SAN FRANCISCO", "94107", "CA"])
         .to_owned()
@@ -97,19 +97,19 @@ fn sms(random: &mut Random) -> Parameters {
     let sid = random.sid("SM");
     pairs(&[
         ("ToCountry", "US".into()),
-        ("ToState", index(random)),
+        ("ToState", place(random)),
         ("SmsMessageSid", sid.clone()),
         ("NumMedia", "0".into()),
-        ("ToCity", index(random)),
-        ("FromZip", index(random)),
+        ("ToCity", place(random)),
+        ("FromZip", place(random)),
         ("SmsSid", sid.clone()),
-        ("FromState", index(random)),
+        ("FromState", place(random)),
         ("SmsStatus", "received".into()),
-        ("FromCity", index(random)),
+        ("FromCity", place(random)),
         ("Body", text(random)),
         ("FromCountry", "US".into()),
         ("To", number(random)),
-        ("ToZip", index(random)),
+        ("ToZip", place(random)),
         ("NumSegments", "1".into()),
         ("MessageSid", sid),
         ("AccountSid", ACCOUNT.into()),
@@ -155,7 +155,7 @@ fn call(random: &mut Random) -> Parameters {
     ]);
     for (first, second) in [("Called", "To"), ("Caller", "From")] {
         for part in ["City", "Country", "State", "Zip"] {
-            let value = index(random);
+            let value = place(random);
             list.push((format!("{first}{part}"), value.clone()));
             list.push((format!("{second}{part}"), value));
         }
