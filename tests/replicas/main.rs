@@ -5,11 +5,7 @@
 //! `scripts/test replicas` runs them; alone: `scripts/setup --redis && cargo test --test replicas`.
 //! [`traffic::size`] names the variables that make the runs longer or shorter.
 
-/// Redis' own protocol, for looking into it.
-mod resp;
-
-/// Redis and Webdis as `envoy/redis` configures them.
-mod servers;
+use support::{resp, servers};
 
 /// What stands between Envoy and Webdis.
 mod fault_proxy;

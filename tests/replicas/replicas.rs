@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::fault_proxy::{FaultProxy, Way};
-use crate::servers::{self, Redis, WEBDIS_PASSWORD, WEBDIS_USER, Webdis};
+use crate::servers::{self, Redis, WEBDIS_PASSWORD, Webdis};
+pub(crate) use crate::servers::{cluster, shipped, store};
 use support::envoy::{Envoy, Setup, listener, new_address, plugin_config, plugin_with};
 use support::http1::{Http1, PATIENCE};
 use support::messages::message;
@@ -16,18 +17,6 @@ use support::wire::{Request, Response};
 
 /// No test takes longer, whatever happens.
 const LIMIT: Duration = Duration::from_secs(400);
-
-/// The `store` of `envoy/redis/envoy.yaml`, with more time: this machine is busy, and only some tests are about time.
-pub(crate) fn store() -> Value {
-    json!({
-        "type": "redis",
-        "cluster": "redis_over_http",
-        "api": "webdis",
-        "username": WEBDIS_USER,
-        "password": {"env": "WEBDIS_PASSWORD"},
-        "timeout": "5s",
-    })
-}
 
 /// [`store`] with some fields replaced.
 pub(crate) fn store_with(changes: Value) -> Value {
@@ -47,41 +36,15 @@ pub(crate) fn plugin(changes: Value) -> Value {
     plugin
 }
 
-/// The cluster of that name in the configuration of an Envoy.
-pub(crate) fn cluster<'a>(config: &'a mut Value, name: &str) -> &'a mut Value {
-    let clusters = config["static_resources"]["clusters"].as_array_mut();
-    let found = clusters
-        .expect("clusters")
-        .iter_mut()
-        .find(|cluster| cluster["name"] == name);
-    found.unwrap_or_else(|| panic!("no cluster {name}"))
-}
-
-/// `envoy/redis/envoy.yaml`.
-pub(crate) fn shipped() -> Value {
-    yaml_serde::from_str(&servers::read("envoy.yaml")).expect("YAML")
-}
-
-/// An Envoy whose store is at `address`. What `envoy/redis/envoy.yaml` has more than `envoy/envoy.yaml` is put into
-/// the latter, from which the harness starts; a test says that there is no other difference.
+/// An Envoy whose store is at `address`, be it Webdis or what stands in for Upstash.
 pub(crate) fn setup(plugin: &Value, address: SocketAddr) -> Setup {
-    Setup::with(plugin)
-        .env("WEBDIS_PASSWORD", WEBDIS_PASSWORD)
+    servers::setup(plugin, address)
         .env("UPSTASH_TOKEN", crate::upstash::TOKEN)
-        .edit(move |config| {
-            let mut cluster = cluster(&mut shipped(), "redis_over_http").clone();
-            let endpoint =
-                &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-            endpoint["address"]["socket_address"] =
-                json!({"address": address.ip().to_string(), "port_value": address.port()});
-            config["static_resources"]["clusters"]
-                .as_array_mut()
-                .expect("clusters")
-                .push(cluster);
+        .edit(|config| {
             let keys = &mut plugin_config(listener(config))["vm_config"]["environment_variables"]
                 ["host_env_keys"];
             let keys = keys.as_array_mut().expect("a list of variables");
-            keys.extend([json!("WEBDIS_PASSWORD"), json!("UPSTASH_TOKEN")]);
+            keys.push(json!("UPSTASH_TOKEN"));
         })
 }
 

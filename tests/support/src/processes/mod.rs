@@ -16,6 +16,9 @@ pub mod messages;
 pub mod native;
 pub mod process;
 pub mod resident;
+/// Redis' own protocol, for looking into it.
+pub mod resp;
+pub mod servers;
 pub mod side_by_side;
 pub mod tap;
 pub mod upstream;

@@ -1,3 +1,5 @@
+//! Redis and Webdis as `envoy/redis` configures them, and an Envoy whose store they are.
+
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -7,25 +9,26 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::resp::{Client, ScriptReply};
-use support::http1::PATIENCE;
-use support::process::{Process, free_port, repository, tool};
+use super::envoy::{Setup, listener, plugin_config};
+use super::http1::PATIENCE;
+use super::process::{Process, free_port, repository, tool};
+use super::resp::{Client, ScriptReply};
 
 /// What Redis asks of Webdis.
-pub(crate) const REDIS_PASSWORD: &str = "5d0c7a3f9be24186a07f55c1b3e8d942";
+pub const REDIS_PASSWORD: &str = "5d0c7a3f9be24186a07f55c1b3e8d942";
 /// What Webdis asks of Envoy.
-pub(crate) const WEBDIS_USER: &str = "envoy";
-pub(crate) const WEBDIS_PASSWORD: &str = "e41a9b06c7d85f230b9c64d2a81f7e35";
+pub const WEBDIS_USER: &str = "envoy";
+pub const WEBDIS_PASSWORD: &str = "e41a9b06c7d85f230b9c64d2a81f7e35";
 
 /// A file of `envoy/redis`.
-pub(crate) fn read(name: &str) -> String {
+pub fn read(name: &str) -> String {
     let file = repository().join("envoy/redis").join(name);
     std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// Replaces what must be there.
 #[track_caller]
-pub(crate) fn replaced(text: &str, old: &str, new: &str) -> String {
+pub fn replaced(text: &str, old: &str, new: &str) -> String {
     assert!(text.contains(old), "{old:?} is not in\n{text}");
     text.replace(old, new)
 }
@@ -90,15 +93,15 @@ impl Server {
 }
 
 /// Redis with `redis.conf`, and one user more: the tests' own, who may look at everything.
-pub(crate) struct Redis(Server);
+pub struct Redis(Server);
 
 impl Redis {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::with_prefix("twf")
     }
 
     /// For another `key_prefix`.
-    pub(crate) fn with_prefix(prefix: &str) -> Self {
+    pub fn with_prefix(prefix: &str) -> Self {
         let server = Server::new("redis-server");
         let mut text = read("redis.conf");
         for (old, new) in [
@@ -124,21 +127,21 @@ impl Redis {
         redis
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.0.kill();
     }
 
     /// Stops it where it is: its connections stay open, and nothing is answered.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal("STOP");
     }
 
     /// Lets it go on, with everything that was sent to it meanwhile.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.signal("CONT");
     }
 
@@ -152,12 +155,12 @@ impl Redis {
     }
 
     /// How much memory it may have: "1" is less than it has already.
-    pub(crate) fn limit_memory(&self, bytes: &str) {
+    pub fn limit_memory(&self, bytes: &str) {
         self.command(&["CONFIG", "SET", "maxmemory", bytes]);
     }
 
     /// Once it has read what it had written.
-    pub(crate) fn start_again(&self) {
+    pub fn start_again(&self) {
         self.0.start(|address| {
             client(address).is_ok_and(|mut client| {
                 client.command(&["PING"]).ok() == Some(ScriptReply::Text(b"PONG".to_vec()))
@@ -165,21 +168,21 @@ impl Redis {
         });
     }
 
-    pub(crate) fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         client(self.0.address).expect("Redis answers")
     }
 
-    pub(crate) fn command(&self, words: &[&str]) -> ScriptReply {
+    pub fn command(&self, words: &[&str]) -> ScriptReply {
         self.client().command(words).expect("Redis answers")
     }
 
-    pub(crate) fn keys(&self) -> Vec<String> {
+    pub fn keys(&self) -> Vec<String> {
         let keys = self.command(&["KEYS", "*"]).list();
         keys.iter().map(ScriptReply::text).collect()
     }
 
     /// Every byte that it has written since it was first started: each write with its arguments.
-    pub(crate) fn written(&self) -> Vec<u8> {
+    pub fn written(&self) -> Vec<u8> {
         let directory = self.0.directory.path();
         let mut bytes = Vec::new();
         // A directory since Redis 7, a file before.
@@ -206,10 +209,10 @@ fn client(address: SocketAddr) -> std::io::Result<Client> {
 }
 
 /// Webdis with `webdis.json`.
-pub(crate) struct Webdis(Server);
+pub struct Webdis(Server);
 
 impl Webdis {
-    pub(crate) fn start(redis: SocketAddr) -> Self {
+    pub fn start(redis: SocketAddr) -> Self {
         let server = Server::new("webdis");
         let text = replaced(&read("webdis.json"), "$REDIS_PASSWORD", REDIS_PASSWORD);
         let credentials = format!("{WEBDIS_USER}:{WEBDIS_PASSWORD}");
@@ -223,15 +226,64 @@ impl Webdis {
         webdis
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.0.kill();
     }
 
-    pub(crate) fn start_again(&self) {
+    pub fn start_again(&self) {
         self.0.start(|address| TcpStream::connect(address).is_ok());
     }
+}
+
+/// The `store` of `envoy/redis/envoy.yaml`, with more time: this machine is busy, and only some tests are about time.
+pub fn store() -> Value {
+    json!({
+        "type": "redis",
+        "cluster": "redis_over_http",
+        "api": "webdis",
+        "username": WEBDIS_USER,
+        "password": {"env": "WEBDIS_PASSWORD"},
+        "timeout": "5s",
+    })
+}
+
+/// The cluster of that name in the configuration of an Envoy.
+pub fn cluster<'a>(config: &'a mut Value, name: &str) -> &'a mut Value {
+    let clusters = config["static_resources"]["clusters"].as_array_mut();
+    let found = clusters
+        .expect("clusters")
+        .iter_mut()
+        .find(|cluster| cluster["name"] == name);
+    found.unwrap_or_else(|| panic!("no cluster {name}"))
+}
+
+/// `envoy/redis/envoy.yaml`.
+pub fn shipped() -> Value {
+    yaml_serde::from_str(&read("envoy.yaml")).expect("YAML")
+}
+
+/// An Envoy whose store is at `address`. What `envoy/redis/envoy.yaml` has more than `envoy/envoy.yaml` is put into
+/// the latter, from which the harness starts; a test says that there is no other difference.
+pub fn setup(plugin: &Value, address: SocketAddr) -> Setup {
+    Setup::with(plugin)
+        .env("WEBDIS_PASSWORD", WEBDIS_PASSWORD)
+        .edit(move |config| {
+            let mut cluster = cluster(&mut shipped(), "redis_over_http").clone();
+            let endpoint =
+                &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+            endpoint["address"]["socket_address"] =
+                json!({"address": address.ip().to_string(), "port_value": address.port()});
+            config["static_resources"]["clusters"]
+                .as_array_mut()
+                .expect("clusters")
+                .push(cluster);
+            let keys = &mut plugin_config(listener(config))["vm_config"]["environment_variables"]
+                ["host_env_keys"];
+            let keys = keys.as_array_mut().expect("a list of variables");
+            keys.push(json!("WEBDIS_PASSWORD"));
+        })
 }

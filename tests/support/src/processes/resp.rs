@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// What Redis answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ScriptReply {
+pub enum ScriptReply {
     Nil,
     Number(i64),
     /// A status or a text.
@@ -16,21 +16,21 @@ pub(crate) enum ScriptReply {
 }
 
 impl ScriptReply {
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             other => panic!("not a text: {other:?}"),
         }
     }
 
-    pub(crate) fn number(&self) -> i64 {
+    pub fn number(&self) -> i64 {
         match self {
             Self::Number(number) => *number,
             other => panic!("not a number: {other:?}"),
         }
     }
 
-    pub(crate) fn list(self) -> Vec<Self> {
+    pub fn list(self) -> Vec<Self> {
         match self {
             Self::List(list) => list,
             other => panic!("not a list: {other:?}"),
@@ -38,7 +38,7 @@ impl ScriptReply {
     }
 
     /// As a service that speaks JSON tells it.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         match self {
             Self::Nil => Value::Null,
             Self::Number(number) => json!(number),
@@ -50,12 +50,12 @@ impl ScriptReply {
 }
 
 /// A connection to Redis.
-pub(crate) struct Client {
+pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
-    pub(crate) fn connect(to: SocketAddr) -> io::Result<Self> {
+    pub fn connect(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
@@ -64,7 +64,7 @@ impl Client {
         })
     }
 
-    pub(crate) fn command(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<ScriptReply> {
+    pub fn command(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<ScriptReply> {
         let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
         for word in words.iter().map(AsRef::as_ref) {
             bytes.extend(format!("${}\r\n", word.len()).as_bytes());
