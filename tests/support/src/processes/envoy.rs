@@ -67,6 +67,10 @@ pub struct Setup {
     plugin: Option<String>,
     environment: BTreeMap<String, String>,
     workers: u32,
+    /// What starts Envoy, with its command line behind: a shell that limits it, say.
+    wrapper: Vec<String>,
+    /// Which of several processes it is that hand over their sockets: the number that they share, and its own.
+    hot_restart: Option<(u16, u16)>,
     edits: Vec<Edit>,
     last_edits: Vec<Edit>,
 }
@@ -84,6 +88,8 @@ impl Setup {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             workers: 2,
+            wrapper: Vec::new(),
+            hot_restart: None,
             edits: Vec::new(),
             last_edits: Vec::new(),
         }
@@ -134,6 +140,18 @@ impl Setup {
 
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Has a program start Envoy, which gets its command line as further arguments and must become it.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Takes over from the process with the same `base_id` and the epoch before, if there is one.
+    pub fn hot_restart(mut self, base_id: u16, epoch: u16) -> Self {
+        self.hot_restart = Some((base_id, epoch));
         self
     }
 
@@ -286,7 +304,24 @@ impl Envoy {
         std::fs::write(&file, config.to_string()).expect("a file");
         let log = directory.path().join("envoy.log");
         let admin = directory.path().join("admin");
-        let mut command = Command::new(binary);
+        let mut command = match setup.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        match setup.hot_restart {
+            Some((base_id, epoch)) => {
+                let (base_id, epoch) = (base_id.to_string(), epoch.to_string());
+                command.args(["--base-id", &base_id, "--restart-epoch", &epoch]);
+                command.args(["--drain-time-s", "2", "--parent-shutdown-time-s", "4"]);
+            }
+            None => {
+                command.arg("--disable-hot-restart");
+            }
+        }
         command
             .current_dir(repository())
             .env_clear()
@@ -297,7 +332,6 @@ impl Envoy {
             .args([
                 "--concurrency",
                 &setup.workers.to_string(),
-                "--disable-hot-restart",
                 "--log-level",
                 "info",
             ])

@@ -1,0 +1,19 @@
+//! Everything at once, at the highest rate that the machine sustains.
+//!
+//! `scripts/soak` starts it. What it is told by the environment:
+//!
+//! - `SOAK_SECONDS`: how long each soak lasts (15 by default)
+//! - `SOAK_CLIENTS`: how many connections send at the same time (24 by default)
+//! - `FILTER_HOST`: the host, as in all tests
+
+/// A client that knows what became of what it sent.
+mod client;
+
+/// What is sent, and what each must become.
+mod kinds;
+
+/// An upstream that counts by nonce, and fails as it is asked.
+mod upstream;
+
+/// The soak.
+mod soak;

@@ -1,0 +1,200 @@
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use support::wire;
+
+/// The header by which a request asks for one of the failures below.
+pub(crate) const ASK: &str = "x-soak-upstream";
+
+/// How often a nonce came, and how often all of the answer 200 was written for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deliveries {
+    pub(crate) received: u16,
+    pub(crate) taken: u16,
+}
+
+#[derive(Default)]
+struct Inner {
+    nonces: Mutex<HashMap<u64, Deliveries>>,
+    open: Mutex<HashMap<u64, TcpStream>>,
+    received: AtomicU64,
+    unverified: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// An upstream that answers each request at once, with a thread for each connection of Envoy's.
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    inner: Arc<Inner>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first 64 bits of a nonce: few enough to remember millions, enough to tell them apart.
+pub(crate) fn short(nonce: &str) -> u64 {
+    let digits = nonce.get(..16).unwrap_or_default();
+    u64::from_str_radix(digits, 16).expect("64 hex digits")
+}
+
+impl Upstream {
+    pub(crate) fn start() -> Self {
+        let port = support::process::free_port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let inner = Arc::new(Inner::default());
+        let thread = std::thread::spawn({
+            let inner = Arc::clone(&inner);
+            move || listen(address, &inner)
+        });
+        let upstream = Self {
+            address,
+            inner,
+            thread: Some(thread),
+        };
+        while TcpStream::connect(address).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        upstream
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.inner.received.load(Ordering::SeqCst)
+    }
+
+    /// Requests without the filter's headers: what is exempt.
+    pub(crate) fn unverified(&self) -> u64 {
+        self.inner.unverified.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn nonces(&self) -> HashMap<u64, Deliveries> {
+        lock(&self.inner.nonces).clone()
+    }
+
+    /// Makes this the upstream of an Envoy.
+    pub(crate) fn put_into(config: &mut Value, address: SocketAddr) {
+        let cluster = support::envoy::cluster(config, "ordering_upstream");
+        let endpoint =
+            &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+        endpoint["address"]["socket_address"] =
+            json!({"address": address.ip().to_string(), "port_value": address.port()});
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.inner.stopped.store(true, Ordering::SeqCst);
+        for (_, stream) in lock(&self.inner.open).drain() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(address: SocketAddr, inner: &Arc<Inner>) {
+    let listener = TcpListener::bind(address).expect("the upstream's port");
+    listener.set_nonblocking(true).expect("a listener");
+    let mut number = 0;
+    while !inner.stopped.load(Ordering::SeqCst) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                number += 1;
+                let _ = stream.set_nonblocking(false);
+                let _ = stream.set_nodelay(true);
+                if let Ok(other) = stream.try_clone() {
+                    lock(&inner.open).insert(number, other);
+                }
+                let inner = Arc::clone(inner);
+                // Ends with its connection.
+                std::thread::spawn(move || {
+                    let _ = serve(&stream, &inner);
+                    lock(&inner.open).remove(&number);
+                    let _ = stream.shutdown(Shutdown::Both);
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+const SWITCHED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
+fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let Some((request, length)) = wire::request(&bytes) else {
+            if read(stream, &mut bytes)? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        bytes.drain(..length);
+        inner.received.fetch_add(1, Ordering::SeqCst);
+        let Some(nonce) = request.header("x-twilio-webhook-nonce").map(short) else {
+            inner.unverified.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(TAKEN)?;
+            continue;
+        };
+        let first = {
+            let mut nonces = lock(&inner.nonces);
+            let deliveries = nonces.entry(nonce).or_default();
+            deliveries.received += 1;
+            deliveries.received == 1
+        };
+        let take = || lock(&inner.nonces).entry(nonce).or_default().taken += 1;
+        if request.header("upgrade").is_some() {
+            take();
+            stream.write_all(SWITCHED)?;
+            return echo(stream);
+        }
+        match request.header(ASK) {
+            Some("fail") if first => {
+                stream.write_all(FAILED)?;
+                continue;
+            }
+            Some("reset") if first => return reset(stream),
+            _ => {}
+        }
+        // Before the answer, at which a client may look.
+        take();
+        stream.write_all(TAKEN)?;
+    }
+}
+
+fn echo(mut stream: &TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => stream.write_all(&buffer[..length])?,
+        }
+    }
+}
+
+/// Without an answer.
+fn reset(stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Both)
+}
+
+fn read(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; 16_384];
+    let length = stream.read(&mut buffer)?;
+    bytes.extend(&buffer[..length]);
+    Ok(length)
+}
