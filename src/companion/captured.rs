@@ -16,6 +16,8 @@ mod raw;
 mod request;
 mod twilio;
 
+use crate::time::Timestamp;
+
 pub use filter_log::{LogLine, log_line};
 pub use request::{CapturedRequest, Unreadable, time};
 
@@ -61,6 +63,23 @@ pub enum Captured {
     Request(Box<CapturedRequest>),
     /// What the filter once said of a request that is not here.
     LogLine(Box<LogLine>),
+}
+
+impl Captured {
+    /// Returns the request, if it is one.
+    pub fn request(&self) -> Option<&CapturedRequest> {
+        match self {
+            Captured::Request(request) => Some(request),
+            Captured::LogLine(_) => None,
+        }
+    }
+
+    /// Says when a request came that does not say it itself.
+    pub fn came_at(&mut self, at: Timestamp) {
+        if let Captured::Request(request) = self {
+            request.at.get_or_insert(at);
+        }
+    }
 }
 
 /// Reads everything that a capture holds, and returns in which format that was.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cas_map::CasMap;
 use crate::cas_map::memory::MemoryMap;
 use crate::companion::advice;
-use crate::companion::captured::{CapturedRequest, LogLine};
+use crate::companion::captured::{Captured, CapturedRequest, LogLine};
 use crate::companion::mask::Shown;
 use crate::companion::parts::{Part, Row, compare, parts};
 use crate::config::load::load;
@@ -100,6 +100,21 @@ impl Explainer {
     /// Returns the warnings of the loader.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Explains all that was captured, in its order. Lines of the log say for themselves what the
+    /// filter said; where there is nothing else, no explainer is needed.
+    pub fn explain_all(
+        explainer: Option<&Explainer>,
+        captured: &[Captured],
+        now: Timestamp,
+        shown: Shown,
+    ) -> Vec<Explanation> {
+        let each = captured.iter().filter_map(|one| match one {
+            Captured::Request(request) => Some(explainer?.explain(request, now, shown)),
+            Captured::LogLine(line) => Some(of_log_line(line)),
+        });
+        each.collect()
     }
 
     /// Explains a request that came when its capture says, or else now.
@@ -340,7 +355,7 @@ fn headers(request: &CapturedRequest) -> Vec<(&str, &[u8])> {
 }
 
 /// Returns what a line of the filter's log says of a request that is not here.
-pub fn of_log_line(line: &LogLine) -> Explanation {
+fn of_log_line(line: &LogLine) -> Explanation {
     let by_hint = line.hint.as_deref().and_then(advice::for_hint);
     let note = "this is a line of the filter's log, which holds no request: what is said here is \
                 what it says";

@@ -10,6 +10,16 @@ pub enum Shown {
     All,
 }
 
+impl Shown {
+    /// Returns how much is shown where somebody has asked for everything, or has not.
+    pub fn all_if(everything: bool) -> Shown {
+        match everything {
+            true => Shown::All,
+            false => Shown::Masked,
+        }
+    }
+}
+
 /// Parameters that say nothing of a person.
 const PLAIN: [&str; 24] = [
     "ApiVersion",

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::companion::captured::{Captured, CapturedRequest, Format, read, time};
 use crate::companion::configuration::{Configuration, SigningSecret, assumed_url};
-use crate::companion::explain::{Explainer, of_log_line};
+use crate::companion::explain::Explainer;
 use crate::companion::mask::{Shown, visible};
 use crate::companion::sign::{Content, sign};
 use crate::secret::Secret;
@@ -95,19 +95,9 @@ impl Question {
         if !self.at.trim().is_empty() {
             let at = time(self.at.trim())
                 .ok_or("expected a time as 2026-11-28T15:00:00Z or Unix seconds")?;
-            for one in &mut captured {
-                if let Captured::Request(request) = one {
-                    request.at.get_or_insert(at);
-                }
-            }
+            captured.iter_mut().for_each(|one| one.came_at(at));
         }
-        let requests: Vec<&CapturedRequest> = captured
-            .iter()
-            .filter_map(|one| match one {
-                Captured::Request(request) => Some(&**request),
-                Captured::LogLine(_) => None,
-            })
-            .collect();
+        let requests: Vec<_> = captured.iter().filter_map(Captured::request).collect();
         let mut notes = Vec::new();
         let explainer = match requests.first() {
             Some(first) => Some(self.explainer(first, &requests, &mut notes)?),
@@ -115,19 +105,8 @@ impl Question {
         };
         let warnings = explainer.iter().flat_map(Explainer::warnings);
         notes.extend(warnings.map(|warning| format!("configuration: {warning}")));
-        let shown = match self.show_data {
-            true => Shown::All,
-            false => Shown::Masked,
-        };
-        let explanations: Vec<_> = captured
-            .iter()
-            .filter_map(|one| match one {
-                Captured::Request(request) => {
-                    Some(explainer.as_ref()?.explain(request, now, shown))
-                }
-                Captured::LogLine(line) => Some(of_log_line(line)),
-            })
-            .collect();
+        let shown = Shown::all_if(self.show_data);
+        let explanations = Explainer::explain_all(explainer.as_ref(), &captured, now, shown);
         Ok(json!({"notes": notes, "requests": explanations}))
     }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use support::filter_host::{FilterHost, differences, filter_host, only};
 use support::filter_store::{FilterStore, filter_store};
 use support::http1::{Http1, PATIENCE};
 use support::messages::{TOKEN, message};
-use support::process::{in_time, repository};
+use support::process::{in_time, repository, until};
 use support::tap::Behaviour;
 use support::{assert_passed, assert_rejected, stat};
 
@@ -82,7 +83,7 @@ fn the_shipped_files_of_both_hosts_say_the_same() {
 }
 
 /// What differs, and the tests that fail if it is otherwise.
-const TABLE: [(&str, &[&str]); 20] = [
+const TABLE: [(&str, &[&str]); 21] = [
     (
         "Envoy's configuration",
         &["the_shipped_files_of_both_hosts_say_the_same"],
@@ -149,6 +150,10 @@ const TABLE: [(&str, &[&str]); 20] = [
         &["each_metric_is_documented_and_each_documented_one_exists"],
     ),
     (
+        "What is counted",
+        &["what_is_counted_is_in_envoys_metrics_at_once_or_soon"],
+    ),
+    (
         "Trace of calls",
         &["each_request_stays_within_its_budget_of_calls_of_the_host"],
     ),
@@ -165,6 +170,26 @@ const TABLE: [(&str, &[&str]); 20] = [
         &["a_long_answer_that_is_held_until_the_claim_is_given_up_hangs_nobody"],
     ),
 ];
+
+#[test]
+fn what_is_counted_is_in_envoys_metrics_at_once_or_soon() {
+    Setup::changed(json!({})).run(async |t| {
+        t.passes(&message()).await;
+        let accepted = || stat(t.envoy.admin, "twilio_webhook.*accepted");
+        match filter_host() {
+            FilterHost::Wasm => assert_eq!(accepted(), 1),
+            // Twenty times what the page says, since this machine may be busy.
+            FilterHost::Native => {
+                let start = Instant::now();
+                until("a native module's count", async || {
+                    (accepted() == 1).then_some(())
+                })
+                .await;
+                assert!(start.elapsed() < Duration::from_secs(1));
+            }
+        }
+    });
+}
 
 fn sources(folder: &Path, found: &mut String) {
     for entry in std::fs::read_dir(folder).expect("a folder") {

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use twilio_webhook_filter::companion::captured::{Captured, CapturedRequest, Format, read};
 use twilio_webhook_filter::companion::configuration::{Configuration, assumed_url};
-use twilio_webhook_filter::companion::explain::{Explainer, Explanation, of_log_line};
+use twilio_webhook_filter::companion::explain::{Explainer, Explanation};
 use twilio_webhook_filter::companion::mask::{Shown, visible};
 use twilio_webhook_filter::companion::parts::Row;
 
@@ -56,19 +56,9 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
         let Some(at) = twilio_webhook_filter::companion::captured::time(at) else {
             return Failure::expected("a time behind --at, such as 2026-11-28T15:00:00Z");
         };
-        for one in &mut captured {
-            if let Captured::Request(request) = one {
-                request.at.get_or_insert(at);
-            }
-        }
+        captured.iter_mut().for_each(|one| one.came_at(at));
     }
-    let requests: Vec<&CapturedRequest> = captured
-        .iter()
-        .filter_map(|one| match one {
-            Captured::Request(request) => Some(&**request),
-            Captured::LogLine(_) => None,
-        })
-        .collect();
+    let requests: Vec<_> = captured.iter().filter_map(Captured::request).collect();
     let mut notes = Vec::new();
     let explainer = match requests.first() {
         Some(first) => Some(explainer(arguments, first, &requests, &mut notes)?),
@@ -77,16 +67,8 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
     for warning in explainer.iter().flat_map(Explainer::warnings) {
         notes.push(format!("configuration: {warning}"));
     }
-    let shown = match arguments.show_data {
-        true => Shown::All,
-        false => Shown::Masked,
-    };
-    let now = input::now();
-    let explanations = captured.iter().filter_map(|one| match one {
-        Captured::Request(request) => Some(explainer.as_ref()?.explain(request, now, shown)),
-        Captured::LogLine(line) => Some(of_log_line(line)),
-    });
-    let explanations: Vec<_> = explanations.collect();
+    let shown = Shown::all_if(arguments.show_data);
+    let explanations = Explainer::explain_all(explainer.as_ref(), &captured, input::now(), shown);
     let all_pass = explanations.iter().all(|one| one.passes);
     if out.json {
         out.value(&json!({"notes": notes, "requests": explanations}))?;
