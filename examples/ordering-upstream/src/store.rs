@@ -70,6 +70,8 @@ pub enum StoreError {
     InUse,
     /// The file holds no certificates of authorities.
     Authorities(PathBuf),
+    /// PostgreSQL's certificate is another one than was expected, which this says.
+    Certificate(String),
     /// What is stored is not what this program stores.
     Unexpected(&'static str),
     /// The schema is of this version, newer than the one that this program knows.
@@ -97,6 +99,7 @@ impl fmt::Display for StoreError {
                 "expected certificates of authorities in PEM in {}",
                 path.display()
             ),
+            Self::Certificate(expected) => out.write_str(expected),
             Self::Unexpected(what) => out.write_str(what),
             Self::NewerSchema(version, known) => write!(
                 out,

@@ -116,6 +116,32 @@ impl Settings {
     fn secured(&self) -> bool {
         self.config.get_ssl_mode() != SslMode::Disable
     }
+
+    /// Adds to an error about the server's certificate which one was expected.
+    fn name_expected(&self, error: StoreError) -> StoreError {
+        let StoreError::Postgres(cause) = &error else {
+            return error;
+        };
+        let Some(cause @ rustls::Error::InvalidCertificate(_)) = tls_error(cause) else {
+            return error;
+        };
+        let from = match &self.authorities {
+            Some(path) => format!("an authority in DATABASE_CA={}", path.display()),
+            None => "an authority that browsers know, since DATABASE_CA names no other".to_owned(),
+        };
+        let host = self.host();
+        StoreError::Certificate(format!(
+            "expected a certificate for {host} from {from}: {cause}"
+        ))
+    }
+
+    fn host(&self) -> String {
+        match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => "no host".to_owned(),
+        }
+    }
 }
 
 fn is_ipv6(name: &str) -> bool {
@@ -126,14 +152,8 @@ fn is_ipv6(name: &str) -> bool {
 impl fmt::Display for Settings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.config.get_dbname().unwrap_or_default();
-        write!(out, "database {name} at ")?;
-        match self.config.get_hosts().first() {
-            Some(Host::Tcp(host)) => write!(out, "{host}")?,
-            Some(Host::Unix(path)) => write!(out, "{}", path.display())?,
-            None => out.write_str("no host")?,
-        }
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        write!(out, ":{port}")
+        write!(out, "database {name} at {}:{port}", self.host())
     }
 }
 
@@ -153,6 +173,12 @@ pub(super) fn explain(error: &Error, out: &mut fmt::Formatter<'_>) -> fmt::Resul
         Some(cause) => write!(out, ": {cause}"),
         None => Ok(()),
     }
+}
+
+/// What TLS says where it is the cause. It lies in an error of input and output, which does not name it as its source.
+fn tls_error(error: &Error) -> Option<&rustls::Error> {
+    let cause = error.source()?.downcast_ref::<std::io::Error>()?;
+    cause.get_ref()?.downcast_ref()
 }
 
 /// A connection, and what is prepared on it.
@@ -214,7 +240,9 @@ impl Postgres {
         let config = &self.settings.config;
         let client = match &self.tls {
             Some(tls) => {
-                let (client, connection) = self.wait(config.connect(tls.clone()))?;
+                let connected = self.wait(config.connect(tls.clone()));
+                let (client, connection) =
+                    connected.map_err(|error| self.settings.name_expected(error))?;
                 self.runtime.spawn(connection);
                 client
             }

@@ -88,9 +88,14 @@ fn a_body_that_cannot_be_read_is_stored_byte_for_byte() {
         );
 
         shop.wait_until_all_is_processed();
-        let bodies = shop.rows("SELECT id, octet_length(raw_body) FROM messages ORDER BY id");
-        let lengths: Vec<&str> = bodies.iter().map(|row| row[1].as_str()).collect();
-        assert_eq!(lengths, ["6", "0", "14"]);
+        assert_eq!(
+            shop.rows("SELECT raw_body FROM messages ORDER BY id"),
+            [
+                ["\\xff253d00263b"],
+                ["\\x"],
+                ["\\x5b7b2274797065223a2278227d5d"]
+            ]
+        );
         assert_eq!(shop.count("events WHERE outcome = 'other'"), 3);
     }
 }

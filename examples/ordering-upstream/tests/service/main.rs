@@ -21,5 +21,6 @@ mod outage;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod replies;
+mod tls;
 #[path = "../support/twilio.rs"]
 mod twilio;

@@ -113,7 +113,7 @@ impl Shop {
         parsed.unwrap_or_else(|| panic!("{select}: {value}"))
     }
 
-    /// What a statement returns, every value as text and NULL as an empty one.
+    /// What a statement returns, every value as text, NULL as an empty one and bytes as `\x` and hex digits.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         match &self.backend {
             Backend::Sqlite => {
@@ -128,7 +128,7 @@ impl Shop {
                                 rusqlite::types::Value::Integer(number) => number.to_string(),
                                 rusqlite::types::Value::Real(number) => number.to_string(),
                                 rusqlite::types::Value::Text(text) => text,
-                                rusqlite::types::Value::Blob(bytes) => panic!("{bytes:?}"),
+                                rusqlite::types::Value::Blob(bytes) => as_postgres(&bytes),
                             })
                         })
                         .collect()
@@ -222,6 +222,12 @@ impl Shop {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Bytes as PostgreSQL writes them.
+fn as_postgres(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\\x{digits}")
 }
 
 /// The program with an environment of its own.

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::envoy::{Envoy, signature};
 use crate::harness::{PATIENCE, Service, Shop, callback, form, form_of, free_port};
+use crate::postgres::Server;
 use crate::twilio::Twilio;
 
 /// All of it, on ports of its own.
@@ -40,10 +41,14 @@ struct Everything {
 
 impl Everything {
     fn start() -> Option<Self> {
+        Self::start_for(Shop::new())
+    }
+
+    fn start_for(shop: Shop) -> Option<Self> {
         let port = free_port();
         match Envoy::start(port) {
             Ok(envoy) => Some(Self {
-                shop: Shop::new(),
+                shop,
                 twilio: Twilio::start(),
                 upstream: format!("127.0.0.1:{port}"),
                 envoy,
@@ -231,6 +236,56 @@ fn a_locked_database_answers_before_twilio_gives_up_and_the_repeat_is_accepted()
     assert_eq!(all.envoy.post(&form).status, 200);
     all.shop.wait_until_all_is_sent();
     assert_eq!(all.twilio.calls().len(), 1);
+}
+
+#[test]
+fn what_came_while_postgresql_was_away_or_hung_is_accepted_when_twilio_sends_it_again() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let Some(all) = Everything::start_for(Shop::at(server.database())) else {
+        return;
+    };
+    let _service = all.start_service();
+    for (hangs, number) in [(false, 1_usize), (true, 2)] {
+        let form = form(&format!("SM{number:032x}"), "a coke");
+        if hangs {
+            server.hang();
+        } else {
+            server.stop();
+        }
+        // Were the nonce still held, the second would be 409.
+        for _ in 0..2 {
+            let start = Instant::now();
+            let answer = all.envoy.post(&form);
+            // By the service, and not Envoy's own when its ten seconds are over.
+            assert_eq!(
+                (answer.status, answer.json()["error"].as_str()),
+                (500, Some("not_stored"))
+            );
+            println!("500 after {:?}", start.elapsed());
+        }
+        if hangs {
+            server.resume();
+        } else {
+            server.start_again();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match all.envoy.post(&form).status {
+                200 => break,
+                // The service connects anew when it has paused.
+                status => assert_eq!(status, 500),
+            }
+            assert!(Instant::now() < deadline, "never accepted");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(all.envoy.post(&form).status, 409);
+        all.twilio.wait_for_calls(number);
+        all.shop.wait_until_all_is_sent();
+        assert_eq!(all.shop.count("messages"), number as i64);
+        assert_eq!(all.twilio.calls().len(), number);
+    }
 }
 
 #[test]
