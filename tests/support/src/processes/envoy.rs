@@ -733,9 +733,8 @@ impl Test<'_> {
         .await
     }
 
-    /// The metrics in Prometheus text, once the filter has told Envoy what it has counted.
+    /// The metrics in Prometheus text.
     pub fn metrics(&self) -> String {
-        std::thread::sleep(filter_host().metrics_lag());
         self.envoy.admin("/stats?format=prometheus")
     }
 }

@@ -128,8 +128,8 @@ impl FilterHost {
     pub fn metrics_lag(self) -> Duration {
         match self {
             Self::Wasm => Duration::ZERO,
-            // Ten times the period, for a machine that is busy.
-            Self::Native => Duration::from_millis(500),
+            // Five times the period, for a machine that is busy.
+            Self::Native => Duration::from_millis(250),
         }
     }
 
