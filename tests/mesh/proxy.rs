@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::envoy::{Envoy, Setup, Test};
@@ -227,3 +227,16 @@ pub(crate) fn rejected(status: u16, reason: &str) -> (u16, String) {
 
 /// Between the pieces of a body.
 pub(crate) const PAUSE: Duration = Duration::from_millis(2);
+
+/// Envoy shows this line among its metrics; a native module's counts are there a little later.
+pub(crate) fn assert_shows(envoy: &Envoy, line: &str, place: &str) {
+    let start = Instant::now();
+    loop {
+        let text = envoy.admin("/stats/prometheus");
+        if text.lines().any(|one| one == line) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(2), "{place}: {text}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

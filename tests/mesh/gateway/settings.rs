@@ -7,7 +7,7 @@ use support::tap::Behaviour;
 
 use super::control_plane::{EnvoyGateway, Running};
 use crate::manifests::file;
-use crate::proxy::{Module, ask, large, modules, outcome, passed, rejected};
+use crate::proxy::{Module, ask, assert_shows, large, modules, outcome, passed, rejected};
 
 #[test]
 fn with_envoy_gateways_own_buffers_a_long_body_fails_and_with_the_policy_it_passes() {
@@ -139,10 +139,9 @@ fn metrics_have_their_labels() {
                 ask(t, "webhooks", &request).await;
             }
         });
-        let text = running.envoy.admin("/stats/prometheus");
         let line =
             r#"twilio_webhook_requests{verdict="accepted",webhook="api-v1-whatsapp-webhook"} 1"#;
-        assert!(text.lines().any(|one| one == line), "{module:?}: {text}");
+        assert_shows(&running.envoy, line, &format!("{module:?}"));
     }
 }
 

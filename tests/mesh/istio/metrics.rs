@@ -11,7 +11,7 @@ use support::tap::Behaviour;
 
 use super::control_plane::{Istio, Mesh};
 use crate::manifests::file;
-use crate::proxy::{ask, modules};
+use crate::proxy::{ask, assert_shows, modules};
 
 /// One accepted request, two forged, one to no webhook.
 fn some_requests(mesh: &Mesh) {
@@ -38,11 +38,7 @@ fn metrics_have_their_labels_on_every_kind_of_proxy() {
         for place in ["shared-gateway", "gateway", "sidecar", "waypoint"] {
             let mesh = Istio::overlay(&Istio::name(module, place)).start();
             some_requests(&mesh);
-            let text = mesh.envoy.admin("/stats/prometheus");
-            assert!(
-                text.lines().any(|line| line == ACCEPTED),
-                "{module:?} {place}: {text}"
-            );
+            assert_shows(&mesh.envoy, ACCEPTED, &format!("{module:?} {place}"));
         }
     }
 }
