@@ -3,6 +3,7 @@
 //! Each test prints its row of the table in docs/soak.md. `scripts/soak --faults` runs them one after the other.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -463,39 +464,46 @@ fn faults_in_the_filter_lose_nothing_that_is_not_under_way_and_let_nothing_pass_
     assert!(outcome.held <= CLIENTS, "{outcome:?}");
 }
 
-/// A clock that a file says. That of the tests is right.
+/// A wall clock that is stepped while it runs: clock.c says how.
 struct Clock(tempfile::TempDir);
 
 impl Clock {
+    fn new() -> Self {
+        let clock = Self(tempfile::tempdir().expect("a directory"));
+        clock.set(0);
+        let source = repository().join("tests/soak/clock.c");
+        let status = Command::new("cc")
+            .args(["-O2", "-shared", "-fPIC", "-o"])
+            .args([clock.library(), source])
+            .status();
+        assert!(status.expect("a C compiler").success(), "clock.c");
+        clock
+    }
+
+    fn library(&self) -> PathBuf {
+        self.0.path().join("clock.so")
+    }
+
     fn file(&self) -> PathBuf {
         self.0.path().join("clock")
     }
 
-    /// By so many seconds from the right time.
+    /// By so many seconds from the right time, at once.
     fn set(&self, seconds: i64) {
-        let new = self.0.path().join("new");
-        std::fs::write(&new, format!("{seconds:+}\n")).expect("a file");
-        std::fs::rename(new, self.file()).expect("the file is replaced");
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.file());
+        let written = file.and_then(|file| file.write_all_at(&seconds.to_ne_bytes(), 0));
+        written.expect("a file");
     }
 
-    fn wound(&self, setup: Setup) -> Setup {
-        self.set(0);
-        let library = ["x86_64", "aarch64"].map(|machine| {
-            PathBuf::from(format!(
-                "/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1"
-            ))
-        });
-        let library = library.iter().find(|library| library.is_file());
-        let library = library.expect("libfaketime is missing: scripts/setup --faults installs it");
+    fn given_to(&self, setup: Setup) -> Setup {
+        let text = |path: PathBuf| path.display().to_string();
         setup
-            .env("LD_PRELOAD", &library.display().to_string())
-            .env(
-                "FAKETIME_TIMESTAMP_FILE",
-                &self.file().display().to_string(),
-            )
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("DONT_FAKE_MONOTONIC", "1")
+            .env("LD_PRELOAD", &text(self.library()))
+            .env("CLOCK_FILE", &text(self.file()))
     }
 }
 
@@ -514,8 +522,8 @@ fn verdict_on_now(to: SocketAddr) -> String {
 /// An Envoy whose clock is stepped to each of these, in seconds from the right time, one after the other.
 fn step_clock(fault: &str, steps: &[(i64, &str)]) -> Outcome {
     let (upstream, to) = (Upstream::start(), address());
-    let clock = Clock(tempfile::tempdir().expect("a directory"));
-    let _envoy = clock.wound(setup(&plugin(), &upstream, to)).start();
+    let clock = Clock::new();
+    let _envoy = clock.given_to(setup(&plugin(), &upstream, to)).start();
     assert_eq!(verdict_on_now(to), "", "the clock is right");
     under_load(fault, to, &upstream, |load| {
         load.begins();
@@ -541,8 +549,8 @@ fn a_clock_that_goes_a_minute_ahead_and_back_loses_nothing_and_lets_nothing_pass
 
 #[test]
 fn a_clock_that_goes_an_hour_ahead_loses_no_order() {
-    let outcome = step_clock("clock an hour ahead", &[(3600, "stale_timestamp")]);
-    assert_eq!((outcome.lost, outcome.held), (0, 0), "{outcome:?}");
+    // By that clock the time of what was accepted before has come.
+    step_clock("clock an hour ahead", &[(3600, "stale_timestamp")]).assert_forgotten();
 }
 
 fn limit(envoy: &Envoy, resource: &str) {
@@ -566,4 +574,57 @@ fn an_envoy_short_of_file_descriptors_loses_nothing_and_lets_nothing_pass_twice(
         load.ends();
     });
     outcome.assert_nothing_lost_or_twice();
+}
+
+/// What an Envoy has mapped, in bytes.
+fn mapped(envoy: &Envoy) -> u64 {
+    let file = format!("/proc/{}/statm", envoy.pid());
+    let text = std::fs::read_to_string(file).expect("the process");
+    let pages = text
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.expect("a number of pages") * 4096
+}
+
+#[test]
+fn an_envoy_short_of_memory_loses_no_order_whether_it_dies_or_not() {
+    let (upstream, to) = (Upstream::start(), address());
+    let envoy = setup(&plugin(), &upstream, to).start();
+    let mut new = None;
+    let mut died = false;
+    let outcome = under_load("memory short", to, &upstream, |load| {
+        load.begins();
+        // Not a page more.
+        limit(&envoy, &format!("--as={}:unlimited", mapped(&envoy)));
+        // Bodies as large as they may be, so that more is asked for.
+        let mut large: Vec<_> = (0..200).map(|_| Client::new(to)).collect();
+        let message = support::messages::whatsapp();
+        let message = support::messages::set(message, "Body", &"x".repeat(60_000));
+        let form = kinds::form(
+            support::messages::WEBHOOK,
+            support::messages::TOKEN,
+            &message,
+        );
+        let bytes = form.request.bytes();
+        for client in &mut large {
+            // All but the last byte, which is never sent.
+            let _ = client.write(&bytes[..bytes.len() - 1]);
+        }
+        sleep(CALM);
+        died = envoy.has_ended();
+        drop(large);
+        if died {
+            new = Some(setup(&plugin(), &upstream, to).start());
+        } else {
+            limit(&envoy, "--as=unlimited:unlimited");
+        }
+        load.ends();
+    });
+    println!("the Envoy has {}", if died { "died" } else { "survived" });
+    if died {
+        outcome.assert_forgotten();
+    } else {
+        outcome.assert_nothing_lost_or_twice();
+    }
 }
