@@ -400,7 +400,7 @@ fn with_redis_an_envoy_killed_and_started_anew_still_knows_its_nonces() {
         (0, 0, 0),
         "{outcome:?}"
     );
-    // What was under way: its claim ends a minute later.
+    // What was under way: nobody knows whether the upstream has it, and Redis keeps its claim for `replay.window`.
     assert!(outcome.held <= CLIENTS, "{outcome:?}");
 }
 
@@ -461,7 +461,7 @@ fn faults_in_the_filter_lose_nothing_that_is_not_under_way_and_let_nothing_pass_
         FilterHost::Wasm => assert!(stat(envoy.admin, "vm_reload_success") >= 1),
         FilterHost::Native => assert_eq!(outcome.held, 0, "{outcome:?}"),
     }
-    // What the VM had under way: its claim ends a minute later.
+    // What the VM had under way: nobody knows whether the upstream has it.
     assert!(outcome.held <= CLIENTS, "{outcome:?}");
 }
 
