@@ -1,7 +1,7 @@
 // A wall clock that a file steps, for a process into which this is loaded before all others (LD_PRELOAD).
 //
-// libfaketime asks the dynamic loader for the C library's functions when it is first called. In Envoy that allocates, and
-// Envoy's allocator asks for the time: it hangs before its first line. This asks the kernel itself.
+// With libfaketime Envoy hangs before its first line, probably because that looks for the C library's functions when it is first
+// called, which is very early. This looks for nothing: it asks the kernel itself.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
