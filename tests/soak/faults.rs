@@ -450,9 +450,13 @@ fn faults_in_the_filter_lose_nothing_that_is_not_under_way_and_let_nothing_pass_
     };
     let outcome = under_load(fault, to, &upstream, |load| {
         let fault = support::messages::unsigned("POST", "/anything").header("x-trap", "now");
+        // With an order of each client on its way to the upstream.
+        upstream.behave(Way::Hang);
+        sleep(Duration::from_millis(200));
         load.now();
         let answer = Client::new(to).send(&fault.bytes()).expect("an answer");
         assert!(answer.status >= 500, "{answer:?}");
+        upstream.behave(Way::Answer);
         sleep(CALM);
     });
     assert_eq!(
