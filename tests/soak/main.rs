@@ -15,5 +15,8 @@ mod kinds;
 /// An upstream that counts by nonce, and fails as it is asked.
 mod upstream;
 
+/// What is lost, accepted twice, and how long, at each fault under load.
+mod faults;
+
 /// The soak.
 mod soak;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,14 +26,30 @@ struct Inner {
     open: Mutex<HashMap<u64, TcpStream>>,
     received: AtomicU64,
     unverified: AtomicU64,
+    /// Deliveries of a nonce that was taken before.
+    again: AtomicU64,
+    /// Requests that it read so late that nobody waited for an answer.
+    late: AtomicU64,
+    way: AtomicU8,
     stopped: AtomicBool,
+}
+
+/// What it does with what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Way {
+    Answer,
+    /// It accepts connections, and answers nothing until it does something else.
+    Hang,
+    /// Every other request gets a closed connection for an answer, and is not taken.
+    ResetHalf,
 }
 
 /// An upstream that answers each request at once, with a thread for each connection of Envoy's.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     inner: Arc<Inner>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,21 +65,55 @@ pub(crate) fn short(nonce: &str) -> u64 {
 impl Upstream {
     pub(crate) fn start() -> Self {
         let port = support::process::free_port();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let inner = Arc::new(Inner::default());
-        let thread = std::thread::spawn({
-            let inner = Arc::clone(&inner);
-            move || listen(address, &inner)
-        });
         let upstream = Self {
-            address,
-            inner,
-            thread: Some(thread),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            inner: Arc::default(),
+            thread: Mutex::default(),
         };
+        upstream.start_again();
+        upstream
+    }
+
+    /// At the same port, with everything that it had counted.
+    pub(crate) fn start_again(&self) {
+        self.inner.stopped.store(false, Ordering::SeqCst);
+        let (address, inner) = (self.address, Arc::clone(&self.inner));
+        let thread = std::thread::spawn(move || listen(address, &inner));
+        *lock(&self.thread) = Some(thread);
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        upstream
+    }
+
+    /// Nobody listens any longer, and no connection is left.
+    pub(crate) fn kill(&self) {
+        self.inner.stopped.store(true, Ordering::SeqCst);
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+        for (_, stream) in lock(&self.inner.open).drain() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn behave(&self, way: Way) {
+        self.inner.way.store(way as u8, Ordering::SeqCst);
+    }
+
+    /// Whether all of an answer 200 was written for this nonce.
+    pub(crate) fn has_taken(&self, nonce: u64) -> bool {
+        let nonces = lock(&self.inner.nonces);
+        nonces.get(&nonce).is_some_and(|seen| seen.taken > 0)
+    }
+
+    /// Deliveries of a nonce that was taken before.
+    pub(crate) fn again(&self) -> u64 {
+        self.inner.again.load(Ordering::SeqCst)
+    }
+
+    /// Requests that it read so late that nobody waited for an answer.
+    pub(crate) fn late(&self) -> u64 {
+        self.inner.late.load(Ordering::SeqCst)
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -91,14 +141,26 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.inner.stopped.store(true, Ordering::SeqCst);
-        for (_, stream) in lock(&self.inner.open).drain() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.behave(Way::Answer);
+        self.kill();
     }
+}
+
+impl Inner {
+    fn does(&self, way: Way) -> bool {
+        self.way.load(Ordering::SeqCst) == way as u8
+    }
+}
+
+/// Whether whoever asked has left.
+fn is_closed(stream: &TcpStream) -> io::Result<bool> {
+    stream.set_nonblocking(true)?;
+    let closed = match stream.peek(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    };
+    stream.set_nonblocking(false)?;
+    Ok(closed)
 }
 
 fn listen(address: SocketAddr, inner: &Arc<Inner>) {
@@ -145,6 +207,15 @@ fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
             continue;
         };
         bytes.drain(..length);
+        if inner.does(Way::Hang) {
+            while inner.does(Way::Hang) && !inner.stopped.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if is_closed(stream)? {
+                inner.late.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
+            }
+        }
         inner.received.fetch_add(1, Ordering::SeqCst);
         let Some(nonce) = request.header("x-twilio-webhook-nonce").map(short) else {
             inner.unverified.fetch_add(1, Ordering::SeqCst);
@@ -155,6 +226,9 @@ fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
             let mut nonces = lock(&inner.nonces);
             let deliveries = nonces.entry(nonce).or_default();
             deliveries.received += 1;
+            if deliveries.taken > 0 {
+                inner.again.fetch_add(1, Ordering::SeqCst);
+            }
             deliveries.received == 1
         };
         let take = || lock(&inner.nonces).entry(nonce).or_default().taken += 1;
@@ -171,9 +245,16 @@ fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
             Some("reset") if first => return reset(stream),
             _ => {}
         }
+        if inner.does(Way::ResetHalf) && inner.received.load(Ordering::SeqCst).is_multiple_of(2) {
+            return reset(stream);
+        }
         // Before the answer, at which a client may look.
         take();
-        stream.write_all(TAKEN)?;
+        if let Err(error) = stream.write_all(TAKEN) {
+            // Killed in between: the answer never left.
+            lock(&inner.nonces).entry(nonce).or_default().taken -= 1;
+            return Err(error);
+        }
     }
 }
 

@@ -67,8 +67,6 @@ pub struct Setup {
     plugin: Option<String>,
     environment: BTreeMap<String, String>,
     workers: u32,
-    /// What starts Envoy, with its command line behind: a shell that limits it, say.
-    wrapper: Vec<String>,
     /// Which of several processes it is that hand over their sockets: the number that they share, and its own.
     hot_restart: Option<(u16, u16)>,
     edits: Vec<Edit>,
@@ -88,7 +86,6 @@ impl Setup {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             workers: 2,
-            wrapper: Vec::new(),
             hot_restart: None,
             edits: Vec::new(),
             last_edits: Vec::new(),
@@ -140,12 +137,6 @@ impl Setup {
 
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
-        self
-    }
-
-    /// Has a program start Envoy, which gets its command line as further arguments and must become it.
-    pub fn under(mut self, wrapper: &[&str]) -> Self {
-        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -276,7 +267,7 @@ fn configuration(setup: &mut Setup, upstream: SocketAddr, directory: &Path) -> V
 /// A running Envoy and the upstream behind it.
 pub struct Envoy {
     // Before the directory, so that it is dropped first.
-    _process: Mutex<Process>,
+    process: Mutex<Process>,
     pub admin: SocketAddr,
     pub listeners: BTreeMap<String, SocketAddr>,
     pub tap: Tap,
@@ -304,14 +295,7 @@ impl Envoy {
         std::fs::write(&file, config.to_string()).expect("a file");
         let log = directory.path().join("envoy.log");
         let admin = directory.path().join("admin");
-        let mut command = match setup.wrapper.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(binary);
-                command
-            }
-            None => Command::new(binary),
-        };
+        let mut command = Command::new(binary);
         match setup.hot_restart {
             Some((base_id, epoch)) => {
                 let (base_id, epoch) = (base_id.to_string(), epoch.to_string());
@@ -363,7 +347,7 @@ impl Envoy {
         let mut secrets: Vec<String> = secrets.chain(OTHER_TOKENS.map(str::to_owned)).collect();
         secrets.push(TOKEN.to_owned());
         Ok(Self {
-            _process: Mutex::new(process),
+            process: Mutex::new(process),
             admin,
             listeners: listeners(admin),
             tap,
@@ -371,6 +355,20 @@ impl Envoy {
             lease: Mutex::new(()),
             secrets,
         })
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process().id()
+    }
+
+    /// Whether its process has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.process().ended().is_some()
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where clients connect to.
