@@ -20,7 +20,7 @@ use twilio_webhook_filter::{
 use crate::command::{file, run};
 
 /// How many failures are generated.
-const FAILURES: usize = 1000;
+pub const FAILURES: usize = 1000;
 
 /// Verdict and hint.
 type Said = (String, Option<String>);
