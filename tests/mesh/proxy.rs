@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::envoy::{Envoy, Setup, Test};
-use support::messages::{ACCOUNT, ORIGIN, TOKEN, WEBHOOK, form, pairs};
+use support::messages::{
+    ACCOUNT, ORIGIN, TOKEN, WEBHOOK, forged, form, message, pairs, unsigned, whatsapp,
+};
 use support::process::repository;
 use support::redis::{Redis, WEBDIS_PASSWORD, Webdis};
 use support::wire::{Request, Response};
@@ -239,4 +241,29 @@ pub(crate) fn assert_shows(envoy: &Envoy, line: &str, place: &str) {
         assert!(start.elapsed() < Duration::from_secs(2), "{place}: {text}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A webhook that works: signed once, and nobody else.
+pub(crate) async fn assert_webhook_is_checked(t: &Test<'_>) {
+    let good = message();
+    assert_eq!(ask(t, "webhooks", &good).await, passed());
+    let received = t.received_one();
+    assert_eq!(received.header("x-twilio-webhook-verified"), Some("true"));
+    assert_eq!(received.body, good.body);
+    assert_eq!(ask(t, "webhooks", &good).await, rejected(409, "duplicate"));
+    let cases = [
+        (forged(&whatsapp()), "invalid_signature"),
+        (
+            unsigned("POST", WEBHOOK).body("Body=2"),
+            "missing_signature",
+        ),
+        (
+            form(WEBHOOK, &whatsapp()).body("Body=other"),
+            "invalid_signature",
+        ),
+    ];
+    for (request, reason) in cases {
+        assert_eq!(ask(t, "webhooks", &request).await, rejected(403, reason));
+    }
+    assert_eq!(t.received_count(), 1, "{}", t.received_text());
 }

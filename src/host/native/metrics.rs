@@ -82,25 +82,26 @@ impl Metrics {
         let Some(counted) = self.counted(metric) else {
             return;
         };
-        // Whoever has taken what was there has cleared the mark before, so that it is seen here.
-        counted.untold.fetch_add(by, Ordering::AcqRel);
+        // The count is written and the mark read here, the mark written and the count read in
+        // `tell`. Only one order of all four, the same on every thread, has one of them see the other.
+        counted.untold.fetch_add(by, Ordering::SeqCst);
         if !self.has_untold() {
-            self.has_untold.store(true, Ordering::Release);
+            self.has_untold.store(true, Ordering::SeqCst);
         }
     }
 
     /// Returns whether there is anything that Envoy has not been told yet.
     pub(super) fn has_untold(&self) -> bool {
-        self.has_untold.load(Ordering::Acquire)
+        self.has_untold.load(Ordering::SeqCst)
     }
 
     /// Tells Envoy what was added.
     pub(super) fn tell(&self, config: abi::FilterConfig) {
-        if !self.has_untold.swap(false, Ordering::AcqRel) {
+        if !self.has_untold.swap(false, Ordering::SeqCst) {
             return;
         }
         for counted in &self.all {
-            let by = counted.untold.swap(0, Ordering::AcqRel);
+            let by = counted.untold.swap(0, Ordering::SeqCst);
             if by != 0 {
                 config.add(&counted.metric, by);
             }

@@ -1,34 +1,9 @@
 use support::envoy::Test;
-use support::messages::{WEBHOOK, forged, form, message, unsigned, whatsapp};
+use support::messages::{forged, form, unsigned, whatsapp};
 use support::tap::Behaviour;
 
 use super::control_plane::Istio;
-use crate::proxy::{ask, for_host, modules, passed, rejected};
-
-/// A webhook that works: signed once, and nobody else.
-async fn assert_webhook_is_checked(t: &Test<'_>) {
-    let good = message();
-    assert_eq!(ask(t, "webhooks", &good).await, passed());
-    let received = t.received_one();
-    assert_eq!(received.header("x-twilio-webhook-verified"), Some("true"));
-    assert_eq!(received.body, good.body);
-    assert_eq!(ask(t, "webhooks", &good).await, rejected(409, "duplicate"));
-    let cases = [
-        (forged(&whatsapp()), "invalid_signature"),
-        (
-            unsigned("POST", WEBHOOK).body("Body=2"),
-            "missing_signature",
-        ),
-        (
-            form(WEBHOOK, &whatsapp()).body("Body=other"),
-            "invalid_signature",
-        ),
-    ];
-    for (request, reason) in cases {
-        assert_eq!(ask(t, "webhooks", &request).await, rejected(403, reason));
-    }
-    assert_eq!(t.received_count(), 1, "{}", t.received_text());
-}
+use crate::proxy::{ask, assert_webhook_is_checked, for_host, modules, passed, rejected};
 
 /// A request that the filter has not seen: whatever it would reject or remove arrives as it was sent.
 async fn assert_not_touched(t: &Test<'_>, listener: &str, host: &str) {

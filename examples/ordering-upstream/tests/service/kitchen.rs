@@ -1,6 +1,5 @@
 //! The kitchen's page as HTTP. What it looks like and does is tested in a browser, in tests/page.
 
-use std::io::Read;
 use std::process::Stdio;
 
 use base64::Engine as _;
@@ -156,13 +155,7 @@ fn an_address_that_others_can_reach_is_refused_without_a_password() {
             .spawn()
             .unwrap();
         assert_eq!(wait_for_exit(&mut child).code(), Some(1));
-        let mut said = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
         assert!(
             said.starts_with("error: KITCHEN_PASSWORD: expected a password"),
             "{said}"

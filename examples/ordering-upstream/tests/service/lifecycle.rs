@@ -162,13 +162,7 @@ fn the_log_names_messages_and_holds_nothing_personal() {
         shop.wait_until_all_is_processed();
         child.kill().unwrap();
         child.wait().unwrap();
-        let mut said = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
         assert!(
             said.contains("message 1 processed: message (nonce 00000000)"),
             "{said}"

@@ -1,7 +1,6 @@
 //! PostgreSQL gone in the middle of everything, and back. Requests get 5xx meanwhile, so that the filter gives up the
 //! nonce and Twilio's repeat passes; nothing that was answered 200 is lost, and no order is there twice.
 
-use std::io::Read;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -219,14 +218,7 @@ pub(crate) fn fails_with(url: &str, variables: &[(&str, &str)]) -> String {
     command.envs(variables.iter().copied());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     assert_eq!(wait_for_exit(&mut child).code(), Some(1));
-    let mut said = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut said)
-        .unwrap();
-    said
+    std::io::read_to_string(child.stderr.take().unwrap()).unwrap()
 }
 
 #[test]
