@@ -72,6 +72,7 @@ pub use store::port::{
     NonceTableSettings, Notice, NoticeLevel, PendingCall, Progress, Query, Report, Store,
     StoreCall, Tables, Untold, UpstreamOutcome,
 };
+pub use store::redis::correlation::Correlation;
 pub use store::redis::keyspace::Keyspace;
 pub use store::redis::script_call::{ScriptCall, ScriptRef};
 pub use store::redis::script_reply::{Failure, ScriptReply};

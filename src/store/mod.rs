@@ -32,7 +32,7 @@ pub enum StoreSettings {
 }
 
 /// Opens the store of a configuration. `memory` is what the workers of this Envoy share,
-/// `random` are bytes that no client knows, and `derive` makes a secret of the signing keys.
+/// `random` are bytes that no client knows and no other worker has, and `derive` makes a secret of the signing keys.
 ///
 /// # Errors
 /// Those of `memory`.
@@ -47,6 +47,8 @@ pub fn open(
     let local = LocalStore::new(webhooks, memory, hash_key);
     Ok(match settings {
         StoreSettings::SharedData => Box::new(local),
-        StoreSettings::Redis(settings) => Box::new(RedisStore::new(settings, local, derive)),
+        StoreSettings::Redis(settings) => {
+            Box::new(RedisStore::new(settings, local, random, derive))
+        }
     })
 }

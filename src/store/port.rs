@@ -289,6 +289,8 @@ pub struct Report {
     pub errors: u64,
     /// How many calls failed.
     pub call_failures: u64,
+    /// How many calls got the answer to another one, and were made once more.
+    pub calls_misdelivered: u64,
     /// By how much the number of open circuit breakers has grown.
     pub open_circuits: i64,
     /// How many decisions were taken locally because the store did not answer.

@@ -233,16 +233,16 @@ fn floods_grow_memory_by_the_tables_alone_and_let_nobody_off_a_limit() {
     assert_eq!(let_through(&envoy, limited, 80), 60);
     assert_eq!(let_through(&envoy, almost, 59), 59);
 
-    let before = resident(&envoy);
+    let before = resident(envoy.pid());
     let start = Instant::now();
     let statuses = pour(to, accepted, |number| signed(WARM_UP + number));
     assert_eq!(statuses, BTreeMap::from([(200, accepted)]));
     assert_eq!(service.received(), WARM_UP + accepted);
-    let (between, first) = (resident(&envoy), start.elapsed());
+    let (between, first) = (resident(envoy.pid()), start.elapsed());
     let start = Instant::now();
     let statuses = pour(to, addresses, |number| from_address(address(number)));
     assert_eq!(statuses, BTreeMap::from([(403, addresses)]));
-    let (after, second) = (resident(&envoy), start.elapsed());
+    let (after, second) = (resident(envoy.pid()), start.elapsed());
 
     assert_eq!(let_through(&envoy, limited, 10), 0, "it was limited before");
     assert!(let_through(&envoy, almost, 10) <= 1, "it had one left");

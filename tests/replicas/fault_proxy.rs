@@ -32,6 +32,9 @@ pub(crate) enum Way {
     Empty,
     /// An answer of 200 with a body that does not end.
     Endless,
+    /// On each connection, the answer to the question before; to the first, one to somebody else's. So it goes on a
+    /// connection to Webdis that got what was meant for one that has ended.
+    OneBehind,
     /// An answer with this status.
     Status(u16),
 }
@@ -40,6 +43,8 @@ struct State {
     way: Way,
     received: Vec<(Instant, Received)>,
     open: Vec<TcpStream>,
+    /// An answer that was somebody else's.
+    stray: Option<Vec<u8>>,
 }
 
 /// Stands between the Envoys and Webdis. Threads, because what it does is waiting.
@@ -55,6 +60,7 @@ impl FaultProxy {
             way: Way::Open,
             received: Vec::new(),
             open: Vec::new(),
+            stray: None,
         }));
         let shared = Arc::clone(&state);
         let server = Server::start(move |stream| {
@@ -126,6 +132,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
     let mut bytes = Vec::new();
+    let mut behind = None;
     loop {
         let Some((received, length)) = wire::request(&bytes) else {
             if read_some(stream, &mut bytes)? == 0 {
@@ -171,6 +178,14 @@ fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> i
                     stream.write_all(b"10\r\n{\"EVALSHA\":[1,1,\r\n")?;
                     std::thread::sleep(Duration::from_millis(5));
                 }
+            }
+            Way::OneBehind => {
+                let own = forward(to, &request)?;
+                let before = behind.replace(own.clone());
+                let stray = || lock(state).stray.replace(own);
+                // The first of all has nobody before it.
+                let answer = before.or_else(stray).unwrap_or_default();
+                stream.write_all(&answer)?;
             }
             Way::Status(status) => {
                 stream.write_all(&json_answer(status, r#"{"error":"as told"}"#))?

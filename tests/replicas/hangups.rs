@@ -122,13 +122,13 @@ fn many_senders_that_hang_up_leave_no_memory_and_no_connections_behind() {
         many_leave(envoy, 300).await;
         replicas.proxy.settled().await;
         let asked = metric(envoy, "store_callouts");
-        let (memory, [_, opened]) = (resident(envoy), connections(envoy));
+        let (memory, [_, opened]) = (resident(envoy.pid()), connections(envoy));
 
         let count = size("REPLICAS_HANGUPS", 2000);
         let sent = many_leave(envoy, count).await;
         replicas.proxy.settled().await;
         let asked = metric(envoy, "store_callouts") - asked;
-        let (after, [open, all]) = (resident(envoy), connections(envoy));
+        let (after, [open, all]) = (resident(envoy.pid()), connections(envoy));
         println!(
             "{count} hung up, {asked} questions; resident {} KiB, then {} KiB; {open} connections to the store, {} new",
             memory >> 10,

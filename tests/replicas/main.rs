@@ -51,6 +51,9 @@ mod capacity;
 /// Everything that can go wrong with the store, under both answers to it.
 mod failures;
 
+/// Answers that belong to other questions.
+mod misdelivered;
+
 /// Who may ask the store.
 mod credentials;
 

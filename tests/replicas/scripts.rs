@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
-    Claim, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce, NonceRules,
-    NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement, Timestamp,
-    UpstreamOutcome,
+    Claim, Correlation, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce,
+    NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
+    Timestamp, UpstreamOutcome,
 };
 
 use ScriptReply::{Claimed, Full, Kept, Limited, NeverAnswered, Passed, Pending, Settled, Void};
@@ -15,6 +15,9 @@ use support::random::{Chance, spread};
 use support::redis::Redis;
 use support::resp::Client;
 use support::stores::{self, limiter};
+
+/// The number of each question.
+const OWN: Correlation = Correlation(0xfeed);
 
 const WINDOW: Millis = Millis(10_000);
 /// Far from where the clock stands: what a script decides, it must decide by the time that it is told.
@@ -53,15 +56,15 @@ impl Asked {
     }
 
     fn ask(&mut self, question: &ScriptCall) -> ScriptReply {
-        let mut count = String::new();
-        let words = question.command(&self.scripts, ScriptRef::Source, &mut count);
+        let numbers = question.numbers(OWN);
+        let words = question.command(&self.scripts, ScriptRef::Source, &numbers);
         reply(&mut self.client, &words)
     }
 
     /// With a clock that says `now`, and values that do not expire by any other.
     fn ask_at(&mut self, question: &ScriptCall, now: Timestamp) -> ScriptReply {
-        let mut count = String::new();
-        let mut words = question.command(&self.scripts, ScriptRef::Source, &mut count);
+        let numbers = question.numbers(OWN);
+        let mut words = question.command(&self.scripts, ScriptRef::Source, &numbers);
         let source = words[1];
         assert!(source.contains("redis.call('TIME')"));
         // Read from a key: a text of its own for each moment would fill Redis with scripts.
@@ -81,7 +84,7 @@ impl Asked {
 
 fn reply(client: &mut Client, words: &[&str]) -> ScriptReply {
     let line = client.command(words).expect("Redis answers").text();
-    ScriptReply::read(&line).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
+    ScriptReply::read(&line, OWN).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
 }
 
 // --- counters ------------------------------------------------------------------------------------
@@ -550,6 +553,38 @@ fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_li
     assert_eq!(nonces(&redis), 1);
 }
 
+#[test]
+fn a_claim_that_is_asked_for_once_more_is_granted_again_and_counted_once() {
+    let redis = Redis::start();
+    let mut asked = Asked::new(&redis);
+    let limit = |name: &str| limiter(name, 2, WINDOW, 8);
+    let (early, late) = (limit("early"), limit("late"));
+    let table = NonceTable::new(nonce_rules(1, OnFull::Reject));
+    let check = LimitCheck {
+        rule: 0,
+        key_hash: 1,
+        counts: true,
+    };
+    let now = now();
+    let mut ask = |nonce, id| {
+        let claim = table.prepare(Nonce([nonce; 32]), id, None, now);
+        let claim = Some((&claim, table.rules()));
+        let question = keyspace().decide(1, &[(check, &early), (check, &late)], claim, now);
+        asked.ask_at(&question, now)
+    };
+    for _ in 0..5 {
+        assert_eq!(ask(1, 0x11), CLAIMED);
+    }
+    // Somebody else's number is another request's, and it alone is the second.
+    assert_eq!(ask(1, 0x1), Pending);
+    let limited = Limited {
+        which: 0,
+        wait: wait_until(now),
+    };
+    assert_eq!(ask(1, 0x111), limited);
+    assert_eq!(ask(1, 0x11), CLAIMED, "whatever the limits say by now");
+}
+
 /// How long what was counted now has to wait: moments are rounded up to the resolution.
 fn wait_until(now: Timestamp) -> Millis {
     let resolution = limits(6, 8)[0].resolution().0;
@@ -658,12 +693,15 @@ fn claims_follow_their_table_in_any_order_of_events() {
                 let expected = match state {
                     _ if void.contains(&id) => Void,
                     Known::No | Known::Abandoned(_) => CLAIMED,
+                    // Asked once more.
+                    Known::OnItsWay { .. } if is_own => CLAIMED,
                     Known::OnItsWay { .. } => Pending,
                     Known::Kept | Known::NeverAnswered => reply,
                 };
                 assert_eq!(reply, expected, "step {step}: {state:?}");
                 voided += u32::from(reply == Void);
                 match (reply, state) {
+                    (CLAIMED, Known::OnItsWay { .. }) => state,
                     (CLAIMED, Known::Abandoned(abandoned)) => Known::OnItsWay { id, abandoned },
                     (CLAIMED, _) => Known::OnItsWay { id, abandoned: 0 },
                     (Kept { left }, Known::Kept)

@@ -12,6 +12,19 @@ pub(crate) struct Answer {
     pub(crate) reason: String,
 }
 
+impl From<wire::Response> for Answer {
+    fn from(response: wire::Response) -> Self {
+        let reason = match response.status {
+            100..400 => String::new(),
+            _ => response.reason(),
+        };
+        Self {
+            status: response.status,
+            reason,
+        }
+    }
+}
+
 /// A connection that stays open between requests, and is made anew where it was closed.
 pub(crate) struct Client {
     to: SocketAddr,
@@ -64,14 +77,7 @@ impl Client {
                 if closed || last.is_some_and(|value| value.eq_ignore_ascii_case("close")) {
                     self.close();
                 }
-                let reason = match response.status {
-                    100..400 => String::new(),
-                    _ => response.reason(),
-                };
-                return Ok(Answer {
-                    status: response.status,
-                    reason,
-                });
+                return Ok(response.into());
             }
             if closed {
                 self.close();

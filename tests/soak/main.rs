@@ -12,6 +12,18 @@ mod client;
 /// What is sent, and what each must become.
 mod kinds;
 
+/// What is no HTTP.
+mod bytes;
+
+/// One client, which sends all of it.
+mod sender;
+
+/// What the clients have sent, and what they were answered.
+mod ledger;
+
+/// The memory of processes, and whether it rises.
+mod memory;
+
 /// An upstream that counts by nonce, and fails as it is asked.
 mod upstream;
 

@@ -21,11 +21,13 @@
 //! - [`keyspace`]: what keys are called
 //! - [`scripts`], [`script_call`], [`script_reply`]: what runs in Redis, with which
 //!   arguments, and what it replies
+//! - [`correlation`]: what ties a reply to its question
 //! - [`wire`]: how that looks over HTTP: Webdis, Upstash
 //! - [`settings`]: how Redis is reached
 
 mod admission;
 pub mod circuit_breaker;
+pub mod correlation;
 pub mod gone_queue;
 pub mod keyspace;
 pub mod over_limit_cache;

@@ -6,12 +6,17 @@ use crate::store::port::{
     CallError, Decision, HttpCall, HttpResponse, PendingCall, Progress, Query, StoreCall,
 };
 use crate::store::redis::admission::Admission;
+use crate::store::redis::correlation::Correlation;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_call::{ScriptCall, ScriptRef};
 use crate::store::redis::script_reply::{Failure, ScriptReply};
 use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
 use crate::time::{Millis, Timestamp};
+
+/// How often a question is asked again whose answer was another one's. Where that happens once,
+/// it hardly ever happens twice: the connection gets in step, or Envoy closes it.
+const MAX_MISDELIVERED: u32 = 2;
 
 /// What a script was sent for.
 pub enum Purpose {
@@ -39,6 +44,9 @@ struct Pending {
     shared: Rc<Shared>,
     script: ScriptCall,
     by: ScriptRef,
+    correlation: Correlation,
+    /// How often the answer was another question's.
+    misdelivered: u32,
     sent: Timestamp,
     purpose: Purpose,
 }
@@ -47,9 +55,11 @@ struct Pending {
 pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Timestamp) -> StoreCall {
     let timeout = shared.settings.timeout;
     let pending = Pending {
+        correlation: shared.correlations.next(),
         shared,
         script,
         by: ScriptRef::Sha,
+        misdelivered: 0,
         sent: now,
         purpose,
     };
@@ -101,10 +111,8 @@ impl Pending {
         if let Some(authorization) = &settings.authorization {
             headers.push(("authorization", authorization.expose().to_owned()));
         }
-        let mut count = String::new();
-        let command = self
-            .script
-            .command(&self.shared.scripts, self.by, &mut count);
+        let numbers = self.script.numbers(self.correlation);
+        let command = self.script.command(&self.shared.scripts, self.by, &numbers);
         let http = HttpCall {
             cluster: settings.cluster.clone(),
             headers,
@@ -117,13 +125,26 @@ impl Pending {
         }
     }
 
+    /// Asks the same once more, in what is left of the time: nobody waits longer for that.
+    ///
+    /// It keeps its number. On a connection where every answer belongs to the question before,
+    /// this one's answer comes next.
+    fn call_again(self, now: Timestamp) -> Progress {
+        let took = now.since(self.sent);
+        let left = self.shared.settings.timeout.0.saturating_sub(took.0).max(1);
+        Progress::Call(self.call(Millis(left)))
+    }
+
     fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {
         let response = answer.map_err(|error| match error {
             CallError::NotSent => Failure::NotSent,
             CallError::NoResponse => Failure::NoAnswer,
         })?;
         match &response.body {
-            Some(body) => self.shared.settings.api.read(response.status, body),
+            Some(body) => {
+                let api = self.shared.settings.api;
+                api.read(response.status, body, self.correlation)
+            }
             None if response.status == 200 => Err(Failure::Malformed),
             None => Err(Failure::Status(response.status)),
         }
@@ -137,15 +158,21 @@ impl PendingCall for Pending {
         now: Timestamp,
     ) -> Progress {
         let reply = self.reply(answer);
-        if reply == Err(Failure::UnknownScript) && self.by == ScriptRef::Sha {
-            // What is left of the time: nobody waits longer for that.
-            let took = now.since(self.sent);
-            let left = self.shared.settings.timeout.0.saturating_sub(took.0).max(1);
-            let retried = Pending {
-                by: ScriptRef::Source,
-                ..*self
-            };
-            return Progress::Call(retried.call(Millis(left)));
+        match reply {
+            Err(Failure::UnknownScript) if self.by == ScriptRef::Sha => {
+                let by = ScriptRef::Source;
+                return Pending { by, ..*self }.call_again(now);
+            }
+            Err(Failure::Misdelivered) if self.misdelivered < MAX_MISDELIVERED => {
+                self.shared.record_misdelivery();
+                let misdelivered = self.misdelivered + 1;
+                let again = Pending {
+                    misdelivered,
+                    ..*self
+                };
+                return again.call_again(now);
+            }
+            _ => {}
         }
         let Pending {
             shared, purpose, ..

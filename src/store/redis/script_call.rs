@@ -1,5 +1,6 @@
 //! A script with its keys and arguments: what Redis is asked.
 
+use crate::store::redis::correlation::Correlation;
 use crate::store::redis::scripts::{Script, Scripts};
 
 /// Which script is run.
@@ -31,6 +32,13 @@ pub enum ScriptRef {
     Source,
 }
 
+/// Numbers of a command, as the words that they are there.
+#[derive(Debug)]
+pub struct CommandNumbers {
+    keys: String,
+    correlation: String,
+}
+
 impl ScriptCall {
     /// A question without keys and arguments yet.
     pub fn new(kind: Kind) -> ScriptCall {
@@ -45,23 +53,34 @@ impl ScriptCall {
         self.arguments.push(argument.to_string());
     }
 
-    /// The words of the command: `EVALSHA hash keys key… argument…`, or `EVAL` with the text.
+    /// The words of the command: `EVALSHA hash keys key… argument… correlation`, or `EVAL` with the text.
     pub fn command<'a>(
         &'a self,
         scripts: &'a Scripts,
         by: ScriptRef,
-        count: &'a mut String,
+        numbers: &'a CommandNumbers,
     ) -> Vec<&'a str> {
         let script: &Script = match self.kind {
             Kind::Decide => &scripts.decide,
             Kind::Settle => &scripts.settle,
         };
-        *count = self.keys.len().to_string();
         let (verb, name) = match by {
             ScriptRef::Sha => ("EVALSHA", script.hash.as_str()),
             ScriptRef::Source => ("EVAL", script.source),
         };
-        let rest = self.keys.iter().chain(&self.arguments).map(String::as_str);
-        [verb, name, count].into_iter().chain(rest).collect()
+        let rest = self.keys.iter().chain(&self.arguments);
+        let rest = rest.chain([&numbers.correlation]).map(String::as_str);
+        [verb, name, &numbers.keys]
+            .into_iter()
+            .chain(rest)
+            .collect()
+    }
+
+    /// The numbers in the command, where the question has this one.
+    pub fn numbers(&self, correlation: Correlation) -> CommandNumbers {
+        CommandNumbers {
+            keys: self.keys.len().to_string(),
+            correlation: correlation.to_string(),
+        }
     }
 }

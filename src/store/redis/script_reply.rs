@@ -1,5 +1,6 @@
 //! What the scripts answer, and how asking fails.
 
+use crate::store::redis::correlation::Correlation;
 use crate::time::Millis;
 
 /// What a script answered.
@@ -54,6 +55,8 @@ pub enum Failure {
     Status(u16),
     /// It answered what no script answers.
     Malformed,
+    /// It gave the answer to another question.
+    Misdelivered,
     /// Redis does not know the script by its hash.
     UnknownScript,
 }
@@ -63,7 +66,9 @@ impl Failure {
     pub fn may_have_run(self) -> bool {
         match self {
             Failure::CircuitOpen | Failure::NotSent | Failure::UnknownScript => false,
-            Failure::NoAnswer | Failure::Status(_) | Failure::Malformed => true,
+            Failure::NoAnswer | Failure::Status(_) | Failure::Malformed | Failure::Misdelivered => {
+                true
+            }
         }
     }
 
@@ -81,18 +86,27 @@ impl Failure {
             ),
             Failure::Status(status) => format!("it answered {status}"),
             Failure::Malformed => "its answer is not one of Redis to this filter's scripts".into(),
+            Failure::Misdelivered => {
+                "it gave answers to other questions, as Webdis does where connections to it end while it answers: are there many timeouts, or clients that leave?".into()
+            }
             Failure::UnknownScript => "it does not know the script that was just sent to it".into(),
         }
     }
 }
 
 impl ScriptReply {
-    /// Reads the line that a script answered.
+    /// Reads the line that a script answered to the question with this number.
     ///
     /// # Errors
-    /// [`Failure::Malformed`] for any other line.
-    pub fn read(line: &str) -> Result<ScriptReply, Failure> {
+    /// [`Failure::Misdelivered`] for the answer to another question, [`Failure::Malformed`] for
+    /// any other line.
+    pub fn read(line: &str, correlation: Correlation) -> Result<ScriptReply, Failure> {
         let mut words = line.split(' ');
+        match words.next().and_then(Correlation::read) {
+            None => return Err(Failure::Malformed),
+            Some(of_answer) if of_answer != correlation => return Err(Failure::Misdelivered),
+            Some(_) => {}
+        }
         let word = words.next().unwrap_or_default();
         let mut number = || -> Result<u64, Failure> {
             let word = words.next().ok_or(Failure::Malformed)?;
@@ -133,8 +147,10 @@ mod tests {
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    const OWN: Correlation = Correlation(0x2a);
+
     #[test]
-    fn every_answer_of_the_scripts_is_understood() {
+    fn every_answer_of_the_scripts_is_understood_if_it_is_the_questions_own() {
         for (line, reply) in [
             ("passed", ScriptReply::Passed),
             (
@@ -166,7 +182,13 @@ mod tests {
             ("void", ScriptReply::Void),
             ("settled", ScriptReply::Settled),
         ] {
-            assert_eq!(ScriptReply::read(line), Ok(reply), "{line}");
+            let line = format!("{OWN} {line}");
+            assert_eq!(ScriptReply::read(&line, OWN), Ok(reply), "{line}");
+            assert_eq!(
+                ScriptReply::read(&line, Correlation(OWN.0 + 1)),
+                Err(Failure::Misdelivered),
+                "{line}"
+            );
         }
     }
 
@@ -175,6 +197,7 @@ mod tests {
         for line in [
             "",
             "ok",
+            " passed",
             "passed ",
             "passed 1",
             "Passed",
@@ -189,7 +212,11 @@ mod tests {
             "never_answered",
             "kept 99999999999999999999",
         ] {
-            assert_eq!(ScriptReply::read(line), Err(Failure::Malformed), "{line}");
+            let numbered = format!("{OWN} {line}");
+            for line in [line, &numbered] {
+                let reply = ScriptReply::read(line, OWN);
+                assert_eq!(reply, Err(Failure::Malformed), "{line}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::store::local::nonces::{Claim, NonceRules, NonceTable};
 use crate::store::local::store::LocalStore;
 use crate::store::port::{LimitCheck, Notice, NoticeLevel, UpstreamOutcome};
 use crate::store::redis::circuit_breaker::CircuitBreaker;
+use crate::store::redis::correlation::Correlations;
 use crate::store::redis::gone_queue::GoneQueue;
 use crate::store::redis::keyspace::{Keyspace, counter};
 use crate::store::redis::over_limit_cache::OverLimitCache;
@@ -19,6 +20,8 @@ pub struct Shared {
     pub settings: RedisSettings,
     /// What runs there.
     pub scripts: Scripts,
+    /// What its questions are called.
+    pub correlations: Correlations,
     /// What keys are called there.
     pub keyspace: Keyspace,
     /// Whether it is asked at all.
@@ -35,11 +38,13 @@ pub struct Shared {
 
 impl Shared {
     /// Returns what is known of a Redis that was not asked yet.
-    pub fn new(settings: RedisSettings, local: LocalStore) -> Shared {
+    /// `random` is this worker's own.
+    pub fn new(settings: RedisSettings, local: LocalStore, random: [u8; 16]) -> Shared {
         Shared {
             keyspace: Keyspace::new(&settings.key_prefix),
             settings,
             scripts: Scripts::new(),
+            correlations: Correlations::new(random),
             circuit: CircuitBreaker::default(),
             over_limit: OverLimitCache::default(),
             queue: SettlementQueue::default(),
@@ -97,6 +102,11 @@ impl Shared {
                 });
             });
         }
+    }
+
+    /// It has given an answer to another question, and is asked once more.
+    pub fn record_misdelivery(&self) {
+        self.local.note(|report| report.calls_misdelivered += 1);
     }
 
     /// It has not, or not with what can be used.

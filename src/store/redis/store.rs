@@ -23,13 +23,15 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Returns the store, Redis not asked yet. `derive` makes a secret of the signing keys.
+    /// Returns the store, Redis not asked yet. `random` are bytes that no other worker has, and
+    /// `derive` makes a secret of the signing keys.
     pub fn new(
         settings: RedisSettings,
         local: LocalStore,
+        random: [u8; 16],
         derive: impl FnOnce(&[u8]) -> [u8; 32],
     ) -> RedisStore {
-        let shared = Shared::new(settings, local);
+        let shared = Shared::new(settings, local, random);
         RedisStore {
             hash_key: hash_key(&shared, derive),
             shared: Rc::new(shared),

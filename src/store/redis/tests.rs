@@ -15,6 +15,7 @@ use crate::store::port::{
     CallError, HashKey, HttpCall, HttpResponse, Progress, Report, Store, UpstreamOutcome,
 };
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
+use crate::store::redis::correlation::Correlation;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
 use crate::store::redis::shared::Shared;
@@ -40,7 +41,7 @@ impl Redis {
         let mut shared = None;
         let filter = Filter::with_store(settings, Rc::clone(&map), |tables, keyring| {
             let local = LocalStore::new(tables, map, HashKey([7; 16]));
-            let store = RedisStore::new(redis, local, |label| keyring.derive(label));
+            let store = RedisStore::new(redis, local, [9; 16], |label| keyring.derive(label));
             shared = Some(store.shared());
             Ok::<Box<dyn Store>, ()>(Box::new(store))
         });
@@ -59,14 +60,14 @@ impl Redis {
         let mut last = None;
         self.world.send_answering(request, &mut |call| {
             let words = words(call);
-            // A script that is not known is sent again, whole: that is one question.
-            let is_again = words.first().is_some_and(|verb| verb == "EVAL");
-            let reply = match last.filter(|_| is_again) {
-                Some(last) => last,
-                None => reply(&words),
+            // What is asked again, whole or because the answer was another's, is one question.
+            let number = words.last().cloned();
+            let reply = match &last {
+                Some((asked, reply)) if *asked == number => *reply,
+                _ => reply(&words),
             };
-            last = Some(reply);
-            answer(reply)
+            last = Some((number, reply));
+            answer(&words, reply)
         })
     }
 
@@ -90,7 +91,11 @@ fn words(call: &HttpCall) -> Vec<String> {
 }
 
 /// What Webdis answers.
-fn answer(reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError> {
+fn answer(
+    words: &[String],
+    reply: Result<ScriptReply, Failure>,
+) -> Result<HttpResponse, CallError> {
+    let correlation = words.last().expect("the question's number");
     let line = match reply {
         Err(Failure::CircuitOpen) => panic!("nobody answers what was not sent"),
         Err(Failure::NotSent) => return Err(CallError::NotSent),
@@ -102,6 +107,7 @@ fn answer(reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError
             });
         }
         Err(Failure::Malformed) => "1".to_owned(),
+        Err(Failure::Misdelivered) => format!("\"{} passed\"", Correlation(7)),
         Err(Failure::UnknownScript) => r#"[false, "NOSCRIPT No matching script"]"#.to_owned(),
         Ok(reply) => {
             let line = match reply {
@@ -118,7 +124,7 @@ fn answer(reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError
                 ScriptReply::Void => "void".to_owned(),
                 ScriptReply::Settled => "settled".to_owned(),
             };
-            format!("{line:?}")
+            format!("\"{correlation} {line}\"")
         }
     };
     Ok(HttpResponse {
@@ -144,11 +150,12 @@ const KEPT: ScriptReply = ScriptReply::Kept {
     left: Millis(600_000),
 };
 
-const FAILURES: [Failure; 5] = [
+const FAILURES: [Failure; 6] = [
     Failure::NotSent,
     Failure::NoAnswer,
     Failure::Status(403),
     Failure::Malformed,
+    Failure::Misdelivered,
     Failure::UnknownScript,
 ];
 
@@ -244,6 +251,36 @@ fn only_the_answer_that_fits_lets_a_request_through() {
             let verdict = limits_only.send_with(&form("a=1"), &mut |_| Ok(reply));
             let passes = verdict.outcome.name() == "accepted";
             assert_eq!(passes, reply == ScriptReply::Passed, "{reply:?}, {count}");
+        }
+    }
+}
+
+/// The question whose answer went to somebody else is asked again, under the same number, until its own comes.
+#[test]
+fn an_answer_to_another_question_lets_nothing_through_and_its_own_still_counts() {
+    for (own, outcome) in [(CLAIMED, "accepted"), (KEPT, "duplicate")] {
+        for strangers in 0..=2 {
+            let world = world("reject", NO_LIMITS);
+            let mut asked = Vec::new();
+            let verdict = world.world.send_answering(&form("a=1"), &mut |call| {
+                let words = words(call);
+                let is_own = asked.len() == strangers;
+                asked.push(words.clone());
+                answer(
+                    &words,
+                    if is_own {
+                        Ok(own)
+                    } else {
+                        Err(Failure::Misdelivered)
+                    },
+                )
+            });
+            assert_eq!(verdict.outcome.name(), outcome);
+            assert!(asked.iter().all(|words| *words == asked[0]), "{asked:?}");
+            assert_eq!(asked.len(), strangers + 1);
+            let report = world.report();
+            assert_eq!(report.calls_misdelivered, strangers as u64);
+            assert_eq!(report.call_failures, 0, "Redis is not dead");
         }
     }
 }
@@ -492,14 +529,14 @@ fn a_request_on_its_way_elsewhere_may_come_here_if_it_fails_there() {
 #[test]
 fn copies_of_a_request_that_is_being_asked_for_are_not_asked_for() {
     let world = world("reject", NO_LIMITS);
-    let first = world.world.send_until_called(&form("a=1"));
+    let (first, call) = world.world.send_until_called(&form("a=1"));
     for _ in 0..5 {
         assert_eq!(ended(&world, &form("a=1"), &[]), "duplicate");
     }
     let answered = world
         .world
         .filter
-        .on_answer(first, answer(Ok(CLAIMED)), NOW);
+        .on_answer(first, answer(&words(&call), Ok(CLAIMED)), NOW);
     let Step::Decided(verdict) = answered else {
         panic!("not decided");
     };
@@ -512,6 +549,7 @@ fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
     world
         .world
         .send_until_called(&form("a=1"))
+        .0
         .on_client_gone(NOW);
     assert_eq!(world.report().nonces, 0, "nothing stays in the table");
     assert_eq!(told(&world), [UpstreamOutcome::Failed]);
@@ -683,9 +721,9 @@ fn what_no_limit_of_rejections_counts_is_counted_by_early_ones() {
     let filter = Filter::new(settings, Rc::clone(&memory) as _, [7; 16]).expect("memory");
     let unkeyed = World::with_filter(&memory, filter);
     let mut asked = 0;
-    let verdict = unkeyed.send_answering(&form("a=1"), &mut |_| {
+    let verdict = unkeyed.send_answering(&form("a=1"), &mut |call| {
         asked += 1;
-        answer(Ok(ScriptReply::Passed))
+        answer(&words(call), Ok(ScriptReply::Passed))
     });
     assert_eq!((verdict.outcome.name(), asked), ("not_configured", 1));
 
@@ -844,8 +882,9 @@ fn flush(world: &Redis, reply: Result<ScriptReply, Failure>) -> Vec<(usize, usiz
     let mut questions = Vec::new();
     let mut call = world.world.filter.store().flush(NOW);
     while let Some(next) = call {
-        questions.push(put(&words(&next.http)));
-        call = match next.pending.resume(answer(reply), NOW) {
+        let words = words(&next.http);
+        questions.push(put(&words));
+        call = match next.pending.resume(answer(&words, reply), NOW) {
             Progress::Call(call) => Some(call),
             _ => None,
         };

@@ -7,8 +7,9 @@ mod format;
 mod upstash;
 mod webdis;
 
+use crate::store::redis::correlation::Correlation;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::wire::format::Wire;
+use crate::store::redis::wire::format::{Wire, object};
 
 /// Which form the service has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +38,24 @@ impl Api {
         self.wire().content_type()
     }
 
-    /// What an answer says.
+    /// What an answer says to the question with this number.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn read(self, status: u16, body: &[u8]) -> Result<ScriptReply, Failure> {
-        let reply = self.wire().read(body);
-        match (status, reply) {
+    pub fn read(
+        self,
+        status: u16,
+        body: &[u8],
+        correlation: Correlation,
+    ) -> Result<ScriptReply, Failure> {
+        let answer = object(body);
+        let line = match &answer {
+            Ok(answer) => self.wire().line(answer),
+            Err(failure) => Err(*failure),
+        };
+        match (status, line) {
             // Upstash answers 400 where Redis answers with an error.
-            (200, reply) => reply,
+            (200, line) => ScriptReply::read(line?, correlation),
             (400, Err(Failure::UnknownScript)) => Err(Failure::UnknownScript),
             (status, _) => Err(Failure::Status(status)),
         }
@@ -58,15 +68,20 @@ mod tests {
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    const OWN: Correlation = Correlation(0x2a);
+
     #[test]
     fn only_a_200_passes_anything() {
         for status in [0, 100, 201, 204, 301, 400, 401, 403, 404, 500, 503] {
             for (api, body) in [
-                (Api::Webdis, &br#"{"EVALSHA":"passed"}"#[..]),
-                (Api::Upstash, br#"{"result":"passed"}"#),
+                (
+                    Api::Webdis,
+                    &br#"{"EVALSHA":"000000000000002a passed"}"#[..],
+                ),
+                (Api::Upstash, br#"{"result":"000000000000002a passed"}"#),
             ] {
-                assert_eq!(api.read(200, body), Ok(ScriptReply::Passed));
-                assert_eq!(api.read(status, body), Err(Failure::Status(status)));
+                assert_eq!(api.read(200, body, OWN), Ok(ScriptReply::Passed));
+                assert_eq!(api.read(status, body, OWN), Err(Failure::Status(status)));
             }
         }
     }
@@ -82,6 +97,8 @@ mod tests {
             "{}",
             "{\"EVALSHA\":null}",
             "{\"EVALSHA\":[true]}",
+            "{\"EVALSHA\":\"passed\"}",
+            "{\"result\":\"passed\"}",
             "{\"EVALSHA\":[true,\"passed\"],\"EVAL\":\"passed\"}",
             "{\"GET\":\"passed\"}",
             "{\"result\":1}",
@@ -92,7 +109,7 @@ mod tests {
         ] {
             for api in [Api::Webdis, Api::Upstash] {
                 assert_eq!(
-                    api.read(200, body.as_bytes()),
+                    api.read(200, body.as_bytes(), OWN),
                     Err(Failure::Malformed),
                     "{body}"
                 );

@@ -3,19 +3,26 @@
 -- KEYS  the bucket of each limit; then, for a claim, the nonce, the index of nonces, the void mark
 -- ARGV  how many early limits, which count every request; how many in all: the others do not count a repeat;
 --       for each: "take" or "peek", whom (hex), requests, window, resolution (both in ms), slots;
---       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned
+--       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned;
+--       at last what the answer begins with, so that it is known whose it is
 --
--- Answers one line: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
+-- Answers one line, after that: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
 -- "kept <ms left>", "never_answered <ms left>", "pending", "full" or "void".
 --
 -- In this order: the early limits, by all or by none; the look at the nonce; the other limits and the claim, all of it
 -- or nothing. It is as if the early limits were asked for by a run of their own: what they have counted stays counted.
 -- Nothing else is written unless all of it passes, but for a counter that had to be put right.
 --
+-- Asked once more for a claim that it has granted, because the answer went astray, it grants it again and counts nothing.
+--
 -- Time is Redis' own, so that the clocks of several Envoys need not agree.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function answer(line)
+  return ARGV[#ARGV] .. ' ' .. line
+end
 
 -- Counters: as src/store/local/limiter.rs has them, where it is explained. A history is a flat list {moment, events,
 -- moment, events …}, newest first; a bucket is {residue = history, entries = {{whom, since, inherited, history…} …}}.
@@ -237,12 +244,8 @@ local function write_all(counted)
   for key, bucket in pairs(counted) do write(key, bucket) end
 end
 
--- Early limits count a repeat, too, and what they reject is looked at no further.
 local early = tonumber(ARGV[1])
 local limits = tonumber(ARGV[2])
-local limited, counted = count_by(0, early - 1)
-if limited then return limited end
-write_all(counted)
 
 -- Nonces. A value is "k" (kept), "p:<id>:<abandoned>:<until>" (on its way; after that it counts as one whose sender
 -- left), "a:<abandoned>" (its sender left) or "k:<abandoned>" (once too often). Each stays for as long as a kept one.
@@ -257,29 +260,42 @@ if is_claim then
     id = ARGV[first], must = tonumber(ARGV[first + 1]), keep = tonumber(ARGV[first + 2]),
     capacity = tonumber(ARGV[first + 3]), on_full = ARGV[first + 4], most_abandoned = tonumber(ARGV[first + 5]),
   }
+end
+
+local value = is_claim and redis.call('GET', claim.nonce)
+if value then
+  local own = 'p:' .. claim.id .. ':'
+  if string.sub(value, 1, #own) == own then return answer('claimed 0 0') end
+end
+
+-- Early limits count a repeat, too, and what they reject is looked at no further.
+local limited, counted = count_by(0, early - 1)
+if limited then return answer(limited) end
+write_all(counted)
+
+if is_claim then
   -- Given up before it arrived here: whoever asked no longer waits.
-  if redis.call('EXISTS', claim.void) == 1 then return 'void' end
-  local value = redis.call('GET', claim.nonce)
+  if redis.call('EXISTS', claim.void) == 1 then return answer('void') end
   if value then
     local kind = string.sub(value, 1, 1)
     local left = math.max(redis.call('PTTL', claim.nonce), 1)
     if kind == 'p' then
       local times, till = string.match(value, '^p:[^:]*:(%d+):(%d+)$')
-      if not till or tonumber(till) >= now then return 'pending' end
+      if not till or tonumber(till) >= now then return answer('pending') end
       abandoned = tonumber(times) + 1
     elseif kind == 'a' then
       abandoned = tonumber(string.sub(value, 3)) or 0
     elseif string.sub(value, 1, 2) ~= 'k:' then
-      return 'kept ' .. left
+      return answer('kept ' .. left)
     end
-    if kind == 'k' or abandoned > claim.most_abandoned then return 'never_answered ' .. left end
+    if kind == 'k' or abandoned > claim.most_abandoned then return answer('never_answered ' .. left) end
     claim.known = true
   end
 end
 
 -- A repeat is not counted: so these limits come after the look at the nonce, and before its claim.
 limited, counted = count_by(early, limits - 1)
-if limited then return limited end
+if limited then return answer(limited) end
 
 local evicted, evicted_age = 0, 0
 if is_claim and not claim.known then
@@ -290,7 +306,7 @@ if is_claim and not claim.known then
     local oldest = redis.call('ZRANGE', claim.index, 0, 0, 'WITHSCORES')
     if not oldest[1] then break end
     local must_until = tonumber(oldest[2])
-    if must_until > now and claim.on_full ~= 'evict_oldest' then return 'full' end
+    if must_until > now and claim.on_full ~= 'evict_oldest' then return answer('full') end
     redis.call('ZREM', claim.index, oldest[1])
     -- A key that was not declared, but in the same slot as those that were.
     local left = redis.call('PTTL', oldest[1])
@@ -300,14 +316,14 @@ if is_claim and not claim.known then
     end
     room = room + 1
   end
-  if room <= 0 then return 'full' end
+  if room <= 0 then return answer('full') end
 end
 
 write_all(counted)
-if not is_claim then return 'passed' end
+if not is_claim then return answer('passed') end
 local till = string.format('%.0f', now + claim.must)
 local value = 'p:' .. claim.id .. ':' .. abandoned .. ':' .. till
 redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
 redis.call('ZADD', claim.index, till, claim.nonce)
 redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
-return 'claimed ' .. evicted .. ' ' .. evicted_age
+return answer('claimed ' .. evicted .. ' ' .. evicted_age)

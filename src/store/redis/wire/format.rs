@@ -2,25 +2,25 @@
 
 use serde_json::{Map, Value};
 
-use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::script_reply::Failure;
 
 /// A way to write commands and to read answers.
 pub trait Wire {
     /// The body of the request for a command: its words, in order. It is sent by `POST /`.
     fn write(&self, command: &[&str]) -> Vec<u8>;
 
-    /// What the body of an answer says.
+    /// The line in an answer, whose body is this object.
     ///
     /// # Errors
     /// [`Failure::UnknownScript`]; [`Failure::Malformed`] for anything that is not an answer.
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure>;
+    fn line<'a>(&self, answer: &'a Map<String, Value>) -> Result<&'a str, Failure>;
 
     /// The body's media type.
     fn content_type(&self) -> &'static str;
 }
 
 /// Every service answers with an object.
-pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
+pub fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(answer)) => Ok(answer),
         _ => Err(Failure::Malformed),

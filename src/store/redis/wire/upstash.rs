@@ -1,9 +1,9 @@
 //! The REST form of Upstash: the command as a JSON array; the answer under `result` or `error`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::wire::format::{Wire, failure_of_error, object};
+use crate::store::redis::script_reply::Failure;
+use crate::store::redis::wire::format::{Wire, failure_of_error};
 
 pub(super) struct Upstash;
 
@@ -13,10 +13,9 @@ impl Wire for Upstash {
         serde_json::to_vec(command).unwrap_or_default()
     }
 
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure> {
-        let answer = object(body)?;
+    fn line<'a>(&self, answer: &'a Map<String, Value>) -> Result<&'a str, Failure> {
         match (answer.get("result"), answer.get("error")) {
-            (Some(Value::String(line)), None) => ScriptReply::read(line),
+            (Some(Value::String(line)), None) => Ok(line),
             (None, Some(Value::String(message))) => Err(failure_of_error(message)),
             _ => Err(Failure::Malformed),
         }
@@ -30,6 +29,7 @@ impl Wire for Upstash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::redis::wire::format::object;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn answers_stand_under_result_or_error() {
-        let read = |text: &str| Upstash.read(text.as_bytes());
-        assert_eq!(read(r#"{"result":"full"}"#), Ok(ScriptReply::Full));
+        let read = |text: &str| Upstash.line(&object(text.as_bytes())?).map(str::to_owned);
+        assert_eq!(read(r#"{"result":"full"}"#), Ok("full".into()));
         assert_eq!(
             read(r#"{"error":"NOSCRIPT No matching script"}"#),
             Err(Failure::UnknownScript)

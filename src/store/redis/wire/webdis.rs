@@ -1,10 +1,10 @@
 //! Webdis: the command's words with `/` between them; the answer in an object under the
 //! command's name.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::wire::format::{Wire, failure_of_error, object};
+use crate::store::redis::script_reply::Failure;
+use crate::store::redis::wire::format::{Wire, failure_of_error};
 
 pub(super) struct Webdis;
 
@@ -29,8 +29,7 @@ impl Wire for Webdis {
         body
     }
 
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure> {
-        let answer = object(body)?;
+    fn line<'a>(&self, answer: &'a Map<String, Value>) -> Result<&'a str, Failure> {
         let mut answers = answer.iter();
         let (Some((name, value)), None) = (answers.next(), answers.next()) else {
             return Err(Failure::Malformed);
@@ -39,7 +38,7 @@ impl Wire for Webdis {
             return Err(Failure::Malformed);
         }
         match value {
-            Value::String(line) => ScriptReply::read(line),
+            Value::String(line) => Ok(line),
             // An error of Redis: false and its message.
             Value::Array(items) => match items.as_slice() {
                 [Value::Bool(false), Value::String(message)] => Err(failure_of_error(message)),
@@ -64,6 +63,7 @@ fn hex_digit(nibble: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::redis::wire::format::object;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn answers_stand_under_the_commands_name() {
-        let read = |text: &str| Webdis.read(text.as_bytes());
-        assert_eq!(read(r#"{"EVALSHA":"pending"}"#), Ok(ScriptReply::Pending));
-        assert_eq!(read(r#"{"EVAL":"pending"}"#), Ok(ScriptReply::Pending));
+        let read = |text: &str| Webdis.line(&object(text.as_bytes())?).map(str::to_owned);
+        assert_eq!(read(r#"{"EVALSHA":"pending"}"#), Ok("pending".into()));
+        assert_eq!(read(r#"{"EVAL":"pending"}"#), Ok("pending".into()));
         let unknown = r#"{"EVALSHA":[false,"NOSCRIPT No matching script. Please use EVAL."]}"#;
         assert_eq!(read(unknown), Err(Failure::UnknownScript));
         let full =

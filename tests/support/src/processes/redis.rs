@@ -116,6 +116,11 @@ impl Server {
         *self.process() = None;
     }
 
+    fn pid(&self) -> u32 {
+        let process = self.process();
+        process.as_ref().expect("it has been started").id()
+    }
+
     fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +163,11 @@ impl Redis {
 
     pub fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
     }
 
     pub fn kill(&self) {
@@ -257,6 +267,11 @@ impl Webdis {
 
     pub fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
     }
 
     pub fn kill(&self) {
