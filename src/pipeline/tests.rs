@@ -112,10 +112,10 @@ impl World {
     }
 
     /// Sends a request until its store has a call, and leaves it there.
-    pub(crate) fn send_until_called(&self, request: &Request) -> AwaitingStore {
+    pub(crate) fn send_until_called(&self, request: &Request) -> (AwaitingStore, HttpCall) {
         let mut stopped = None;
-        self.drive(request, |awaiting, _| {
-            stopped = Some(awaiting);
+        self.drive(request, |awaiting, call| {
+            stopped = Some((awaiting, call));
             Step::Decided(Verdict {
                 outcome: Outcome::Unchecked,
                 record: RequestRecord::new(ClientAddress::from_source_address(b"")),

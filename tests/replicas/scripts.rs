@@ -81,7 +81,8 @@ impl Asked {
 
 fn reply(client: &mut Client, words: &[&str]) -> ScriptReply {
     let line = client.command(words).expect("Redis answers").text();
-    ScriptReply::read(&line).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
+    let tag = words.last().expect("a tag");
+    ScriptReply::read_tagged(&line, tag).unwrap_or_else(|failure| panic!("{line}: {failure:?}"))
 }
 
 // --- counters ------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ struct Pending {
 /// Returns the call that runs a script by its hash.
 pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Timestamp) -> StoreCall {
     let timeout = shared.settings.timeout;
+    let script = script.tagged(shared.next_number(), now);
     let pending = Pending {
         shared,
         script,
@@ -123,7 +124,10 @@ impl Pending {
             CallError::NoResponse => Failure::NoAnswer,
         })?;
         match &response.body {
-            Some(body) => self.shared.settings.api.read(response.status, body),
+            Some(body) => {
+                let api = self.shared.settings.api;
+                api.read(response.status, body, &self.script.tag)
+            }
             None if response.status == 200 => Err(Failure::Malformed),
             None => Err(Failure::Status(response.status)),
         }

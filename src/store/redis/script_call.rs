@@ -1,6 +1,11 @@
 //! A script with its keys and arguments: what Redis is asked.
 
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
 use crate::store::redis::scripts::{Script, Scripts};
+use crate::time::Timestamp;
 
 /// Which script is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,10 @@ pub struct ScriptCall {
     pub keys: Vec<String>,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// What its answer begins with, and no other. Webdis before 0.1.20 may send an answer to
+    /// another connection than the one that asked, if that has been closed meanwhile and the
+    /// other one opened.
+    pub tag: String,
 }
 
 /// How the script is named.
@@ -38,14 +47,28 @@ impl ScriptCall {
             kind,
             keys: Vec::new(),
             arguments: Vec::new(),
+            tag: String::new(),
         }
+    }
+
+    /// Returns the call with a tag, which no other call has: one for each `number` of a worker,
+    /// and in what is asked are the ids of claims.
+    pub(super) fn tagged(mut self, number: u64, now: Timestamp) -> ScriptCall {
+        let mut hasher = SipHasher24::new();
+        hasher.write_u64(number);
+        hasher.write_u64(now.0);
+        for word in self.keys.iter().chain(&self.arguments) {
+            hasher.write(word.as_bytes());
+        }
+        self.tag = format!("{:x}", hasher.finish());
+        self
     }
 
     pub(super) fn push(&mut self, argument: impl ToString) {
         self.arguments.push(argument.to_string());
     }
 
-    /// The words of the command: `EVALSHA hash keys key… argument…`, or `EVAL` with the text.
+    /// The words of the command: `EVALSHA hash keys key… argument… tag`, or `EVAL` with the text.
     pub fn command<'a>(
         &'a self,
         scripts: &'a Scripts,
@@ -61,7 +84,8 @@ impl ScriptCall {
             ScriptRef::Sha => ("EVALSHA", script.hash.as_str()),
             ScriptRef::Source => ("EVAL", script.source),
         };
-        let rest = self.keys.iter().chain(&self.arguments).map(String::as_str);
+        let rest = self.keys.iter().chain(&self.arguments);
+        let rest = rest.chain([&self.tag]).map(String::as_str);
         [verb, name, count].into_iter().chain(rest).collect()
     }
 }

@@ -87,11 +87,20 @@ impl Failure {
 }
 
 impl ScriptReply {
-    /// Reads the line that a script answered.
+    /// Reads the line that a script answered to the call with this tag.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] for any other line, also an answer to another call.
+    pub fn read_tagged(line: &str, tag: &str) -> Result<ScriptReply, Failure> {
+        let own = line.strip_prefix(tag).and_then(|own| own.strip_prefix(' '));
+        ScriptReply::read(own.ok_or(Failure::Malformed)?)
+    }
+
+    /// Reads what comes behind the tag.
     ///
     /// # Errors
     /// [`Failure::Malformed`] for any other line.
-    pub fn read(line: &str) -> Result<ScriptReply, Failure> {
+    fn read(line: &str) -> Result<ScriptReply, Failure> {
         let mut words = line.split(' ');
         let word = words.next().unwrap_or_default();
         let mut number = || -> Result<u64, Failure> {
@@ -167,6 +176,25 @@ mod tests {
             ("settled", ScriptReply::Settled),
         ] {
             assert_eq!(ScriptReply::read(line), Ok(reply), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_call_is_none() {
+        let read = |line: &str| ScriptReply::read_tagged(line, "1f0a");
+        assert_eq!(read("1f0a passed"), Ok(ScriptReply::Passed));
+        for line in [
+            "passed",
+            " passed",
+            "1f0b passed",
+            "1f0 passed",
+            "1f0aa passed",
+            "1f0apassed",
+            "1f0a",
+            "1f0a  passed",
+            "1F0A passed",
+        ] {
+            assert_eq!(read(line), Err(Failure::Malformed), "{line}");
         }
     }
 

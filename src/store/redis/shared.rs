@@ -1,5 +1,7 @@
 //! What a worker knows of Redis: shared by the store and the calls that it has handed out.
 
+use std::cell::Cell;
+
 use crate::store::local::nonces::{Claim, NonceRules, NonceTable};
 use crate::store::local::store::LocalStore;
 use crate::store::port::{LimitCheck, Notice, NoticeLevel, UpstreamOutcome};
@@ -31,6 +33,8 @@ pub struct Shared {
     pub gone: GoneQueue,
     /// The tables in front.
     pub local: LocalStore,
+    /// How many scripts it was sent.
+    asked: Cell<u64>,
 }
 
 impl Shared {
@@ -45,7 +49,15 @@ impl Shared {
             queue: SettlementQueue::default(),
             gone: GoneQueue::default(),
             local,
+            asked: Cell::new(0),
         }
+    }
+
+    /// Returns the number of the next script.
+    pub fn next_number(&self) -> u64 {
+        let number = self.asked.get().wrapping_add(1);
+        self.asked.set(number);
+        number
     }
 
     /// Returns whether this Envoy decides by itself while Redis does not answer.

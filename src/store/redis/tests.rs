@@ -66,7 +66,7 @@ impl Redis {
                 None => reply(&words),
             };
             last = Some(reply);
-            answer(reply)
+            answer(call, reply)
         })
     }
 
@@ -89,8 +89,10 @@ fn words(call: &HttpCall) -> Vec<String> {
     body.split('/').map(word).collect()
 }
 
-/// What Webdis answers.
-fn answer(reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError> {
+/// What Webdis answers to a call.
+fn answer(call: &HttpCall, reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError> {
+    let words = words(call);
+    let tag = words.last().expect("a tag");
     let line = match reply {
         Err(Failure::CircuitOpen) => panic!("nobody answers what was not sent"),
         Err(Failure::NotSent) => return Err(CallError::NotSent),
@@ -118,7 +120,7 @@ fn answer(reply: Result<ScriptReply, Failure>) -> Result<HttpResponse, CallError
                 ScriptReply::Void => "void".to_owned(),
                 ScriptReply::Settled => "settled".to_owned(),
             };
-            format!("{line:?}")
+            format!("\"{tag} {line}\"")
         }
     };
     Ok(HttpResponse {
@@ -490,16 +492,45 @@ fn a_request_on_its_way_elsewhere_may_come_here_if_it_fails_there() {
 }
 
 #[test]
+fn an_answer_to_another_question_lets_nothing_pass_and_the_claim_is_released() {
+    let world = world("reject", NO_LIMITS);
+    let (_, other) = world.world.send_until_called(&form("a=1"));
+    let (awaiting, _) = world.world.send_until_called(&form("a=2"));
+    let step = (world.world.filter).on_answer(awaiting, answer(&other, Ok(CLAIMED)), NOW);
+    let Step::Decided(verdict) = step else {
+        panic!("not decided");
+    };
+    assert_eq!(verdict.outcome.name(), "store_unavailable");
+
+    // Nor is the release taken for done.
+    let flush = world.world.filter.store().flush(NOW).expect("a release");
+    let _ = (flush.pending).resume(answer(&other, Ok(ScriptReply::Settled)), NOW);
+    assert_eq!(told(&world), [UpstreamOutcome::Failed]);
+}
+
+#[test]
+fn two_calls_that_ask_the_same_have_tags_of_their_own() {
+    let world = world("reject", BOTH);
+    let tags: std::collections::BTreeSet<_> = (0..9)
+        .map(|_| {
+            let (_, call) = world.world.send_until_called(&form("a=1"));
+            words(&call).pop()
+        })
+        .collect();
+    assert_eq!(tags.len(), 9);
+}
+
+#[test]
 fn copies_of_a_request_that_is_being_asked_for_are_not_asked_for() {
     let world = world("reject", NO_LIMITS);
-    let first = world.world.send_until_called(&form("a=1"));
+    let (first, call) = world.world.send_until_called(&form("a=1"));
     for _ in 0..5 {
         assert_eq!(ended(&world, &form("a=1"), &[]), "duplicate");
     }
     let answered = world
         .world
         .filter
-        .on_answer(first, answer(Ok(CLAIMED)), NOW);
+        .on_answer(first, answer(&call, Ok(CLAIMED)), NOW);
     let Step::Decided(verdict) = answered else {
         panic!("not decided");
     };
@@ -509,10 +540,8 @@ fn copies_of_a_request_that_is_being_asked_for_are_not_asked_for() {
 #[test]
 fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
     let world = world("reject", NO_LIMITS);
-    world
-        .world
-        .send_until_called(&form("a=1"))
-        .on_client_gone(NOW);
+    let (awaiting, _) = world.world.send_until_called(&form("a=1"));
+    awaiting.on_client_gone(NOW);
     assert_eq!(world.report().nonces, 0, "nothing stays in the table");
     assert_eq!(told(&world), [UpstreamOutcome::Failed]);
     assert_eq!(ended(&world, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
@@ -683,9 +712,9 @@ fn what_no_limit_of_rejections_counts_is_counted_by_early_ones() {
     let filter = Filter::new(settings, Rc::clone(&memory) as _, [7; 16]).expect("memory");
     let unkeyed = World::with_filter(&memory, filter);
     let mut asked = 0;
-    let verdict = unkeyed.send_answering(&form("a=1"), &mut |_| {
+    let verdict = unkeyed.send_answering(&form("a=1"), &mut |call| {
         asked += 1;
-        answer(Ok(ScriptReply::Passed))
+        answer(call, Ok(ScriptReply::Passed))
     });
     assert_eq!((verdict.outcome.name(), asked), ("not_configured", 1));
 
@@ -845,7 +874,8 @@ fn flush(world: &Redis, reply: Result<ScriptReply, Failure>) -> Vec<(usize, usiz
     let mut call = world.world.filter.store().flush(NOW);
     while let Some(next) = call {
         questions.push(put(&words(&next.http)));
-        call = match next.pending.resume(answer(reply), NOW) {
+        let answer = answer(&next.http, reply);
+        call = match next.pending.resume(answer, NOW) {
             Progress::Call(call) => Some(call),
             _ => None,
         };

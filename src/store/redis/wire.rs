@@ -37,12 +37,12 @@ impl Api {
         self.wire().content_type()
     }
 
-    /// What an answer says.
+    /// What the answer to the call with this tag says.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn read(self, status: u16, body: &[u8]) -> Result<ScriptReply, Failure> {
-        let reply = self.wire().read(body);
+    pub fn read(self, status: u16, body: &[u8], tag: &str) -> Result<ScriptReply, Failure> {
+        let reply = self.wire().read(body, tag);
         match (status, reply) {
             // Upstash answers 400 where Redis answers with an error.
             (200, reply) => reply,
@@ -62,11 +62,12 @@ mod tests {
     fn only_a_200_passes_anything() {
         for status in [0, 100, 201, 204, 301, 400, 401, 403, 404, 500, 503] {
             for (api, body) in [
-                (Api::Webdis, &br#"{"EVALSHA":"passed"}"#[..]),
-                (Api::Upstash, br#"{"result":"passed"}"#),
+                (Api::Webdis, &br#"{"EVALSHA":"7 passed"}"#[..]),
+                (Api::Upstash, br#"{"result":"7 passed"}"#),
             ] {
-                assert_eq!(api.read(200, body), Ok(ScriptReply::Passed));
-                assert_eq!(api.read(status, body), Err(Failure::Status(status)));
+                assert_eq!(api.read(200, body, "7"), Ok(ScriptReply::Passed));
+                assert_eq!(api.read(200, body, "8"), Err(Failure::Malformed));
+                assert_eq!(api.read(status, body, "7"), Err(Failure::Status(status)));
             }
         }
     }
@@ -78,21 +79,21 @@ mod tests {
             "{",
             "null",
             "[]",
-            "\"passed\"",
+            "\"7 passed\"",
             "{}",
             "{\"EVALSHA\":null}",
             "{\"EVALSHA\":[true]}",
-            "{\"EVALSHA\":[true,\"passed\"],\"EVAL\":\"passed\"}",
-            "{\"GET\":\"passed\"}",
+            "{\"EVALSHA\":[true,\"7 passed\"],\"EVAL\":\"7 passed\"}",
+            "{\"GET\":\"7 passed\"}",
             "{\"result\":1}",
             "{\"result\":null}",
-            "{\"EVALSHA\":\"pas",
-            "{\"EVALSHA\":\"passed\"}x",
+            "{\"EVALSHA\":\"7 pas",
+            "{\"EVALSHA\":\"7 passed\"}x",
             "\u{0}",
         ] {
             for api in [Api::Webdis, Api::Upstash] {
                 assert_eq!(
-                    api.read(200, body.as_bytes()),
+                    api.read(200, body.as_bytes(), "7"),
                     Err(Failure::Malformed),
                     "{body}"
                 );

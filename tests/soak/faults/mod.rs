@@ -18,6 +18,9 @@ mod upstream;
 /// What happens to Envoy's process.
 mod process;
 
+/// Two Envoys behind a balancer, of which one after the other is replaced.
+mod balancer;
+
 /// What happens to the filter in an Envoy that stays.
 mod filter;
 
@@ -26,6 +29,9 @@ mod store;
 
 /// What happens to the clock.
 mod clock;
+
+/// A group of processes with so much memory.
+mod cgroup;
 
 /// What the machine runs short of.
 mod machine;

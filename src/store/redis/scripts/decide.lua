@@ -3,9 +3,10 @@
 -- KEYS  the bucket of each limit; then, for a claim, the nonce, the index of nonces, the void mark
 -- ARGV  how many early limits, which count every request; how many in all: the others do not count a repeat;
 --       for each: "take" or "peek", whom (hex), requests, window, resolution (both in ms), slots;
---       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned
+--       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned;
+--       last, the question's tag
 --
--- Answers one line: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
+-- Answers one line, the tag and then: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
 -- "kept <ms left>", "never_answered <ms left>", "pending", "full" or "void".
 --
 -- In this order: the early limits, by all or by none; the look at the nonce; the other limits and the claim, all of it
@@ -237,77 +238,82 @@ local function write_all(counted)
   for key, bucket in pairs(counted) do write(key, bucket) end
 end
 
--- Early limits count a repeat, too, and what they reject is looked at no further.
-local early = tonumber(ARGV[1])
-local limits = tonumber(ARGV[2])
-local limited, counted = count_by(0, early - 1)
-if limited then return limited end
-write_all(counted)
+local function decide()
+  -- Early limits count a repeat, too, and what they reject is looked at no further.
+  local early = tonumber(ARGV[1])
+  local limits = tonumber(ARGV[2])
+  local limited, counted = count_by(0, early - 1)
+  if limited then return limited end
+  write_all(counted)
 
--- Nonces. A value is "k" (kept), "p:<id>:<abandoned>:<until>" (on its way; after that it counts as one whose sender
--- left), "a:<abandoned>" (its sender left) or "k:<abandoned>" (once too often). Each stays for as long as a kept one.
+  -- Nonces. A value is "k" (kept), "p:<id>:<abandoned>:<until>" (on its way; after that it counts as one whose sender
+  -- left), "a:<abandoned>" (its sender left) or "k:<abandoned>" (once too often). Each stays for as long as a kept one.
 
-local claim
-local is_claim = #KEYS > limits
-local abandoned = 0
-if is_claim then
-  local first = 3 + 6 * limits
-  claim = {
-    nonce = KEYS[limits + 1], index = KEYS[limits + 2], void = KEYS[limits + 3],
-    id = ARGV[first], must = tonumber(ARGV[first + 1]), keep = tonumber(ARGV[first + 2]),
-    capacity = tonumber(ARGV[first + 3]), on_full = ARGV[first + 4], most_abandoned = tonumber(ARGV[first + 5]),
-  }
-  -- Given up before it arrived here: whoever asked no longer waits.
-  if redis.call('EXISTS', claim.void) == 1 then return 'void' end
-  local value = redis.call('GET', claim.nonce)
-  if value then
-    local kind = string.sub(value, 1, 1)
-    local left = math.max(redis.call('PTTL', claim.nonce), 1)
-    if kind == 'p' then
-      local times, till = string.match(value, '^p:[^:]*:(%d+):(%d+)$')
-      if not till or tonumber(till) >= now then return 'pending' end
-      abandoned = tonumber(times) + 1
-    elseif kind == 'a' then
-      abandoned = tonumber(string.sub(value, 3)) or 0
-    elseif string.sub(value, 1, 2) ~= 'k:' then
-      return 'kept ' .. left
+  local claim
+  local is_claim = #KEYS > limits
+  local abandoned = 0
+  if is_claim then
+    local first = 3 + 6 * limits
+    claim = {
+      nonce = KEYS[limits + 1], index = KEYS[limits + 2], void = KEYS[limits + 3],
+      id = ARGV[first], must = tonumber(ARGV[first + 1]), keep = tonumber(ARGV[first + 2]),
+      capacity = tonumber(ARGV[first + 3]), on_full = ARGV[first + 4], most_abandoned = tonumber(ARGV[first + 5]),
+    }
+    -- Given up before it arrived here: whoever asked no longer waits.
+    if redis.call('EXISTS', claim.void) == 1 then return 'void' end
+    local value = redis.call('GET', claim.nonce)
+    if value then
+      local kind = string.sub(value, 1, 1)
+      local left = math.max(redis.call('PTTL', claim.nonce), 1)
+      if kind == 'p' then
+        local times, till = string.match(value, '^p:[^:]*:(%d+):(%d+)$')
+        if not till or tonumber(till) >= now then return 'pending' end
+        abandoned = tonumber(times) + 1
+      elseif kind == 'a' then
+        abandoned = tonumber(string.sub(value, 3)) or 0
+      elseif string.sub(value, 1, 2) ~= 'k:' then
+        return 'kept ' .. left
+      end
+      if kind == 'k' or abandoned > claim.most_abandoned then return 'never_answered ' .. left end
+      claim.known = true
     end
-    if kind == 'k' or abandoned > claim.most_abandoned then return 'never_answered ' .. left end
-    claim.known = true
   end
+
+  -- A repeat is not counted: so these limits come after the look at the nonce, and before its claim.
+  limited, counted = count_by(early, limits - 1)
+  if limited then return limited end
+
+  local evicted, evicted_age = 0, 0
+  if is_claim and not claim.known then
+    local room = claim.capacity - redis.call('ZCARD', claim.index)
+    -- More than one goes where answers that came after their claims had lapsed were remembered above the capacity.
+    for _ = 1, 16 do
+      if room > 0 then break end
+      local oldest = redis.call('ZRANGE', claim.index, 0, 0, 'WITHSCORES')
+      if not oldest[1] then break end
+      local must_until = tonumber(oldest[2])
+      if must_until > now and claim.on_full ~= 'evict_oldest' then return 'full' end
+      redis.call('ZREM', claim.index, oldest[1])
+      -- A key that was not declared, but in the same slot as those that were.
+      local left = redis.call('PTTL', oldest[1])
+      if redis.call('DEL', oldest[1]) == 1 then
+        evicted = evicted + 1
+        evicted_age = math.max(claim.keep - left, 0)
+      end
+      room = room + 1
+    end
+    if room <= 0 then return 'full' end
+  end
+
+  write_all(counted)
+  if not is_claim then return 'passed' end
+  local till = string.format('%.0f', now + claim.must)
+  local value = 'p:' .. claim.id .. ':' .. abandoned .. ':' .. till
+  redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
+  redis.call('ZADD', claim.index, till, claim.nonce)
+  redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
+  return 'claimed ' .. evicted .. ' ' .. evicted_age
 end
 
--- A repeat is not counted: so these limits come after the look at the nonce, and before its claim.
-limited, counted = count_by(early, limits - 1)
-if limited then return limited end
-
-local evicted, evicted_age = 0, 0
-if is_claim and not claim.known then
-  local room = claim.capacity - redis.call('ZCARD', claim.index)
-  -- More than one goes where answers that came after their claims had lapsed were remembered above the capacity.
-  for _ = 1, 16 do
-    if room > 0 then break end
-    local oldest = redis.call('ZRANGE', claim.index, 0, 0, 'WITHSCORES')
-    if not oldest[1] then break end
-    local must_until = tonumber(oldest[2])
-    if must_until > now and claim.on_full ~= 'evict_oldest' then return 'full' end
-    redis.call('ZREM', claim.index, oldest[1])
-    -- A key that was not declared, but in the same slot as those that were.
-    local left = redis.call('PTTL', oldest[1])
-    if redis.call('DEL', oldest[1]) == 1 then
-      evicted = evicted + 1
-      evicted_age = math.max(claim.keep - left, 0)
-    end
-    room = room + 1
-  end
-  if room <= 0 then return 'full' end
-end
-
-write_all(counted)
-if not is_claim then return 'passed' end
-local till = string.format('%.0f', now + claim.must)
-local value = 'p:' .. claim.id .. ':' .. abandoned .. ':' .. till
-redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
-redis.call('ZADD', claim.index, till, claim.nonce)
-redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
-return 'claimed ' .. evicted .. ' ' .. evicted_age
+-- Whoever hears this can tell that it is no answer to somebody else.
+return ARGV[#ARGV] .. ' ' .. decide()

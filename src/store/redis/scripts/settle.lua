@@ -1,9 +1,10 @@
 -- What the upstream's answers do to the nonces of accepted requests.
 --
 -- KEYS  for each: the nonce, the index of nonces, the void mark
--- ARGV  for each: "keep", "release" or "abandon", the claim's id, must (ms), keep (ms), most abandoned
+-- ARGV  for each: "keep", "release" or "abandon", the claim's id, must (ms), keep (ms), most abandoned;
+--       last, the question's tag
 --
--- Answers "settled". To do it twice changes nothing, so that it can be sent again when no answer came.
+-- Answers the tag and "settled". To do it twice changes nothing, so that it can be sent again when no answer came.
 
 -- For how long a claim that has been given up, and not arrived yet, is refused when it does.
 local VOID_MS = 600000
@@ -53,4 +54,4 @@ for place = 0, #KEYS / 3 - 1 do
     redis.call('SET', claim.void, '1', 'PX', VOID_MS)
   end
 end
-return 'settled'
+return ARGV[#ARGV] .. ' settled'

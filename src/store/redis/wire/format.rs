@@ -9,11 +9,11 @@ pub trait Wire {
     /// The body of the request for a command: its words, in order. It is sent by `POST /`.
     fn write(&self, command: &[&str]) -> Vec<u8>;
 
-    /// What the body of an answer says.
+    /// What the body of the answer to the call with this tag says.
     ///
     /// # Errors
     /// [`Failure::UnknownScript`]; [`Failure::Malformed`] for anything that is not an answer.
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure>;
+    fn read(&self, body: &[u8], tag: &str) -> Result<ScriptReply, Failure>;
 
     /// The body's media type.
     fn content_type(&self) -> &'static str;

@@ -13,10 +13,10 @@ impl Wire for Upstash {
         serde_json::to_vec(command).unwrap_or_default()
     }
 
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure> {
+    fn read(&self, body: &[u8], tag: &str) -> Result<ScriptReply, Failure> {
         let answer = object(body)?;
         match (answer.get("result"), answer.get("error")) {
-            (Some(Value::String(line)), None) => ScriptReply::read(line),
+            (Some(Value::String(line)), None) => ScriptReply::read_tagged(line, tag),
             (None, Some(Value::String(message))) => Err(failure_of_error(message)),
             _ => Err(Failure::Malformed),
         }
@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn answers_stand_under_result_or_error() {
-        let read = |text: &str| Upstash.read(text.as_bytes());
-        assert_eq!(read(r#"{"result":"full"}"#), Ok(ScriptReply::Full));
+        let read = |text: &str| Upstash.read(text.as_bytes(), "7");
+        assert_eq!(read(r#"{"result":"7 full"}"#), Ok(ScriptReply::Full));
         assert_eq!(
             read(r#"{"error":"NOSCRIPT No matching script"}"#),
             Err(Failure::UnknownScript)
@@ -52,7 +52,7 @@ mod tests {
             Err(Failure::Malformed)
         );
         assert_eq!(
-            read(r#"{"result":"full","error":"x"}"#),
+            read(r#"{"result":"7 full","error":"x"}"#),
             Err(Failure::Malformed)
         );
     }

@@ -29,7 +29,7 @@ impl Wire for Webdis {
         body
     }
 
-    fn read(&self, body: &[u8]) -> Result<ScriptReply, Failure> {
+    fn read(&self, body: &[u8], tag: &str) -> Result<ScriptReply, Failure> {
         let answer = object(body)?;
         let mut answers = answer.iter();
         let (Some((name, value)), None) = (answers.next(), answers.next()) else {
@@ -39,7 +39,7 @@ impl Wire for Webdis {
             return Err(Failure::Malformed);
         }
         match value {
-            Value::String(line) => ScriptReply::read(line),
+            Value::String(line) => ScriptReply::read_tagged(line, tag),
             // An error of Redis: false and its message.
             Value::Array(items) => match items.as_slice() {
                 [Value::Bool(false), Value::String(message)] => Err(failure_of_error(message)),
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn answers_stand_under_the_commands_name() {
-        let read = |text: &str| Webdis.read(text.as_bytes());
-        assert_eq!(read(r#"{"EVALSHA":"pending"}"#), Ok(ScriptReply::Pending));
-        assert_eq!(read(r#"{"EVAL":"pending"}"#), Ok(ScriptReply::Pending));
+        let read = |text: &str| Webdis.read(text.as_bytes(), "7");
+        assert_eq!(read(r#"{"EVALSHA":"7 pending"}"#), Ok(ScriptReply::Pending));
+        assert_eq!(read(r#"{"EVAL":"7 pending"}"#), Ok(ScriptReply::Pending));
         let unknown = r#"{"EVALSHA":[false,"NOSCRIPT No matching script. Please use EVAL."]}"#;
         assert_eq!(read(unknown), Err(Failure::UnknownScript));
         let full =
