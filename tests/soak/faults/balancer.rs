@@ -88,6 +88,8 @@ fn balance(cluster: &mut Value, members: [SocketAddr; 2]) {
     cluster["health_checks"] = json!([{
         "timeout": "5s",
         "interval": "0.1s",
+        // A minute by default, which is also the time to the second check.
+        "no_traffic_interval": "0.1s",
         "unhealthy_threshold": 1,
         "healthy_threshold": 1,
         "http_health_check": {"path": "/healthz"},
