@@ -34,11 +34,16 @@ pub(crate) enum Way {
     Endless,
     /// An answer with this status.
     Status(u16),
+    /// It arrives, and what comes back is the answer to the one before: Webdis before 0.1.20 does that where a connection
+    /// is closed before its answer comes, and another one is opened.
+    Another,
 }
 
 struct State {
     way: Way,
     received: Vec<(Instant, Received)>,
+    /// What [`Way::Another`] gives next.
+    kept: Vec<u8>,
     open: Vec<TcpStream>,
 }
 
@@ -54,6 +59,7 @@ impl FaultProxy {
         let state = Arc::new(Mutex::new(State {
             way: Way::Open,
             received: Vec::new(),
+            kept: json_answer(200, ""),
             open: Vec::new(),
         }));
         let shared = Arc::clone(&state);
@@ -153,6 +159,11 @@ fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> i
             Way::LostAnswer => {
                 forward(to, &request)?;
                 wait_for_end(stream)?;
+            }
+            Way::Another => {
+                let answer = forward(to, &request)?;
+                let other = std::mem::replace(&mut lock(state).kept, answer);
+                stream.write_all(&other)?;
             }
             Way::Silence => wait_for_end(stream)?,
             Way::Close => return Ok(()),
