@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 
-use super::load::{Outcome, under_load};
+use super::load::under_load;
+use super::outcome::Outcome;
 use super::{CALM, address, plugin, setup};
 use crate::client::Client;
 use crate::kinds;

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::load::{ON_THEIR_WAY, Outcome, under_load};
+use super::load::{ON_THEIR_WAY, under_load};
+use super::outcome::Outcome;
 use super::{CALM, address, plugin, setup};
 use crate::client::Client;
 use crate::upstream::{Upstream, Way};

@@ -6,6 +6,9 @@
 /// The orders, and what becomes of them at a fault.
 mod load;
 
+/// What a fault has done, and what it may do.
+mod outcome;
+
 /// Everything but orders, beside them.
 mod others;
 

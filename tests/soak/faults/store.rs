@@ -4,7 +4,8 @@ use std::thread::sleep;
 use serde_json::json;
 
 use super::cut::Cut;
-use super::load::{Outcome, under_load};
+use super::load::under_load;
+use super::outcome::Outcome;
 use super::{CALM, address, plugin, setup};
 use crate::upstream::Upstream;
 use support::envoy::Envoy;
