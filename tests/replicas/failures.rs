@@ -27,7 +27,7 @@ enum Fault {
     Proxy(Way),
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     Fault::Redis,
     Fault::Webdis,
     Fault::Full,
@@ -42,6 +42,7 @@ const FAULTS: [Fault; 16] = [
     Fault::Proxy(Way::Half),
     Fault::Proxy(Way::Empty),
     Fault::Proxy(Way::Endless),
+    Fault::Proxy(Way::OneBehind),
     Fault::Proxy(Way::Status(500)),
     // As Webdis answers where its ACL has no EVAL.
     Fault::Proxy(Way::Status(403)),
