@@ -87,6 +87,20 @@ pub fn admit(shared: &Rc<Shared>, query: Query, moment: Moment, now: Timestamp) 
     Progress::Call(call(Rc::clone(shared), script, purpose, now))
 }
 
+/// Returns the call that tells Redis the next settlements, if there are any.
+pub fn call_for_settlements(shared: &Rc<Shared>, now: Timestamp) -> Option<StoreCall> {
+    if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
+        return None;
+    }
+    let settlements = shared.queue.send(now);
+    if settlements.is_empty() {
+        shared.queue.arrived();
+        return None;
+    }
+    let script = shared.keyspace.settle(&settlements, now);
+    Some(call(Rc::clone(shared), script, Purpose::Flush, now))
+}
+
 /// Returns the call that counts the next request whose client has left, if there is one. Of
 /// no more than so many in a row.
 pub fn call_for_gone(shared: &Rc<Shared>, in_a_row: usize, now: Timestamp) -> Option<StoreCall> {
@@ -196,7 +210,12 @@ impl PendingCall for Pending {
             Purpose::Release(_) => {}
             Purpose::Flush if reply == Ok(ScriptReply::Settled) => {
                 shared.queue.arrived();
-                next = call_for_gone(&shared, GONE_IN_A_ROW, now);
+                // A full call does not wait for the timer. Where requests are accepted faster
+                // than the timer's calls can tell, settlements would be lost.
+                if shared.queue.fills_a_call() {
+                    next = call_for_settlements(&shared, now);
+                }
+                next = next.or_else(|| call_for_gone(&shared, GONE_IN_A_ROW, now));
             }
             Purpose::Flush => shared.queue.failed(),
         }

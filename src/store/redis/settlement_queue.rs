@@ -65,6 +65,11 @@ impl SettlementQueue {
         self.sent.borrow().is_empty() && !self.waiting.borrow().is_empty()
     }
 
+    /// Whether so many wait that they fill a call.
+    pub fn fills_a_call(&self) -> bool {
+        self.waiting.borrow().len() >= MAX_SENT
+    }
+
     /// The next to be sent, oldest first. They count as on their way until
     /// [`SettlementQueue::arrived`] or [`SettlementQueue::failed`] is called.
     pub fn send(&self, now: Timestamp) -> Vec<Settlement> {

@@ -10,7 +10,9 @@ use crate::store::port::{
     HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
 };
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
-use crate::store::redis::pending::{Moment, Purpose, admit, call, call_for_gone};
+use crate::store::redis::pending::{
+    Moment, Purpose, admit, call, call_for_gone, call_for_settlements,
+};
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
@@ -116,16 +118,7 @@ impl Store for RedisStore {
 
     fn flush(&self, now: Timestamp) -> Option<StoreCall> {
         let shared = &self.shared;
-        if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
-            return call_for_gone(shared, GONE_IN_A_ROW, now);
-        }
-        let settlements = shared.queue.send(now);
-        if settlements.is_empty() {
-            shared.queue.arrived();
-            return call_for_gone(shared, GONE_IN_A_ROW, now);
-        }
-        let script = shared.keyspace.settle(&settlements, now);
-        Some(call(Rc::clone(shared), script, Purpose::Flush, now))
+        call_for_settlements(shared, now).or_else(|| call_for_gone(shared, GONE_IN_A_ROW, now))
     }
 
     fn needs_flush(&self) -> bool {

@@ -18,6 +18,7 @@ use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
 use crate::store::redis::correlation::Correlation;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::settlement_queue::MAX_SENT;
 use crate::store::redis::shared::Shared;
 use crate::store::redis::store::RedisStore;
 use crate::time::Millis;
@@ -877,19 +878,41 @@ fn leave(world: &Redis, request: &Request) {
     }
 }
 
-/// Asks what is to be asked on a timer, to which Redis replies so; the questions.
-fn flush(world: &Redis, reply: Result<ScriptReply, Failure>) -> Vec<(usize, usize, usize, bool)> {
+/// Asks what is to be asked on a timer, to which Redis replies so; the words of each question.
+fn tick(world: &Redis, reply: Result<ScriptReply, Failure>) -> Vec<Vec<String>> {
     let mut questions = Vec::new();
     let mut call = world.world.filter.store().flush(NOW);
     while let Some(next) = call {
         let words = words(&next.http);
-        questions.push(put(&words));
         call = match next.pending.resume(answer(&words, reply), NOW) {
             Progress::Call(call) => Some(call),
             _ => None,
         };
+        questions.push(words);
     }
     questions
+}
+
+/// The same, where all of them are about admissions.
+fn flush(world: &Redis, reply: Result<ScriptReply, Failure>) -> Vec<(usize, usize, usize, bool)> {
+    tick(world, reply).iter().map(|words| put(words)).collect()
+}
+
+#[test]
+fn however_many_settlements_wait_one_tick_tells_them_all() {
+    let world = world("reject", NO_LIMITS);
+    let count = 5 * MAX_SENT + 3;
+    for number in 0..count {
+        let request = form(&format!("a={number}"));
+        let verdict = world.send_with(&request, &mut |_| Ok(CLAIMED));
+        world.settle(&verdict, UpstreamOutcome::Processed);
+    }
+    let settled = Ok(ScriptReply::Settled);
+    // The last ones do not fill a call, and wait for more.
+    assert_eq!(tick(&world, settled).len(), 5);
+    assert_eq!(tick(&world, settled).len(), 1);
+    assert_eq!(tick(&world, settled).len(), 0);
+    assert_eq!(world.report().settlements_lost, 0);
 }
 
 #[test]
