@@ -13,6 +13,9 @@ use support::wire;
 /// The header by which a request asks for one of the failures below.
 pub(crate) const ASK: &str = "x-soak-upstream";
 
+/// The header by which a request says of what kind it is, where the upstream counts that kind.
+pub(crate) const KIND: &str = "x-soak-kind";
+
 /// How often a nonce came, and how often all of the answer 200 was written for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deliveries {
@@ -26,6 +29,8 @@ struct Inner {
     open: Mutex<HashMap<u64, TcpStream>>,
     received: AtomicU64,
     unverified: AtomicU64,
+    /// How many of each kind have come, whatever became of them.
+    kinds: Mutex<HashMap<String, u64>>,
     /// Deliveries of a nonce that was taken before.
     again: AtomicU64,
     /// Requests that it read so late that nobody waited for an answer.
@@ -109,6 +114,11 @@ impl Upstream {
     /// Deliveries of a nonce that was taken before.
     pub(crate) fn again(&self) -> u64 {
         self.inner.again.load(Ordering::SeqCst)
+    }
+
+    /// How many requests of a kind have come, whatever became of them.
+    pub(crate) fn arrived(&self, kind: &str) -> u64 {
+        lock(&self.inner.kinds).get(kind).copied().unwrap_or(0)
     }
 
     /// Requests that it read so late that nobody waited for an answer.
@@ -207,6 +217,9 @@ fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
             continue;
         };
         bytes.drain(..length);
+        if let Some(kind) = request.header(KIND) {
+            *lock(&inner.kinds).entry(kind.to_owned()).or_default() += 1;
+        }
         if inner.does(Way::Hang) {
             while inner.does(Way::Hang) && !inner.stopped.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));

@@ -47,11 +47,26 @@ impl Live {
 
     /// Gives Envoy another plugin configuration, and waits until all workers take new connections with it.
     pub async fn update(&self, plugin: &Value) {
+        self.change(plugin, |_| {}).await;
+    }
+
+    /// The same with another file for the module.
+    pub async fn exchange(&self, plugin: &Value, module: &str) {
+        let module = json!(module);
+        self.change(plugin, |config| {
+            config["vm_config"]["code"]["local"]["filename"] = module;
+        })
+        .await;
+    }
+
+    async fn change(&self, plugin: &Value, edit: impl FnOnce(&mut Value)) {
         let version = self.versions.get() + 1;
         self.versions.set(version);
         let mut listener = self.listener.clone();
         let text = with_version(plugin, version).to_string();
-        plugin_config(&mut listener)["configuration"]["value"] = json!(text);
+        let config = plugin_config(&mut listener);
+        config["configuration"]["value"] = json!(text);
+        edit(config);
         write(&file(&self.directory), &listener);
         until(&format!("version {version} is taken"), async || {
             self.is_everywhere(version).await.then_some(())
@@ -95,7 +110,11 @@ fn write(file: &Path, listener: &Value) {
 /// A path by which a configuration can be told from others.
 fn with_version(plugin: &Value, version: u32) -> Value {
     let mut plugin = plugin.clone();
-    plugin["exempt_paths"] = json!([format!("/version/{version}")]);
+    let path = json!(format!("/version/{version}"));
+    match plugin["exempt_paths"].as_array_mut() {
+        Some(paths) => paths.push(path),
+        None => plugin["exempt_paths"] = json!([path]),
+    }
     plugin
 }
 

@@ -121,6 +121,14 @@ impl Server {
         process.as_ref().expect("it has been started").id()
     }
 
+    fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("sh")
+            .args(["-c", r#"kill -s "$1" "$2""#, "sh", name, &pid])
+            .status();
+        assert!(status.expect("sh starts").success(), "kill -s {name} {pid}");
+    }
+
     fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,8 +161,6 @@ impl Redis {
             text = replaced(&text, old, &new);
         }
         text.push_str("\nuser tests on nopass ~* &* +@all\n");
-        let pid = server.directory.path().join("pid");
-        text.push_str(&format!("pidfile {}\n", pid.display()));
         std::fs::write(server.file(), text).expect("a file");
         let redis = Self(server);
         redis.start_again();
@@ -176,21 +182,12 @@ impl Redis {
 
     /// Stops it where it is: its connections stay open, and nothing is answered.
     pub fn freeze(&self) {
-        self.signal("STOP");
+        self.0.signal("STOP");
     }
 
     /// Lets it go on, with everything that was sent to it meanwhile.
     pub fn thaw(&self) {
-        self.signal("CONT");
-    }
-
-    fn signal(&self, name: &str) {
-        let file = self.0.directory.path().join("pid");
-        let pid = std::fs::read_to_string(file).expect("the number of its process");
-        let status = Command::new("sh")
-            .args(["-c", r#"kill -s "$1" "$2""#, "sh", name, pid.trim()])
-            .status();
-        assert!(status.expect("sh starts").success(), "kill -s {name} {pid}");
+        self.0.signal("CONT");
     }
 
     /// How much memory it may have: "1" is less than it has already.
@@ -276,6 +273,16 @@ impl Webdis {
 
     pub fn kill(&self) {
         self.0.kill();
+    }
+
+    /// Stops it where it is: its connections stay open, and nothing is answered.
+    pub fn freeze(&self) {
+        self.0.signal("STOP");
+    }
+
+    /// Lets it go on, with everything that was sent to it meanwhile.
+    pub fn thaw(&self) {
+        self.0.signal("CONT");
     }
 
     pub fn start_again(&self) {
