@@ -12,6 +12,7 @@ const MEANINGFUL: Duration = Duration::from_secs(180);
 pub(crate) struct Memory {
     name: &'static str,
     process: u32,
+    may_rise: bool,
     /// Seconds from the beginning, and bytes.
     samples: Vec<(f64, f64)>,
 }
@@ -21,8 +22,14 @@ impl Memory {
         Self {
             name,
             process,
+            may_rise: false,
             samples: Vec::new(),
         }
+    }
+
+    /// What it does is shown, and not held against it.
+    pub(crate) fn may_rise(self, may_rise: bool) -> Self {
+        Self { may_rise, ..self }
     }
 
     pub(crate) fn sample(&mut self, at: Duration) {
@@ -66,7 +73,7 @@ impl Memory {
             kib(late.first().copied()),
             self.last(),
         );
-        if length >= MEANINGFUL {
+        if length >= MEANINGFUL && !self.may_rise {
             let name = self.name;
             assert!(
                 slope < RISE,

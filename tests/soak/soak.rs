@@ -11,7 +11,7 @@ use crate::memory::Memory;
 use crate::sender::{STORE_FAILED, Sender};
 use crate::upstream::Upstream;
 use support::envoy::{Envoy, Setup, connection_manager, listener, plugin};
-use support::filter_host::filter_host;
+use support::filter_host::{FilterHost, filter_host};
 use support::random::Random;
 use support::redis::{self, Redis, Webdis};
 use support::{rule, simple_get, stat};
@@ -234,7 +234,9 @@ fn with_redis_and_two_envoys_each_request_is_counted_once_and_none_is_accepted_t
     });
     let mut memory = vec![
         Memory::of("Redis", redis.pid()),
-        Memory::of("Webdis", webdis.pid()),
+        // Webdis 0.1.9 leaks the question of whoever leaves before its answer. In a native module a call ends with its
+        // stream.
+        Memory::of("Webdis", webdis.pid()).may_rise(filter_host() == FilterHost::Native),
     ];
     memory.extend(envoys.iter().map(|envoy| Memory::of("Envoy", envoy.pid())));
     soak("Redis, two Envoys", &envoys, &upstream, memory);
