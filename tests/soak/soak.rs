@@ -129,6 +129,7 @@ fn soak(store: &str, envoys: &[Envoy], upstream: &Upstream, mut memory: Vec<Memo
     for memory in &memory {
         memory.check(took);
     }
+    check_store(envoys);
     check_counts(&ledger, envoys, upstream);
     println!(
         "\nrow | {} | {store} | {:.0} s | {} requests | {:.0} a second",
@@ -137,6 +138,21 @@ fn soak(store: &str, envoys: &[Envoy], upstream: &Upstream, mut memory: Vec<Memo
         ledger.sent(),
         ledger.sent() as f64 / took.as_secs_f64(),
     );
+}
+
+/// What became of requests was told to the store, all of it.
+fn check_store(envoys: &[Envoy]) {
+    let sum = |name: &str| -> u64 {
+        let name = format!("twilio_webhook.{name}$");
+        envoys.iter().map(|envoy| stat(envoy.admin, &name)).sum()
+    };
+    println!(
+        "\nthe store: {} calls, {} of them given to others, {} failed",
+        sum("store_callouts"),
+        sum("store_callouts_misdelivered"),
+        sum("store_callout_failures"),
+    );
+    assert_eq!(sum("store_settlements_lost"), 0, "settlements lost");
 }
 
 /// Each request is in every count once, and no nonce is accepted twice or lost.
