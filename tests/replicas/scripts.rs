@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
-    Claim, Correlation, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce,
-    NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
+    Attempt, Claim, Correlation, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis,
+    Nonce, NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
     Timestamp, UpstreamOutcome,
 };
 
@@ -56,15 +56,20 @@ impl Asked {
     }
 
     fn ask(&mut self, question: &ScriptCall) -> ScriptReply {
+        self.attempt(question, Attempt::First)
+    }
+
+    fn attempt(&mut self, question: &ScriptCall, attempt: Attempt) -> ScriptReply {
         let numbers = question.numbers(OWN);
-        let words = question.command(&self.scripts, ScriptRef::Source, &numbers);
+        let words = question.command(&self.scripts, ScriptRef::Source, attempt, &numbers);
         reply(&mut self.client, &words)
     }
 
     /// With a clock that says `now`, and values that do not expire by any other.
     fn ask_at(&mut self, question: &ScriptCall, now: Timestamp) -> ScriptReply {
         let numbers = question.numbers(OWN);
-        let mut words = question.command(&self.scripts, ScriptRef::Source, &numbers);
+        let by = ScriptRef::Source;
+        let mut words = question.command(&self.scripts, by, Attempt::First, &numbers);
         let source = words[1];
         assert!(source.contains("redis.call('TIME')"));
         // Read from a key: a text of its own for each moment would fill Redis with scripts.
@@ -583,6 +588,33 @@ fn a_claim_that_is_asked_for_once_more_is_granted_again_and_counted_once() {
     };
     assert_eq!(ask(1, 0x111), limited);
     assert_eq!(ask(1, 0x11), CLAIMED, "whatever the limits say by now");
+}
+
+/// Each attempt may be the one that arrives last.
+#[test]
+fn an_attempt_that_arrives_when_its_claim_is_settled_claims_nothing() {
+    use Attempt::{Another, First};
+    use UpstreamOutcome::{ClientGone, Failed, Processed};
+    for outcome in [Processed, Failed, ClientGone] {
+        for late in [First, Another] {
+            let redis = Redis::start();
+            let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
+            let claim = claims.prepare(1, 0x11);
+            let question = decide(&[], &[], Some((&claim, claims.table.rules())), now());
+            // Of three attempts two arrive in time, in any order.
+            let in_time = if late == First { Another } else { First };
+            assert_eq!(claims.asked.attempt(&question, in_time), CLAIMED);
+            assert_eq!(claims.asked.attempt(&question, Another), CLAIMED);
+            claims.settle(1, 0x11, outcome);
+            let before = remembered_or_none(&redis, 1).0;
+            let reply = claims.asked.attempt(&question, late);
+            assert_eq!(reply, Void, "{outcome:?}, {late:?}");
+            assert_eq!(remembered_or_none(&redis, 1).0, before);
+            // The sender's own retry is another request.
+            let retry = claims.claim(1, 0x22);
+            assert_eq!(retry == CLAIMED, outcome != Processed, "{retry:?}");
+        }
+    }
 }
 
 /// How long what was counted now has to wait: moments are rounded up to the resolution.

@@ -8,7 +8,7 @@ use crate::store::port::{
 use crate::store::redis::admission::Admission;
 use crate::store::redis::correlation::Correlation;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
-use crate::store::redis::script_call::{ScriptCall, ScriptRef};
+use crate::store::redis::script_call::{Attempt, ScriptCall, ScriptRef};
 use crate::store::redis::script_reply::{Failure, ScriptReply};
 use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
@@ -44,6 +44,7 @@ struct Pending {
     shared: Rc<Shared>,
     script: ScriptCall,
     by: ScriptRef,
+    attempt: Attempt,
     correlation: Correlation,
     /// How often the answer was another question's.
     misdelivered: u32,
@@ -59,6 +60,7 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
         shared,
         script,
         by: ScriptRef::Sha,
+        attempt: Attempt::First,
         misdelivered: 0,
         sent: now,
         purpose,
@@ -126,7 +128,10 @@ impl Pending {
             headers.push(("authorization", authorization.expose().to_owned()));
         }
         let numbers = self.script.numbers(self.correlation);
-        let command = self.script.command(&self.shared.scripts, self.by, &numbers);
+        let scripts = &self.shared.scripts;
+        let command = self
+            .script
+            .command(scripts, self.by, self.attempt, &numbers);
         let http = HttpCall {
             cluster: settings.cluster.clone(),
             headers,
@@ -146,7 +151,8 @@ impl Pending {
     fn call_again(self, now: Timestamp) -> Progress {
         let took = now.since(self.sent);
         let left = self.shared.settings.timeout.0.saturating_sub(took.0).max(1);
-        Progress::Call(self.call(Millis(left)))
+        let attempt = Attempt::Another;
+        Progress::Call(Pending { attempt, ..self }.call(Millis(left)))
     }
 
     fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {

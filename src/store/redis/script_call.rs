@@ -32,6 +32,15 @@ pub enum ScriptRef {
     Source,
 }
 
+/// Whether the script was asked for before, under the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It was not.
+    First,
+    /// It was, and may have run, or may run yet.
+    Another,
+}
+
 /// Numbers of a command, as the words that they are there.
 #[derive(Debug)]
 pub struct CommandNumbers {
@@ -53,11 +62,13 @@ impl ScriptCall {
         self.arguments.push(argument.to_string());
     }
 
-    /// The words of the command: `EVALSHA hash keys key… argument… correlation`, or `EVAL` with the text.
+    /// The words of the command: `EVALSHA hash keys key… argument… attempt correlation`, or
+    /// `EVAL` with the text.
     pub fn command<'a>(
         &'a self,
         scripts: &'a Scripts,
         by: ScriptRef,
+        attempt: Attempt,
         numbers: &'a CommandNumbers,
     ) -> Vec<&'a str> {
         let script: &Script = match self.kind {
@@ -69,11 +80,14 @@ impl ScriptCall {
             ScriptRef::Source => ("EVAL", script.source),
         };
         let rest = self.keys.iter().chain(&self.arguments);
-        let rest = rest.chain([&numbers.correlation]).map(String::as_str);
-        [verb, name, &numbers.keys]
-            .into_iter()
-            .chain(rest)
-            .collect()
+        let attempt = match attempt {
+            Attempt::First => "first",
+            Attempt::Another => "another",
+        };
+        let mut words = vec![verb, name, &numbers.keys];
+        words.extend(rest.map(String::as_str));
+        words.extend([attempt, &numbers.correlation]);
+        words
     }
 
     /// The numbers in the command, where the question has this one.

@@ -4,7 +4,8 @@
 -- ARGV  how many early limits, which count every request; how many in all: the others do not count a repeat;
 --       for each: "take" or "peek", whom (hex), requests, window, resolution (both in ms), slots;
 --       for a claim: its id, must (ms), keep (ms), capacity, "reject" or "evict_oldest", most abandoned;
---       at last what the answer begins with, so that it is known whose it is
+--       at last whether this is the "first" attempt or "another", and what the answer begins with, so that it is known
+--       whose it is
 --
 -- Answers one line, after that: "passed", "claimed <evicted> <age of the last one evicted>", "limited <which> <wait>",
 -- "kept <ms left>", "never_answered <ms left>", "pending", "full" or "void".
@@ -14,6 +15,8 @@
 -- Nothing else is written unless all of it passes, but for a counter that had to be put right.
 --
 -- Asked once more for a claim that it has granted, because the answer went astray, it grants it again and counts nothing.
+-- But each attempt may arrive late, when the claim is settled, and nobody would settle it once more. So another attempt
+-- leaves the void mark, which takes effect once the claim is gone.
 --
 -- Time is Redis' own, so that the clocks of several Envoys need not agree.
 
@@ -262,10 +265,18 @@ if is_claim then
   }
 end
 
+-- For as long as settle.lua leaves it.
+local function leave_void_mark()
+  if ARGV[#ARGV - 1] == 'another' then redis.call('SET', claim.void, '1', 'PX', 600000) end
+end
+
 local value = is_claim and redis.call('GET', claim.nonce)
 if value then
   local own = 'p:' .. claim.id .. ':'
-  if string.sub(value, 1, #own) == own then return answer('claimed 0 0') end
+  if string.sub(value, 1, #own) == own then
+    leave_void_mark()
+    return answer('claimed 0 0')
+  end
 end
 
 -- Early limits count a repeat, too, and what they reject is looked at no further.
@@ -326,4 +337,5 @@ local value = 'p:' .. claim.id .. ':' .. abandoned .. ':' .. till
 redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
 redis.call('ZADD', claim.index, till, claim.nonce)
 redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
+leave_void_mark()
 return answer('claimed ' .. evicted .. ' ' .. evicted_age)

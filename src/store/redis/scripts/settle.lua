@@ -2,7 +2,7 @@
 --
 -- KEYS  for each: the nonce, the index of nonces, the void mark
 -- ARGV  for each: "keep", "release" or "abandon", the claim's id, must (ms), keep (ms), most abandoned;
---       at last what the answer begins with, so that it is known whose it is
+--       at last a word that does not matter here, and what the answer begins with, so that it is known whose it is
 --
 -- Answers "settled", after that. To do it twice changes nothing, so that it can be sent again when no answer came.
 
