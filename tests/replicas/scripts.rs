@@ -617,6 +617,28 @@ fn an_attempt_that_arrives_when_its_claim_is_settled_claims_nothing() {
     }
 }
 
+/// Its sender has left between two attempts.
+#[test]
+fn an_attempt_that_arrives_when_its_claim_is_revoked_claims_nothing() {
+    for attempts in 0..=2 {
+        let redis = Redis::start();
+        let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
+        let claim = claims.prepare(1, 0x11);
+        let question = decide(&[], &[], Some((&claim, claims.table.rules())), now());
+        for _ in 0..attempts {
+            assert_eq!(claims.asked.attempt(&question, Attempt::First), CLAIMED);
+        }
+        let released = UpstreamOutcome::Failed;
+        claims.tell(&[Settlement {
+            may_arrive_again: true,
+            ..Settlement::new(&claim, claims.table.rules(), released, now())
+        }]);
+        let late = claims.asked.attempt(&question, Attempt::Another);
+        assert_eq!(late, Void, "{attempts}");
+        assert_eq!(claims.claim(1, 0x22), CLAIMED);
+    }
+}
+
 /// How long what was counted now has to wait: moments are rounded up to the resolution.
 fn wait_until(now: Timestamp) -> Millis {
     let resolution = limits(6, 8)[0].resolution().0;

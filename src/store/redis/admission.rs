@@ -3,8 +3,9 @@
 use crate::store::local::nonces::{Claim, PriorDelivery};
 use crate::store::port::{Decision, LimitCheck, Query, UpstreamOutcome};
 use crate::store::redis::keyspace::counter;
-use crate::store::redis::script_call::ScriptCall;
+use crate::store::redis::script_call::{Attempt, ScriptCall};
 use crate::store::redis::script_reply::{Failure, ScriptReply};
+use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
 use crate::time::{Millis, Timestamp};
 
@@ -114,8 +115,32 @@ impl Admission {
         shared.keyspace.decide(self.early, &limits, claim, now)
     }
 
-    /// Decides by what Redis has replied.
+    /// Decides by what Redis has replied to this attempt.
     pub fn finish(
+        &self,
+        shared: &Shared,
+        reply: Result<ScriptReply, Failure>,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Decision {
+        let decision = self.decide(shared, reply, now);
+        if matches!(decision, Decision::Admitted(_)) {
+            return decision;
+        }
+        let may_have_run = match reply {
+            Err(failure) => failure.may_have_run(),
+            // It does not fit the question.
+            Ok(ScriptReply::Passed | ScriptReply::Claimed { .. }) => true,
+            Ok(ScriptReply::Void | ScriptReply::Settled) => true,
+            Ok(_) => false,
+        };
+        if may_have_run || attempt == Attempt::Another {
+            self.release_remotely(shared, attempt, now);
+        }
+        decision
+    }
+
+    fn decide(
         &self,
         shared: &Shared,
         reply: Result<ScriptReply, Failure>,
@@ -168,23 +193,18 @@ impl Admission {
                 Decision::Full
             }
             // No reply, or none that fits the question.
-            _ => self.decide_without_redis(shared, reply.err(), now),
+            _ => self.decide_without_redis(shared, now),
         }
     }
 
     /// Ends the query whose client has left: the claim is released here and in Redis, which
     /// may have it, or may get it yet.
-    pub fn abandon(&self, shared: &Shared, now: Timestamp) {
+    pub fn abandon(&self, shared: &Shared, attempt: Attempt, now: Timestamp) {
         self.release_locally(shared, now);
-        self.release_remotely(shared, now);
+        self.release_remotely(shared, attempt, now);
     }
 
-    fn decide_without_redis(
-        &self,
-        shared: &Shared,
-        failure: Option<Failure>,
-        now: Timestamp,
-    ) -> Decision {
+    fn decide_without_redis(&self, shared: &Shared, now: Timestamp) -> Decision {
         let decision = if shared.falls_back() {
             self.decide_locally(shared, now)
         } else {
@@ -192,9 +212,6 @@ impl Admission {
         };
         if !matches!(decision, Decision::Admitted(_)) {
             self.release_locally(shared, now);
-            if failure.is_none_or(Failure::may_have_run) {
-                self.release_remotely(shared, now);
-            }
         }
         decision
     }
@@ -232,12 +249,15 @@ impl Admission {
         }
     }
 
-    fn release_remotely(&self, shared: &Shared, now: Timestamp) {
+    fn release_remotely(&self, shared: &Shared, attempt: Attempt, now: Timestamp) {
         if let Some(pending) = &self.claim
             && let Some(settlement) =
                 shared.settlement(self.webhook, &pending.claim, UpstreamOutcome::Failed, now)
         {
-            shared.queue.push(settlement);
+            shared.queue.push(Settlement {
+                may_arrive_again: attempt == Attempt::Another,
+                ..settlement
+            });
         }
     }
 

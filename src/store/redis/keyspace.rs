@@ -93,12 +93,14 @@ impl Keyspace {
                 id,
                 outcome,
                 capacity,
+                may_arrive_again,
                 ..
             } = *settlement;
             let (pinned, kept) = settlement.spans(now);
             self.push_keys(&mut call, nonce, id, capacity);
             call.push(match outcome {
                 UpstreamOutcome::Processed => "keep",
+                UpstreamOutcome::Failed if may_arrive_again => "revoke",
                 UpstreamOutcome::Failed => "release",
                 UpstreamOutcome::ClientGone => "abandon",
             });

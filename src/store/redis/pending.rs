@@ -79,7 +79,12 @@ pub fn admit(shared: &Rc<Shared>, query: Query, moment: Moment, now: Timestamp) 
         Moment::End | Moment::Gone(_) => shared.circuit.try_acquire(now),
     };
     if !is_asked {
-        return Progress::Done(admission.finish(shared, Err(Failure::CircuitOpen), now));
+        return Progress::Done(admission.finish(
+            shared,
+            Err(Failure::CircuitOpen),
+            Attempt::First,
+            now,
+        ));
     }
     if let Moment::Headers = moment {
         return Progress::Deferred(Decision::Admitted(None), admission.into_limits());
@@ -195,7 +200,10 @@ impl PendingCall for Pending {
             _ => {}
         }
         let Pending {
-            shared, purpose, ..
+            shared,
+            purpose,
+            attempt,
+            ..
         } = *self;
         match reply {
             Ok(_) => shared.record_success(),
@@ -204,7 +212,7 @@ impl PendingCall for Pending {
         let mut next = None;
         match purpose {
             Purpose::Admission(admission, moment) => {
-                let decision = admission.finish(&shared, reply, now);
+                let decision = admission.finish(&shared, reply, attempt, now);
                 let Moment::Gone(left) = moment else {
                     return Progress::Done(decision);
                 };
@@ -230,7 +238,9 @@ impl PendingCall for Pending {
 
     fn abandon(self: Box<Self>, now: Timestamp) {
         match self.purpose {
-            Purpose::Admission(admission, _) => admission.abandon(&self.shared, now),
+            Purpose::Admission(admission, _) => {
+                admission.abandon(&self.shared, self.attempt, now);
+            }
             // It may be on its way. If it fails, nobody hears of that any more; to release
             // twice is to release once.
             Purpose::Release(settlement) => self.shared.queue.push(settlement),

@@ -28,6 +28,8 @@ pub struct Settlement {
     pub keep_until: Timestamp,
     /// Of the table that it is in.
     pub capacity: usize,
+    /// Whether the claim was asked for more than once: one of the attempts may arrive yet.
+    pub may_arrive_again: bool,
 }
 
 /// The settlements of one worker that Redis does not have yet.
@@ -130,6 +132,7 @@ impl Settlement {
             pinned_until,
             keep_until: now.after(rules.keep).max(pinned_until),
             capacity: rules.capacity,
+            may_arrive_again: false,
         }
     }
 
@@ -157,6 +160,7 @@ mod tests {
             pinned_until: NOW.after(Millis::seconds(300)),
             keep_until: NOW.after(Millis::seconds(300)),
             capacity: 10,
+            may_arrive_again: false,
         }
     }
 

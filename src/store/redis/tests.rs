@@ -9,10 +9,12 @@ use crate::pipeline::rejection::Rejection;
 use crate::pipeline::step::Step;
 use crate::pipeline::tests::{NOW, Request, World, after, form, settings};
 use crate::pipeline::verdict::{Outcome, Verdict};
+use crate::signature::key::Nonce;
 use crate::store::StoreSettings;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    CallError, HashKey, HttpCall, HttpResponse, Progress, Report, Store, UpstreamOutcome,
+    CallError, ClaimRequest, Decision, HashKey, HttpCall, HttpResponse, Progress, Query, Report,
+    Store, StoreCall, UpstreamOutcome,
 };
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
 use crate::store::redis::correlation::Correlation;
@@ -303,7 +305,9 @@ fn no_failure_lets_a_request_through_where_none_is_to_be_accepted_on_a_doubt() {
             "{failure:?}"
         );
         // Redis may have the claim, or get it yet; without this the retry would be rejected.
-        let expected: &[UpstreamOutcome] = if failure.may_have_run() {
+        // (A script that is not known is asked for twice, and each answer could be another's.)
+        let may_have_run = failure.may_have_run() || failure == Failure::UnknownScript;
+        let expected: &[UpstreamOutcome] = if may_have_run {
             &[UpstreamOutcome::Failed]
         } else {
             &[]
@@ -559,6 +563,58 @@ fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
     assert_eq!(world.report().nonces, 0, "nothing stays in the table");
     assert_eq!(told(&world), [UpstreamOutcome::Failed]);
     assert_eq!(ended(&world, &form("a=1"), &[Ok(CLAIMED)]), "accepted");
+}
+
+/// Any of several attempts may arrive yet.
+#[test]
+fn what_was_asked_more_than_once_and_does_not_pass_is_revoked() {
+    let revoked = |world: &Redis| -> Vec<bool> {
+        let told = world.shared.queue.send(NOW);
+        world.shared.queue.arrived();
+        told.iter().map(|told| told.may_arrive_again).collect()
+    };
+    let next = |call: StoreCall| {
+        let reply = answer(&words(&call.http), Err(Failure::Misdelivered));
+        match call.pending.resume(reply, NOW) {
+            Progress::Call(call) => call,
+            _ => panic!("not asked again"),
+        }
+    };
+    let asked = |world: &Redis| {
+        let claim = ClaimRequest {
+            nonce: Nonce([1; 32]),
+            id: 7,
+            signed_until: None,
+        };
+        let query = Query {
+            webhook: 0,
+            deferred: Vec::new(),
+            limits: Vec::new(),
+            claim: Some(claim),
+        };
+        match world.world.filter.store().admit(query, NOW) {
+            Progress::Call(call) => call,
+            _ => panic!("not asked"),
+        }
+    };
+    let world = world("reject", NO_LIMITS);
+    asked(&world).pending.abandon(NOW);
+    assert_eq!(revoked(&world), [false], "one attempt");
+    next(asked(&world)).pending.abandon(NOW);
+    assert_eq!(revoked(&world), [true], "its sender has left");
+    for reply in [ScriptReply::Pending, ScriptReply::Full, KEPT] {
+        let call = next(asked(&world));
+        let reply = answer(&words(&call.http), Ok(reply));
+        let decided = call.pending.resume(reply, NOW);
+        assert!(!matches!(decided, Progress::Done(Decision::Admitted(_))));
+        assert_eq!(revoked(&world), [true], "it is not admitted");
+    }
+    let other = self::world("reject", NO_LIMITS);
+    let not_sent = next(asked(&other))
+        .pending
+        .resume(Err(CallError::NotSent), NOW);
+    assert!(matches!(not_sent, Progress::Done(Decision::Unavailable)));
+    assert_eq!(revoked(&other), [true], "the first attempt was sent");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 -- What the upstream's answers do to the nonces of accepted requests.
 --
 -- KEYS  for each: the nonce, the index of nonces, the void mark
--- ARGV  for each: "keep", "release" or "abandon", the claim's id, must (ms), keep (ms), most abandoned;
+-- ARGV  for each: "keep", "release", "revoke" or "abandon", the claim's id, must (ms), keep (ms), most abandoned;
 --       at last a word that does not matter here, and what the answer begins with, so that it is known whose it is
 --
 -- Answers "settled", after that. To do it twice changes nothing, so that it can be sent again when no answer came.
 
--- For how long a claim that has been given up, and not arrived yet, is refused when it does.
+-- For how long a claim that has been given up, and not arrived yet, is refused when it does. One that is revoked was asked
+-- for more than once, and may arrive again.
 local VOID_MS = 600000
 
 local time = redis.call('TIME')
@@ -53,5 +54,6 @@ for place = 0, #KEYS / 3 - 1 do
   elseif claim.outcome == 'release' then
     redis.call('SET', claim.void, '1', 'PX', VOID_MS)
   end
+  if claim.outcome == 'revoke' then redis.call('SET', claim.void, '1', 'PX', VOID_MS) end
 end
 return ARGV[#ARGV] .. ' settled'
