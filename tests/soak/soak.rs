@@ -129,7 +129,7 @@ fn soak(store: &str, envoys: &[Envoy], upstream: &Upstream, mut memory: Vec<Memo
     for memory in &memory {
         memory.check(took);
     }
-    check_store(envoys);
+    check_store(&ledger, envoys);
     check_counts(&ledger, envoys, upstream);
     println!(
         "\nrow | {} | {store} | {:.0} s | {} requests | {:.0} a second",
@@ -140,17 +140,24 @@ fn soak(store: &str, envoys: &[Envoy], upstream: &Upstream, mut memory: Vec<Memo
     );
 }
 
-/// What became of requests was told to the store, all of it.
-fn check_store(envoys: &[Envoy]) {
+/// The store has hardly failed, and was told all of what became of requests.
+fn check_store(ledger: &Ledger, envoys: &[Envoy]) {
     let sum = |name: &str| -> u64 {
         let name = format!("twilio_webhook.{name}$");
         envoys.iter().map(|envoy| stat(envoy.admin, &name)).sum()
     };
+    let calls = sum("store_callouts");
     println!(
-        "\nthe store: {} calls, {} of them given to others, {} failed",
-        sum("store_callouts"),
+        "\nthe store: {calls} calls, {} of them given to others, {} failed",
         sum("store_callouts_misdelivered"),
         sum("store_callout_failures"),
+    );
+    let verdicts = ledger.verdicts();
+    let failed = verdicts.get(STORE_FAILED).copied().unwrap_or_default();
+    // Shared data never does.
+    assert!(
+        failed <= calls / 50,
+        "{failed} requests failed by the store"
     );
     assert_eq!(sum("store_settlements_lost"), 0, "settlements lost");
 }
