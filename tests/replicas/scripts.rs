@@ -617,25 +617,35 @@ fn an_attempt_that_arrives_when_its_claim_is_settled_claims_nothing() {
     }
 }
 
-/// Its sender has left between two attempts.
+/// It was settled before the last attempt has arrived, and left its mark.
 #[test]
-fn an_attempt_that_arrives_when_its_claim_is_revoked_claims_nothing() {
-    for attempts in 0..=2 {
+fn an_attempt_that_arrives_last_when_its_claim_is_settled_claims_nothing() {
+    use UpstreamOutcome::{ClientGone, Failed, Processed};
+    let outcomes = [Processed, Failed, ClientGone];
+    for (attempts, outcome) in (0..=2).flat_map(|count| outcomes.map(|outcome| (count, outcome))) {
         let redis = Redis::start();
         let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
-        let claim = claims.prepare(1, 0x11);
+        let claim = claims.prepare(1, 0x11).asked_again();
         let question = decide(&[], &[], Some((&claim, claims.table.rules())), now());
         for _ in 0..attempts {
             assert_eq!(claims.asked.attempt(&question, Attempt::First), CLAIMED);
         }
-        let released = UpstreamOutcome::Failed;
-        claims.tell(&[Settlement {
-            may_arrive_again: true,
-            ..Settlement::new(&claim, claims.table.rules(), released, now())
-        }]);
+        claims.tell(&[Settlement::new(
+            &claim,
+            claims.table.rules(),
+            outcome,
+            now(),
+        )]);
         let late = claims.asked.attempt(&question, Attempt::Another);
-        assert_eq!(late, Void, "{attempts}");
-        assert_eq!(claims.claim(1, 0x22), CLAIMED);
+        let retry = claims.claim(1, 0x22);
+        if outcome == Processed {
+            assert!(
+                matches!((late, retry), (Kept { .. }, Kept { .. })),
+                "{late:?}, {retry:?}"
+            );
+        } else {
+            assert_eq!((late, retry), (Void, CLAIMED), "{attempts}, {outcome:?}");
+        }
     }
 }
 

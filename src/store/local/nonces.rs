@@ -182,6 +182,7 @@ impl NonceTable {
             id,
             pinned_until,
             is_completed: self.rules.window >= IN_FLIGHT && !self.awaits_outcome,
+            may_arrive_again: false,
         }
     }
 

@@ -5,7 +5,6 @@ use crate::store::port::{Decision, LimitCheck, Query, UpstreamOutcome};
 use crate::store::redis::keyspace::counter;
 use crate::store::redis::script_call::{Attempt, ScriptCall};
 use crate::store::redis::script_reply::{Failure, ScriptReply};
-use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
 use crate::time::{Millis, Timestamp};
 
@@ -39,6 +38,14 @@ impl From<LocalProblem> for Decision {
             LocalProblem::Full => Decision::Full,
             LocalProblem::Unavailable => Decision::Unavailable,
         }
+    }
+}
+
+/// Returns the claim as it is known after this attempt to get it.
+fn of_attempt(claim: Claim, attempt: Attempt) -> Claim {
+    match attempt {
+        Attempt::First => claim,
+        Attempt::Another => claim.asked_again(),
     }
 }
 
@@ -124,8 +131,8 @@ impl Admission {
         now: Timestamp,
     ) -> Decision {
         let decision = self.decide(shared, reply, now);
-        if matches!(decision, Decision::Admitted(_)) {
-            return decision;
+        if let Decision::Admitted(claim) = decision {
+            return Decision::Admitted(claim.map(|claim| of_attempt(claim, attempt)));
         }
         let may_have_run = match reply {
             Err(failure) => failure.may_have_run(),
@@ -250,14 +257,11 @@ impl Admission {
     }
 
     fn release_remotely(&self, shared: &Shared, attempt: Attempt, now: Timestamp) {
-        if let Some(pending) = &self.claim
-            && let Some(settlement) =
-                shared.settlement(self.webhook, &pending.claim, UpstreamOutcome::Failed, now)
-        {
-            shared.queue.push(Settlement {
-                may_arrive_again: attempt == Attempt::Another,
-                ..settlement
-            });
+        let Some(pending) = &self.claim else { return };
+        let claim = of_attempt(pending.claim, attempt);
+        let settlement = shared.settlement(self.webhook, &claim, UpstreamOutcome::Failed, now);
+        if let Some(settlement) = settlement {
+            shared.queue.push(settlement);
         }
     }
 

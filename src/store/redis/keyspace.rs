@@ -100,7 +100,6 @@ impl Keyspace {
             self.push_keys(&mut call, nonce, id, capacity);
             call.push(match outcome {
                 UpstreamOutcome::Processed => "keep",
-                UpstreamOutcome::Failed if may_arrive_again => "revoke",
                 UpstreamOutcome::Failed => "release",
                 UpstreamOutcome::ClientGone => "abandon",
             });
@@ -108,6 +107,7 @@ impl Keyspace {
             call.push(pinned.0);
             call.push(kept.0);
             call.push(MAX_ABANDONED);
+            call.push(if may_arrive_again { "again" } else { "once" });
         }
         call
     }

@@ -132,7 +132,7 @@ impl Settlement {
             pinned_until,
             keep_until: now.after(rules.keep).max(pinned_until),
             capacity: rules.capacity,
-            may_arrive_again: false,
+            may_arrive_again: claim.may_arrive_again(),
         }
     }
 

@@ -567,8 +567,8 @@ fn a_sender_who_leaves_while_redis_is_asked_blocks_nothing() {
 
 /// Any of several attempts may arrive yet.
 #[test]
-fn what_was_asked_more_than_once_and_does_not_pass_is_revoked() {
-    let revoked = |world: &Redis| -> Vec<bool> {
+fn what_was_asked_more_than_once_is_settled_as_what_may_arrive_again() {
+    let again = |world: &Redis| -> Vec<bool> {
         let told = world.shared.queue.send(NOW);
         world.shared.queue.arrived();
         told.iter().map(|told| told.may_arrive_again).collect()
@@ -598,23 +598,37 @@ fn what_was_asked_more_than_once_and_does_not_pass_is_revoked() {
         }
     };
     let world = world("reject", NO_LIMITS);
+    let call = next(asked(&world));
+    let reply = answer(&words(&call.http), Ok(CLAIMED));
+    let Progress::Done(Decision::Admitted(Some(claim))) = call.pending.resume(reply, NOW) else {
+        panic!("not admitted");
+    };
+    let store = world.world.filter.store();
+    let _ = store.settle(0, &claim, UpstreamOutcome::ClientGone, NOW);
+    assert_eq!(
+        again(&world),
+        [true],
+        "it is admitted, and another attempt on its way"
+    );
+
+    let world = self::world("reject", NO_LIMITS);
     asked(&world).pending.abandon(NOW);
-    assert_eq!(revoked(&world), [false], "one attempt");
+    assert_eq!(again(&world), [false], "one attempt");
     next(asked(&world)).pending.abandon(NOW);
-    assert_eq!(revoked(&world), [true], "its sender has left");
+    assert_eq!(again(&world), [true], "its sender has left");
     for reply in [ScriptReply::Pending, ScriptReply::Full, KEPT] {
         let call = next(asked(&world));
         let reply = answer(&words(&call.http), Ok(reply));
         let decided = call.pending.resume(reply, NOW);
         assert!(!matches!(decided, Progress::Done(Decision::Admitted(_))));
-        assert_eq!(revoked(&world), [true], "it is not admitted");
+        assert_eq!(again(&world), [true], "it is not admitted");
     }
     let other = self::world("reject", NO_LIMITS);
     let not_sent = next(asked(&other))
         .pending
         .resume(Err(CallError::NotSent), NOW);
     assert!(matches!(not_sent, Progress::Done(Decision::Unavailable)));
-    assert_eq!(revoked(&other), [true], "the first attempt was sent");
+    assert_eq!(again(&other), [true], "the first attempt was sent");
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub struct Claim {
     pub(super) id: u64,
     pub(super) pinned_until: Timestamp,
     pub(super) is_completed: bool,
+    pub(super) may_arrive_again: bool,
 }
 
 impl Claim {
@@ -78,6 +79,20 @@ impl Claim {
     /// long enough ([`IN_FLIGHT`]) and no repeat is acknowledged.
     pub fn is_completed(&self) -> bool {
         self.is_completed
+    }
+
+    /// Returns the claim as one that a store was asked for more than once.
+    pub fn asked_again(self) -> Claim {
+        Claim {
+            may_arrive_again: true,
+            ..self
+        }
+    }
+
+    /// Returns whether it may arrive at its store when it is settled already: it was asked for
+    /// more than once.
+    pub fn may_arrive_again(&self) -> bool {
+        self.may_arrive_again
     }
 
     /// Returns until when its record is pinned at least.

@@ -1,13 +1,14 @@
 -- What the upstream's answers do to the nonces of accepted requests.
 --
 -- KEYS  for each: the nonce, the index of nonces, the void mark
--- ARGV  for each: "keep", "release", "revoke" or "abandon", the claim's id, must (ms), keep (ms), most abandoned;
+-- ARGV  for each: "keep", "release" or "abandon", the claim's id, must (ms), keep (ms), most abandoned, whether the claim
+--       was asked for "once" or "again";
 --       at last a word that does not matter here, and what the answer begins with, so that it is known whose it is
 --
 -- Answers "settled", after that. To do it twice changes nothing, so that it can be sent again when no answer came.
 
--- For how long a claim that has been given up, and not arrived yet, is refused when it does. One that is revoked was asked
--- for more than once, and may arrive again.
+-- For how long a claim that has been given up, and not arrived yet, is refused when it does. One that was asked for again may
+-- arrive again.
 local VOID_MS = 600000
 
 local time = redis.call('TIME')
@@ -27,11 +28,12 @@ local function blocks(value)
 end
 
 for place = 0, #KEYS / 3 - 1 do
-  local key, argument = 3 * place, 5 * place
+  local key, argument = 3 * place, 6 * place
   local claim = {
     nonce = KEYS[key + 1], index = KEYS[key + 2], void = KEYS[key + 3],
     outcome = ARGV[argument + 1], id = ARGV[argument + 2], must = tonumber(ARGV[argument + 3]),
     keep = tonumber(ARGV[argument + 4]), most_abandoned = tonumber(ARGV[argument + 5]),
+    times = ARGV[argument + 6],
   }
   local value = redis.call('GET', claim.nonce)
   local own = 'p:' .. claim.id .. ':'
@@ -54,6 +56,6 @@ for place = 0, #KEYS / 3 - 1 do
   elseif claim.outcome == 'release' then
     redis.call('SET', claim.void, '1', 'PX', VOID_MS)
   end
-  if claim.outcome == 'revoke' then redis.call('SET', claim.void, '1', 'PX', VOID_MS) end
+  if claim.times == 'again' and claim.outcome ~= 'keep' then redis.call('SET', claim.void, '1', 'PX', VOID_MS) end
 end
 return ARGV[#ARGV] .. ' settled'
