@@ -32,7 +32,8 @@ pub enum StoreSettings {
 }
 
 /// Opens the store of a configuration. `memory` is what the workers of this Envoy share,
-/// `random` are bytes that no client knows and no other worker has, and `derive` makes a secret of the signing keys.
+/// `random` are bytes that no client knows and no other worker has, and `derive` makes a secret
+/// of the signing keys.
 ///
 /// # Errors
 /// Those of `memory`.

@@ -65,6 +65,26 @@ impl Asked {
         reply(&mut self.client, &words)
     }
 
+    /// For one claim of a nonce, by its id, and limits of which the first is early.
+    fn ask_early(
+        &mut self,
+        limits: &[&Limiter],
+        table: &NonceTable,
+        (nonce, id): (u8, u64),
+        now: Timestamp,
+    ) -> ScriptReply {
+        let check = LimitCheck {
+            rule: 0,
+            key_hash: 1,
+            counts: true,
+        };
+        let limits: Vec<_> = limits.iter().map(|limit| (check, *limit)).collect();
+        let claim = table.prepare(Nonce([nonce; 32]), id, None, now);
+        let claim = Some((&claim, table.rules()));
+        let question = keyspace().decide(1, &limits, claim, now);
+        self.ask_at(&question, now)
+    }
+
     /// With a clock that says `now`, and values that do not expire by any other.
     fn ask_at(&mut self, question: &ScriptCall, now: Timestamp) -> ScriptReply {
         let numbers = question.numbers(OWN);
@@ -526,19 +546,11 @@ fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_li
     let limit = |name: &str, requests| limiter(name, requests, WINDOW, 8);
     let (early, late) = (limit("early", 6), limit("late", 1));
     let table = NonceTable::new(nonce_rules(1, OnFull::Reject));
-    let check = LimitCheck {
-        rule: 0,
-        key_hash: 1,
-        counts: true,
-    };
     let now = now();
     let mut ask = |nonce, id, with_late: bool| {
-        let claim = table.prepare(Nonce([nonce; 32]), id, None, now);
-        let claim = Some((&claim, table.rules()));
-        let limits = [(check, &early), (check, &late)];
+        let limits = [&early, &late];
         let limits = if with_late { &limits } else { &limits[..1] };
-        let question = keyspace().decide(1, limits, claim, now);
-        asked.ask_at(&question, now)
+        asked.ask_early(limits, &table, (nonce, id), now)
     };
     redis.command(&["SET", "{twf:1}:v:99", "1"]);
     assert_eq!(ask(9, 0x99, true), Void);
@@ -565,18 +577,8 @@ fn a_claim_that_is_asked_for_once_more_is_granted_again_and_counted_once() {
     let limit = |name: &str| limiter(name, 2, WINDOW, 8);
     let (early, late) = (limit("early"), limit("late"));
     let table = NonceTable::new(nonce_rules(1, OnFull::Reject));
-    let check = LimitCheck {
-        rule: 0,
-        key_hash: 1,
-        counts: true,
-    };
     let now = now();
-    let mut ask = |nonce, id| {
-        let claim = table.prepare(Nonce([nonce; 32]), id, None, now);
-        let claim = Some((&claim, table.rules()));
-        let question = keyspace().decide(1, &[(check, &early), (check, &late)], claim, now);
-        asked.ask_at(&question, now)
-    };
+    let mut ask = |nonce, id| asked.ask_early(&[&early, &late], &table, (nonce, id), now);
     for _ in 0..5 {
         assert_eq!(ask(1, 0x11), CLAIMED);
     }

@@ -6,6 +6,9 @@
 //! - `SOAK_CLIENTS`: how many connections send at the same time (24 by default)
 //! - `FILTER_HOST`: the host, as in all tests
 
+/// What Envoys under load are started with.
+mod setup;
+
 /// A client that knows what became of what it sent.
 mod client;
 

@@ -1,20 +1,20 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::kinds::{Captured, LIMIT, LIMITED};
+use crate::kinds::{Captured, LIMIT};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::sender::{STORE_FAILED, Sender};
+use crate::setup::{add_limited_webhook, in_front_of};
 use crate::upstream::Upstream;
-use support::envoy::{Envoy, Setup, connection_manager, listener, plugin};
+use support::envoy::{Envoy, Setup, plugin};
 use support::filter_host::{FilterHost, filter_host};
 use support::random::Random;
 use support::redis::{self, Redis, Webdis};
-use support::{rule, simple_get, stat};
+use support::{simple_get, stat};
 
 fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
@@ -32,20 +32,8 @@ fn configuration() -> Value {
     plugin["replay"] = json!({"window": "10s", "keep": "30s"});
     plugin["rate_limit_capacity"] = json!(2048);
     plugin["log"] = json!({"max_per_second": 10});
-    let limits = json!([rule("client_ip", "all", LIMIT as u32, "36000s")]);
-    let webhooks = plugin["webhooks"].as_array_mut().expect("webhooks");
-    webhooks.push(json!({"path": LIMITED, "rate_limits": limits}));
+    add_limited_webhook(&mut plugin);
     plugin
-}
-
-fn edited(setup: Setup, upstream: SocketAddr) -> Setup {
-    setup.workers(4).edit(move |config| {
-        Upstream::put_into(config, upstream);
-        let manager = connection_manager(listener(config));
-        manager["xff_num_trusted_hops"] = json!(1);
-        // A line for each request would fill the disk.
-        manager["access_log"] = json!([]);
-    })
 }
 
 /// Envoy's own count, by verdict.
@@ -236,7 +224,7 @@ fn check_counts(ledger: &Ledger, envoys: &[Envoy], upstream: &Upstream) {
 #[test]
 fn under_everything_at_once_each_request_is_counted_once_and_none_is_accepted_twice_or_lost() {
     let upstream = Upstream::start();
-    let envoy = edited(Setup::with(&configuration()), upstream.address).start();
+    let envoy = in_front_of(upstream.address, Setup::with(&configuration())).start();
     let memory = vec![Memory::of("Envoy", envoy.pid())];
     soak("shared data", &[envoy], &upstream, memory);
 }
@@ -249,11 +237,8 @@ fn with_redis_and_two_envoys_each_request_is_counted_once_and_none_is_accepted_t
     let mut plugin = configuration();
     plugin["store"] = redis::store();
     let envoys = [(); 2].map(|()| {
-        edited(
-            redis::asking(Setup::with(&plugin), webdis.address()),
-            upstream.address,
-        )
-        .start()
+        let setup = redis::asking(Setup::with(&plugin), webdis.address());
+        in_front_of(upstream.address, setup).start()
     });
     let mut memory = vec![
         Memory::of("Redis", redis.pid()),

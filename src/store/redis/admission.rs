@@ -130,31 +130,30 @@ impl Admission {
         attempt: Attempt,
         now: Timestamp,
     ) -> Decision {
-        let decision = self.decide(shared, reply, now);
-        if let Decision::Admitted(claim) = decision {
-            return Decision::Admitted(claim.map(|claim| of_attempt(claim, attempt)));
-        }
-        let may_have_run = match reply {
+        let decided = reply
+            .ok()
+            .and_then(|reply| self.decide_by(reply, shared, now));
+        let is_in_doubt = match reply {
+            Ok(_) => decided.is_none(),
             Err(failure) => failure.may_have_run(),
-            // It does not fit the question.
-            Ok(ScriptReply::Passed | ScriptReply::Claimed { .. }) => true,
-            Ok(ScriptReply::Void | ScriptReply::Settled) => true,
-            Ok(_) => false,
         };
-        if may_have_run || attempt == Attempt::Another {
-            self.release_remotely(shared, attempt, now);
+        match decided.unwrap_or_else(|| self.decide_without_redis(shared, now)) {
+            Decision::Admitted(claim) => {
+                Decision::Admitted(claim.map(|claim| of_attempt(claim, attempt)))
+            }
+            decision => {
+                if is_in_doubt || attempt == Attempt::Another {
+                    self.release_remotely(shared, attempt, now);
+                }
+                decision
+            }
         }
-        decision
     }
 
-    fn decide(
-        &self,
-        shared: &Shared,
-        reply: Result<ScriptReply, Failure>,
-        now: Timestamp,
-    ) -> Decision {
-        match (reply, &self.claim) {
-            (Ok(ScriptReply::Limited { which, wait }), _)
+    /// Decides by a reply; `None` if it does not fit the question.
+    fn decide_by(&self, reply: ScriptReply, shared: &Shared, now: Timestamp) -> Option<Decision> {
+        let decision = match (reply, &self.claim) {
+            (ScriptReply::Limited { which, wait }, _)
                 if let Some(check) = self.limits.get(which) =>
             {
                 let check = *check;
@@ -165,12 +164,12 @@ impl Admission {
                 self.release_locally(shared, now);
                 Decision::Limited { check, wait }
             }
-            (Ok(ScriptReply::Passed), None) => Decision::Admitted(None),
+            (ScriptReply::Passed, None) => Decision::Admitted(None),
             (
-                Ok(ScriptReply::Claimed {
+                ScriptReply::Claimed {
                     evicted,
                     evicted_age,
-                }),
+                },
                 Some(pending),
             ) => {
                 shared.local.note(|report| {
@@ -181,27 +180,27 @@ impl Admission {
                 });
                 Decision::Admitted(Some(pending.claim))
             }
-            (Ok(ScriptReply::Pending), Some(_)) => {
+            (ScriptReply::Pending, Some(_)) => {
                 // It may fail yet there, and the retry come here.
                 self.release_locally(shared, now);
                 Decision::Duplicate(PriorDelivery::InFlight)
             }
-            (Ok(ScriptReply::Kept { left }), Some(pending)) => {
+            (ScriptReply::Kept { left }, Some(pending)) => {
                 self.record_remote(shared, pending, true, left, now);
                 let age = shared.local.nonces(self.webhook).map(|own| own.age(left));
                 Decision::Duplicate(PriorDelivery::Accepted(age.unwrap_or_default()))
             }
-            (Ok(ScriptReply::NeverAnswered { left }), Some(pending)) => {
+            (ScriptReply::NeverAnswered { left }, Some(pending)) => {
                 self.record_remote(shared, pending, false, left, now);
                 Decision::Duplicate(PriorDelivery::NeverAnswered)
             }
-            (Ok(ScriptReply::Full), Some(_)) => {
+            (ScriptReply::Full, Some(_)) => {
                 self.release_locally(shared, now);
                 Decision::Full
             }
-            // No reply, or none that fits the question.
-            _ => self.decide_without_redis(shared, now),
-        }
+            _ => return None,
+        };
+        Some(decision)
     }
 
     /// Ends the query whose client has left: the claim is released here and in Redis, which

@@ -44,7 +44,6 @@ struct Pending {
     shared: Rc<Shared>,
     script: ScriptCall,
     by: ScriptRef,
-    attempt: Attempt,
     correlation: Correlation,
     /// How often the answer was another question's.
     misdelivered: u32,
@@ -60,7 +59,6 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
         shared,
         script,
         by: ScriptRef::Sha,
-        attempt: Attempt::First,
         misdelivered: 0,
         sent: now,
         purpose,
@@ -136,7 +134,7 @@ impl Pending {
         let scripts = &self.shared.scripts;
         let command = self
             .script
-            .command(scripts, self.by, self.attempt, &numbers);
+            .command(scripts, self.by, self.attempt(), &numbers);
         let http = HttpCall {
             cluster: settings.cluster.clone(),
             headers,
@@ -156,8 +154,16 @@ impl Pending {
     fn call_again(self, now: Timestamp) -> Progress {
         let took = now.since(self.sent);
         let left = self.shared.settings.timeout.0.saturating_sub(took.0).max(1);
-        let attempt = Attempt::Another;
-        Progress::Call(Pending { attempt, ..self }.call(Millis(left)))
+        Progress::Call(self.call(Millis(left)))
+    }
+
+    /// Whether the same was asked before: by a hash that Redis did not know, or with an answer that
+    /// was another question's.
+    fn attempt(&self) -> Attempt {
+        match (self.by, self.misdelivered) {
+            (ScriptRef::Sha, 0) => Attempt::First,
+            _ => Attempt::Another,
+        }
     }
 
     fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {
@@ -199,11 +205,9 @@ impl PendingCall for Pending {
             }
             _ => {}
         }
+        let attempt = self.attempt();
         let Pending {
-            shared,
-            purpose,
-            attempt,
-            ..
+            shared, purpose, ..
         } = *self;
         match reply {
             Ok(_) => shared.record_success(),
@@ -237,9 +241,10 @@ impl PendingCall for Pending {
     }
 
     fn abandon(self: Box<Self>, now: Timestamp) {
+        let attempt = self.attempt();
         match self.purpose {
             Purpose::Admission(admission, _) => {
-                admission.abandon(&self.shared, self.attempt, now);
+                admission.abandon(&self.shared, attempt, now);
             }
             // It may be on its way. If it fails, nobody hears of that any more; to release
             // twice is to release once.

@@ -244,6 +244,14 @@ fn only_the_answer_that_fits_lets_a_request_through() {
             let verdict = with_claim.send_with(&form("a=1"), &mut |_| Ok(reply));
             let passes = verdict.outcome.name() == "accepted";
             assert_eq!(passes, reply == CLAIMED, "{reply:?}, {limits}");
+            // What does not fit leaves in doubt what Redis has.
+            let is_in_doubt = verdict.outcome.name() == "store_unavailable";
+            let expected: &[_] = if is_in_doubt {
+                &[UpstreamOutcome::Failed]
+            } else {
+                &[]
+            };
+            assert_eq!(told(&with_claim), expected, "{reply:?}, {limits}");
         }
         for count in ["authenticated", "all"] {
             let without_replay = format!(

@@ -1,16 +1,15 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use super::cgroup::MemoryGroup;
 use super::load::under_load;
+use super::process::wait_for_end;
 use super::{CALM, address, plugin, setup};
 use crate::client::Client;
 use crate::kinds;
 use crate::upstream::Upstream;
 use support::envoy::Envoy;
-use support::http1::PATIENCE;
 use support::messages::{TOKEN, WEBHOOK};
 
 fn limit(envoy: &Envoy, resource: &str) {
@@ -48,11 +47,7 @@ fn exhaust(envoy: &Envoy, to: SocketAddr) {
         // All but the last byte, which is never sent.
         let _ = client.write(&bytes[..bytes.len() - 1]);
     }
-    let start = Instant::now();
-    while !envoy.has_ended() {
-        assert!(start.elapsed() < PATIENCE, "Envoy is not short of memory");
-        sleep(Duration::from_millis(5));
-    }
+    wait_for_end(envoy);
 }
 
 #[test]

@@ -46,11 +46,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::kinds::{LIMIT, LIMITED};
+use crate::setup::{add_limited_webhook, in_front_of};
 use crate::upstream::Upstream;
 use support::envoy::{Envoy, Setup, connection_manager, listener, plugin_with};
 use support::process::free_port;
-use support::rule;
 
 /// How long all send before the fault, and after it.
 const CALM: Duration = Duration::from_millis(1000);
@@ -61,23 +60,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn plugin() -> Value {
     let mut plugin = plugin_with(json!({"rate_limits": [], "log": {"max_per_second": 10}}));
-    // A window in which no test ends.
-    let limits = json!([rule("client_ip", "all", LIMIT as u32, "36000s")]);
-    let webhooks = plugin["webhooks"].as_array_mut().expect("webhooks");
-    webhooks.push(json!({"path": LIMITED, "rate_limits": limits}));
+    add_limited_webhook(&mut plugin);
     plugin
 }
 
 /// An Envoy at a port that the next one can have, too.
 fn setup(plugin: &Value, upstream: &Upstream, to: SocketAddr) -> Setup {
-    let upstream = upstream.address;
-    Setup::with(plugin).workers(4).edit(move |config| {
-        Upstream::put_into(config, upstream);
+    in_front_of(upstream.address, Setup::with(plugin)).edit(move |config| {
         let listener = listener(config);
         listener["address"]["socket_address"]["port_value"] = json!(to.port());
         let manager = connection_manager(listener);
-        manager["xff_num_trusted_hops"] = json!(1);
-        manager["access_log"] = json!([]);
         // Shorter than an operator's, as are these tests.
         let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
         for route in routes.as_array_mut().expect("routes") {

@@ -44,7 +44,7 @@ fn an_envoy_that_is_drained_loses_nothing_and_the_next_one_knows_no_nonces() {
 pub(super) fn wait_for_end(envoy: &Envoy) {
     let start = Instant::now();
     while !envoy.has_ended() {
-        assert!(start.elapsed() < PATIENCE, "the old process is still there");
+        assert!(start.elapsed() < PATIENCE, "Envoy does not end");
         sleep(Duration::from_millis(20));
     }
 }
