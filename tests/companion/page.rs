@@ -3,12 +3,13 @@
 //! `scripts/page` builds it. Without Chromium and ChromeDriver the tests are skipped, and say so; with REQUIRE_BROWSER=1, as
 //! in scripts/test, they fail instead. With PAGE_SCREENSHOT=<file> the page with its example is written there as a PNG.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use browser::{Browser, ENTER, TAB};
 use serde_json::{Value, json};
+use support::blocking::read_some;
 use support::decide::{ENVIRONMENT, NOW};
 use support::messages::TOKEN;
 use support::process::repository;
@@ -156,17 +157,14 @@ fn nothing_leaves_the_page_whatever_a_script_in_it_tries() {
     while Instant::now() < deadline {
         match listener.accept() {
             // Chromium may open a connection ahead of what it then forbids. Nothing may come through it.
-            Ok((mut stream, _)) => {
+            Ok((stream, _)) => {
                 stream.set_nonblocking(false).expect("a socket");
                 let timeout = Some(Duration::from_millis(500));
                 stream.set_read_timeout(timeout).expect("a socket");
-                let mut text = [0; 400];
-                let length = stream.read(&mut text).unwrap_or_default();
-                assert_eq!(
-                    text[..length].escape_ascii().to_string(),
-                    "",
-                    "this has left the page"
-                );
+                let mut text = Vec::new();
+                let _ = read_some(&stream, &mut text);
+                let text = text.escape_ascii().to_string();
+                assert_eq!(text, "", "this has left the page");
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }

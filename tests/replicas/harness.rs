@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::fault_proxy::{FaultProxy, Way};
 use crate::upstash::{self, TOKEN};
+use support::blocking::read_some;
 use support::envoy::new_address;
 use support::http1::Http1;
 use support::process::until;
@@ -243,18 +244,13 @@ async fn the_fault_proxy_counts_and_does_as_told() {
 
 /// What comes within a time, as text.
 fn raw(to: std::net::SocketAddr, request: &Request, time: Duration) -> String {
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
     let mut stream = std::net::TcpStream::connect(to).expect("a connection");
     stream.set_read_timeout(Some(time)).expect("a timeout");
     stream.write_all(&request.bytes()).expect("written");
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut bytes = Vec::new();
     let start = Instant::now();
-    while start.elapsed() < time {
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(length) => bytes.extend(&buffer[..length]),
-        }
-    }
+    while start.elapsed() < time && matches!(read_some(&stream, &mut bytes), Ok(1..)) {}
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -1,6 +1,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use support::blocking::read_some;
 use support::http1::PATIENCE;
 use support::wire;
 
@@ -83,12 +84,10 @@ impl Client {
                 self.close();
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let mut buffer = [0; 16_384];
-            match self.stream()?.read(&mut buffer) {
-                Ok(length) => {
-                    closed = length == 0;
-                    self.unread.extend(&buffer[..length]);
-                }
+            self.stream()?;
+            let Self { stream, unread, .. } = self;
+            match read_some(stream.as_ref().expect("a connection"), unread) {
+                Ok(length) => closed = length == 0,
                 Err(error) => {
                     self.close();
                     return Err(error);

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use support::blocking::read_some;
 use support::wire;
 
 /// The header by which a request asks for one of the failures below.
@@ -211,7 +212,7 @@ fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
     let mut bytes = Vec::new();
     loop {
         let Some((request, length)) = wire::request(&bytes) else {
-            if read(stream, &mut bytes)? == 0 {
+            if read_some(stream, &mut bytes)? == 0 {
                 return Ok(());
             }
             continue;
@@ -272,23 +273,15 @@ fn serve(mut stream: &TcpStream, inner: &Inner) -> io::Result<()> {
 }
 
 fn echo(mut stream: &TcpStream) -> io::Result<()> {
-    let mut buffer = [0; 1024];
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return Ok(()),
-            length => stream.write_all(&buffer[..length])?,
-        }
+    let mut bytes = Vec::new();
+    while read_some(stream, &mut bytes)? > 0 {
+        stream.write_all(&bytes)?;
+        bytes.clear();
     }
+    Ok(())
 }
 
 /// Without an answer.
 fn reset(stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Both)
-}
-
-fn read(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    let mut buffer = [0; 16_384];
-    let length = stream.read(&mut buffer)?;
-    bytes.extend(&buffer[..length]);
-    Ok(length)
 }

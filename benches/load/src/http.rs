@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 pub(crate) fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<bool> {
     let mut chunk = [0; 16 * 1024];
     loop {
+        #[expect(clippy::disallowed_methods, reason = "what interrupts it is seen to")]
         match stream.read(&mut chunk) {
             Ok(0) => return Ok(false),
             Ok(length) => buffer.extend_from_slice(&chunk[..length]),

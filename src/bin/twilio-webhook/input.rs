@@ -1,7 +1,7 @@
 //! What a command reads.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     stdin.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads what is there, or waits for something; 0 is the end. A signal, or a machine that stood still for a while, is no
+/// error.
+pub fn read_some(mut from: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        #[expect(clippy::disallowed_methods, reason = "what interrupts it is seen to")]
+        match from.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 /// Returns the current time.

@@ -3,7 +3,7 @@
 // Everything here is for tests, which panic when something is not as it must be.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -211,29 +211,26 @@ fn send(address: SocketAddr, request: &[u8]) -> io::Result<(bool, Value)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE * 4))?;
     stream.write_all(request)?;
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 16 * 1024];
     // Until it is whole and not until the connection ends, since ChromeDriver takes its time with that.
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut length) = (String::new(), 0);
+    reader.read_line(&mut status)?;
     loop {
-        let length = stream.read(&mut buffer)?;
-        bytes.extend_from_slice(&buffer[..length]);
-        match parsed(&bytes) {
-            Some(answer) => return Ok(answer),
-            None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            None => {}
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+            Some(_) => {}
+            None if line == "\r\n" => break,
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
-}
-
-/// The answer, if all of it is there.
-fn parsed(bytes: &[u8]) -> Option<(bool, Value)> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-    let length = head.split_once("content-length:")?.1;
-    let length: usize = length.lines().next()?.trim().parse().ok()?;
-    let body = bytes[end + 4..].get(..length)?;
-    let is_good = head.split(' ').nth(1) == Some("200");
-    Some((is_good, serde_json::from_slice(body).unwrap_or_default()))
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let is_good = status.split(' ').nth(1) == Some("200");
+    Ok((is_good, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 fn free_port() -> u16 {

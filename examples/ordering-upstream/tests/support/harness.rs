@@ -438,37 +438,27 @@ pub(crate) fn send(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
     read_answer(stream)
 }
 
-pub(crate) fn read_answer(mut stream: TcpStream) -> io::Result<Answer> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 16 * 1024];
-    // Until it is whole and not until the connection ends, since ChromeDriver takes its time with that.
-    loop {
-        let length = stream.read(&mut buffer)?;
-        bytes.extend_from_slice(&buffer[..length]);
-        match parse(&bytes) {
-            Some(answer) => return Ok(answer),
-            // A connection that broke in the middle of a body is no answer.
-            None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            None => {}
+/// Reads one answer. A connection that broke in the middle of it is none.
+pub(crate) fn read_answer(stream: TcpStream) -> io::Result<Answer> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-}
-
-/// The answer, if all of it is there.
-fn parse(bytes: &[u8]) -> Option<Answer> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let mut answer = Answer {
-        status: head.split(' ').nth(1)?.parse().ok()?,
+        status: status.ok_or(io::ErrorKind::InvalidData)?,
         head,
         body: String::new(),
     };
-    if answer.header("transfer-encoding").is_some() {
-        // Envoy's own pages. Their status is all that anybody wants to know.
-        return bytes.ends_with(b"\r\n0\r\n\r\n").then_some(answer);
+    // Without a length they are Envoy's own pages, of which nobody wants to know more than their status.
+    if let Some(length) = answer.header("content-length") {
+        let length: usize = length.parse().map_err(io::Error::other)?;
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        answer.body = String::from_utf8_lossy(&body).into_owned();
     }
-    let length: usize = answer.header("content-length")?.parse().ok()?;
-    let body = bytes[end + 4..].get(..length)?;
-    answer.body = String::from_utf8_lossy(body).into_owned();
-    Some(answer)
+    Ok(answer)
 }

@@ -192,7 +192,7 @@ impl State {
             }
             Behaviour::Silence => {
                 // Ends when the caller does.
-                let _ = reader.read(&mut [0]);
+                let _ = std::io::copy(&mut reader, &mut std::io::sink());
                 return None;
             }
             Behaviour::Reset => return None,

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::input::read_some;
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 20;
@@ -118,12 +119,10 @@ fn lines(mut reader: impl Read, sender: &Sender) -> io::Result<()> {
     let mut rest = Rest::default();
     let mut buffer = vec![0; CHUNK];
     loop {
-        let length = match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+        let length = read_some(&mut reader, &mut buffer)?;
+        if length == 0 {
+            break;
+        }
         let lines = rest.with(buffer.get(..length).unwrap_or_default());
         if !lines.is_empty() && sender.send(Ok(lines)).is_err() {
             return Ok(());
@@ -141,9 +140,8 @@ fn follow(path: &Path, mut file: File, sender: &Sender) -> Result<(), Failure> {
     let mut buffer = vec![0; CHUNK];
     let mut at: u64 = 0;
     loop {
-        let length = file
-            .read(&mut buffer)
-            .map_err(|error| Failure::of_file(path, &error))?;
+        let length =
+            read_some(&file, &mut buffer).map_err(|error| Failure::of_file(path, &error))?;
         if length > 0 {
             at += length as u64;
             let lines = rest.with(buffer.get(..length).unwrap_or_default());

@@ -1,6 +1,6 @@
 //! Sending a request to a server, whatever host its URL names.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use twilio_webhook_filter::companion::sign::SignedRequest;
 use ureq::http;
 
 use crate::failure::Failure;
+use crate::input::read_some;
 
 /// Longer than Twilio waits.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -139,8 +140,8 @@ impl Client {
             stream.write_all(head.as_bytes())?;
             let mut bytes = Vec::new();
             let mut buffer = [0; 4096];
-            while !is_complete(&bytes) {
-                match stream.read(&mut buffer)? {
+            while !is_complete(&bytes) && bytes.len() < MAX_BODY as usize {
+                match read_some(&stream, &mut buffer)? {
                     0 => break,
                     length => bytes.extend_from_slice(buffer.get(..length).unwrap_or_default()),
                 }

@@ -52,12 +52,21 @@ impl Drop for Server {
     }
 }
 
-/// Reads what is there, or waits for something; 0 is the end.
+/// Reads what is there, or waits for something; 0 is the end. Where there is a time to wait, a signal or a machine that
+/// stood still for a while interrupts a reading, and it is done again.
 pub fn read_some(mut stream: impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 16_384];
-    let length = stream.read(&mut buffer)?;
-    bytes.extend(&buffer[..length]);
-    Ok(length)
+    loop {
+        #[expect(clippy::disallowed_methods, reason = "what interrupts it is seen to")]
+        match stream.read(&mut buffer) {
+            Ok(length) => {
+                bytes.extend(&buffer[..length]);
+                return Ok(length);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads one answer, interim ones aside.
