@@ -77,7 +77,7 @@ const EVENTS: [Event; 14] = [
 
 /// A call of the host that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Broken {
+pub(super) enum Broken {
     Nothing,
     Headers,
     DamagedHeaders,
@@ -93,7 +93,7 @@ enum Broken {
 
 /// A host that writes down what it is asked for.
 #[derive(Clone)]
-struct ScriptedHost(Rc<Script>);
+pub(super) struct ScriptedHost(Rc<Script>);
 
 struct Script {
     broken: Broken,
@@ -104,6 +104,9 @@ struct Script {
     responses: RefCell<Vec<u16>>,
     resumed: RefCell<Vec<Direction>>,
     verdicts: RefCell<Vec<String>>,
+    /// The label `verdict` of each metric that was defined; empty where it has none.
+    defined: RefCell<Vec<String>>,
+    counted: RefCell<Vec<Metric>>,
 }
 
 impl ScriptedHost {
@@ -116,7 +119,7 @@ impl ScriptedHost {
     }
 }
 
-struct Block {
+pub(in crate::stream) struct Block {
     pairs: Vec<(&'static str, String)>,
     is_damaged: bool,
 }
@@ -146,13 +149,18 @@ impl Host for ScriptedHost {
         &self,
         _: MetricKind,
         _: &str,
-        _: &[(&str, &str)],
+        labels: &[(&str, &str)],
     ) -> Result<Metric, HostError> {
-        Ok(Metric(0))
+        let verdict = labels.iter().find(|(name, _)| *name == "verdict");
+        let verdict = verdict.map_or("", |(_, value)| *value);
+        let mut defined = self.0.defined.borrow_mut();
+        defined.push(verdict.to_owned());
+        Ok(Metric(u32::try_from(defined.len() - 1).expect("few")))
     }
 
-    fn increment(&self, _: Metric, by: i64) {
+    fn increment(&self, metric: Metric, by: i64) {
         assert_ne!(by, 0, "that is an error to a host");
+        self.0.counted.borrow_mut().push(metric);
     }
 
     fn record(&self, _: Metric, _: u64) {}
@@ -357,14 +365,16 @@ impl Store for ScriptedStore {
 }
 
 /// A worker with a scripted store, which several requests may have.
-struct World {
-    worker: Rc<Worker>,
+pub(super) struct World {
+    pub(super) worker: Rc<Worker>,
     settled: Rc<RefCell<Vec<Settled>>>,
     is_remote: bool,
+    /// The verdict that each metric counts; empty where it counts none.
+    verdict_of: Vec<String>,
 }
 
 impl World {
-    fn new(is_remote: bool) -> World {
+    pub(super) fn new(is_remote: bool) -> World {
         let settings = settings(
             r#"{"rate_limits": [{"key": "client_ip", "requests": 1, "window": "1s"}],
                 "log": {"max_per_second": 100000}}"#,
@@ -397,11 +407,21 @@ impl World {
             }),
             settled,
             is_remote,
+            verdict_of: host.0.defined.take(),
         }
+    }
+
+    /// Returns the verdicts that a host was told to count.
+    fn counted(&self, script: &ScriptedHost) -> Vec<String> {
+        let counted = script.0.counted.borrow();
+        let verdicts = counted
+            .iter()
+            .map(|metric| &self.verdict_of[metric.0 as usize]);
+        verdicts.filter(|name| !name.is_empty()).cloned().collect()
     }
 }
 
-fn host(broken: Broken, signature: &str) -> ScriptedHost {
+pub(super) fn host(broken: Broken, signature: &str) -> ScriptedHost {
     ScriptedHost(Rc::new(Script {
         broken,
         signature: signature.to_owned(),
@@ -411,6 +431,8 @@ fn host(broken: Broken, signature: &str) -> ScriptedHost {
         responses: RefCell::default(),
         resumed: RefCell::default(),
         verdicts: RefCell::default(),
+        defined: RefCell::default(),
+        counted: RefCell::default(),
     }))
 }
 
@@ -493,8 +515,17 @@ fn drive(world: &World, script: &ScriptedHost, events: &[Event]) -> Came {
             break;
         }
     }
-    assert!(script.0.verdicts.borrow().len() <= 1, "{events:?}");
     came.responses = script.0.responses.borrow().clone();
+    // Whatever becomes of a request is counted once, and what the access log says is the same.
+    let counted = world.counted(script);
+    assert_eq!(counted, *script.0.verdicts.borrow(), "{events:?}");
+    let has_verdict = came.passed.is_some() || !came.responses.is_empty();
+    assert_eq!(counted.len(), usize::from(has_verdict), "{events:?}");
+    if let [verdict] = &counted[..] {
+        assert_eq!(verdict == "accepted", came.passed.is_some(), "{events:?}");
+        let is_internal = came.passed.is_none() && came.responses == [500];
+        assert_eq!(verdict == "internal", is_internal, "{events:?}");
+    }
     came.responses_resumed = resumed(Direction::Response);
     came.settled = world.settled.borrow().clone();
     came
