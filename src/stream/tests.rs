@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cas_map::CasMap;
 use crate::cas_map::memory::MemoryMap;
 use crate::pipeline::filter::Filter;
-use crate::pipeline::tests::{URL, settings, signature};
+use crate::pipeline::tests::world::{URL, settings, signature};
 use crate::store::local::nonces::{Claim, NonceTable, PriorDelivery};
 use crate::store::port::{
     CallError, Decision, HashKey, HttpCall, HttpResponse, PendingCall, Progress, Query, Report,
