@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::reader::{Problems, below, shown};
+use crate::config::reader::shown::shown;
+use crate::config::reader::{Problems, below};
 use crate::copied::is_variable;
 
 /// Parses the JSON of a configuration, `{}` if it is empty; `None` after adding the mistakes.

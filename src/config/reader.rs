@@ -1,13 +1,15 @@
 //! JSON values that know their path, and the list of mistakes.
 
-use std::borrow::Cow;
+pub(super) mod secrets;
+pub(super) mod shown;
+
 use std::cell::RefCell;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::copied::{Alphabet, Place, is_variable, remnant};
-use crate::secret::Secret;
+use crate::config::reader::shown::shown;
+use crate::copied::{Alphabet, Place, remnant};
 use crate::time::Millis;
 
 /// The mistakes of a configuration, each with the path of its field.
@@ -214,78 +216,9 @@ impl<'a> Node<'a> {
         self.expected(format_args!("\"{}\"", words.join("\" or \"")))
     }
 
-    /// Reads a secret, which is a text or `{"env": "NAME"}`, and its label: the path or variable
-    /// that it comes from.
-    pub(super) fn secret(
-        &self,
-        environment: &dyn Environment,
-        kind: SecretKind,
-    ) -> Option<(Secret, String)> {
-        let (text, place, label) = match self.value {
-            Value::Object(_) => {
-                let field = self.object("env")?.required("env")?;
-                let name = variable_name(&field)?;
-                let called = shown_variable(name);
-                match environment.variable(name) {
-                    Some(text) if !text.is_empty() => (text, Place::Environment, name.to_owned()),
-                    other => {
-                        let what = match other {
-                            Some(_) => "empty",
-                            None => "not set for the VM (vm_config.environment_variables)",
-                        };
-                        return self.expected(format_args!(
-                            "a secret in the environment variable {called}, which is {what}"
-                        ));
-                    }
-                }
-            }
-            Value::String(text) if !text.is_empty() => {
-                (text.clone(), Place::Json, self.path.clone())
-            }
-            _ => {
-                return self.expected("a secret that is not empty: a text or {\"env\": \"NAME\"}");
-            }
-        };
-        let Some(what) = remnant(&text, place, kind.alphabet) else {
-            return Some((Secret::new(text), label));
-        };
-        let called = match place {
-            Place::Json => "it",
-            Place::Environment => &format!("the environment variable {}", shown_variable(&label)),
-        };
-        self.problems
-            .expected(&self.path, format_args!("{}: {called} {what}", kind.what));
-        None
-    }
-
     fn below(&self, name: &str) -> String {
         below(&self.path, name)
     }
-}
-
-/// The kinds of secrets, which differ in what they consist of.
-#[derive(Clone, Copy)]
-pub(super) struct SecretKind {
-    what: &'static str,
-    alphabet: Alphabet,
-}
-
-impl SecretKind {
-    /// An auth token or a shared key.
-    pub(super) const KEY: SecretKind = SecretKind {
-        what: "a secret of visible ASCII characters without quotes",
-        alphabet: Alphabet::Ascii,
-    };
-    /// A token that becomes part of a header as it is.
-    pub(super) const BEARER: SecretKind = SecretKind {
-        what: "a token of visible ASCII characters, here or in its environment variable",
-        alphabet: Alphabet::Ascii,
-    };
-    /// A name or password.
-    pub(super) const PASSWORD: SecretKind = SecretKind {
-        what: "a secret without white space, quotes and control characters",
-        alphabet: Alphabet::Any,
-    };
 }
 
 /// Returns the path of a field.
@@ -294,54 +227,6 @@ pub(super) fn below(path: &str, name: &str) -> String {
         name.to_owned()
     } else {
         format!("{path}.{name}")
-    }
-}
-
-/// Returns the name of an unknown field, if it can be shown: it may be a secret in the wrong
-/// place, or contain a line end.
-pub(super) fn shown(name: &str) -> Cow<'_, str> {
-    let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if !is_printable || name.len() > 64 || looks_secret(name) {
-        return "(a name that is not shown)".into();
-    }
-    name.into()
-}
-
-/// Returns whether the text has sixteen letters and digits in a row, with a digit among them.
-fn looks_secret(text: &str) -> bool {
-    text.split(|character: char| !character.is_ascii_alphanumeric())
-        .any(|run| {
-            let has_digit = run.bytes().any(|byte| byte.is_ascii_digit());
-            run.len() >= 16 && has_digit
-        })
-}
-
-/// Reads the name of a variable in `env`: what Kubernetes accepts for one.
-fn variable_name<'a>(field: &Node<'a>) -> Option<&'a str> {
-    let what = "the name of an environment variable";
-    let name = field.text(what)?;
-    let may_begin = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.');
-    let may_stand = |byte: u8| may_begin(&byte) || byte.is_ascii_digit();
-    if !name.as_bytes().first().is_some_and(may_begin) || !name.bytes().all(may_stand) {
-        return match remnant(name, Place::Environment, Alphabet::Ascii) {
-            Some(left) if !is_variable(name) => field.expected(format_args!("{what}: it {left}")),
-            _ => field.expected(format_args!(
-                "{what}, of letters, digits and _ alone, and not its value"
-            )),
-        };
-    }
-    Some(name)
-}
-
-/// Returns the name of a variable, unless it may be the secret itself.
-fn shown_variable(name: &str) -> &str {
-    let is_usual = name
-        .bytes()
-        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    if is_usual && !looks_secret(name) {
-        name
-    } else {
-        "that is named here"
     }
 }
 

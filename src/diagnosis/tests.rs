@@ -5,7 +5,7 @@ mod keys;
 mod parameters;
 mod urls;
 
-use crate::pipeline::tests::{NOW, Request, URL, World, after, form, handshake};
+use crate::pipeline::tests::world::{NOW, Request, URL, World, after, form, handshake};
 use crate::signature::form::Form;
 use crate::signature::url::Target;
 use crate::tests::{assert_says, rows, sign, sign_by};

@@ -22,18 +22,18 @@ use std::mem;
 use std::rc::Rc;
 
 use crate::cas_map::{CasError, CasMap};
-use crate::config::settings::{Mode, OnDuplicate, ReplaySettings, Settings};
+use crate::config::settings::{Mode, Settings};
 use crate::diagnosis::{Budget, LastVerified, StaleStreak, hint_of_age};
 use crate::pipeline::checks::{
     SignatureHeaders, VerifiedRequest, check_target, parse_signature_headers, read_content,
     verify_signature,
 };
 use crate::pipeline::hints;
-use crate::pipeline::limits::{Authenticated, Stage, Subject};
-use crate::pipeline::rejection::{Limited, Rejection};
+use crate::pipeline::limits::{Authenticated, Stage};
+use crate::pipeline::rejection::Rejection;
 use crate::pipeline::routes::{Route, near_miss, route};
 use crate::pipeline::step::{AwaitingBody, AwaitingStore, Continuation, InFlight, Step};
-use crate::pipeline::verdict::{Accepted, Outcome, RequestRecord, ShownTarget};
+use crate::pipeline::verdict::{Outcome, RequestRecord, ShownTarget};
 use crate::pipeline::webhook::Webhook;
 use crate::reason::Reason;
 use crate::request::account_sid::AccountSid;
@@ -41,15 +41,12 @@ use crate::request::client_address::ClientAddress;
 use crate::request::headers::Headers;
 use crate::request::path::path_of;
 use crate::request::timestamp::age;
-use crate::signature::key::Nonce;
 use crate::signature::keyring::Keyring;
 use crate::store;
-use crate::store::local::nonces::{Claim, PriorDelivery};
 use crate::store::port::{
-    CallError, ClaimRequest, Decision, HashKey, HttpResponse, LimitCheck, Progress, Query, Store,
-    StoreCall, Tables,
+    CallError, ClaimRequest, HashKey, HttpResponse, LimitCheck, Store, Tables,
 };
-use crate::time::{Millis, Timestamp};
+use crate::time::Timestamp;
 
 /// One configuration at work in one worker.
 pub struct Filter {
@@ -444,113 +441,3 @@ impl Filter {
         Some(self.stale_streak.stale(ages.max()?))
     }
 }
-
-/// What follows needs nothing but the request.
-impl InFlight {
-    fn accept(self, nonce: Nonce, claim: Option<Claim>) -> Step {
-        let accepted = Accepted { nonce, claim };
-        Step::decided(Outcome::Accepted(accepted), self.record)
-    }
-
-    fn end(self, rejection: Rejection) -> Step {
-        Step::decided(Outcome::Rejected(rejection), self.record)
-    }
-
-    /// One request or rejection too many, and the limit is the answer. It is a rejection in
-    /// any case: a store that fails changes nothing about that, unless it was to say first
-    /// whether the request is looked at.
-    fn after_counting(self, decision: Decision, rejection: Rejection, with_early: bool) -> Step {
-        let is_the_answer = match decision {
-            Decision::Limited { .. } => true,
-            Decision::Unavailable => with_early,
-            _ => false,
-        };
-        match self.admitted(decision) {
-            Err(limited) if is_the_answer => self.end(limited),
-            _ => self.end(rejection),
-        }
-    }
-
-    fn await_store(self, call: StoreCall, continuation: Continuation) -> Step {
-        let StoreCall { http, pending } = call;
-        let awaiting = AwaitingStore {
-            request: self,
-            pending,
-            continuation,
-        };
-        Step::AwaitStore(Box::new(awaiting), http)
-    }
-
-    /// Returns what the store is asked, with what it has deferred.
-    fn query(&mut self, limits: Vec<LimitCheck>, claim: Option<ClaimRequest>) -> Query {
-        Query {
-            webhook: self.webhook.index,
-            deferred: mem::take(&mut self.deferred),
-            limits,
-            claim,
-        }
-    }
-
-    /// Returns what the store has decided, and keeps what it has deferred.
-    ///
-    /// # Errors
-    /// The call that it needs first.
-    #[inline(never)]
-    fn progress(&mut self, progress: Progress) -> Result<Decision, StoreCall> {
-        match progress {
-            Progress::Done(decision) => Ok(decision),
-            Progress::Deferred(decision, deferred) => {
-                self.deferred = deferred;
-                Ok(decision)
-            }
-            Progress::Call(call) => Err(call),
-        }
-    }
-
-    /// Returns what a decision of the store means for the request.
-    fn admitted(&self, decision: Decision) -> Result<Option<Claim>, Rejection> {
-        match decision {
-            Decision::Admitted(claim) => Ok(claim),
-            Decision::Limited { check, wait } => Err(self.limited(check, wait)),
-            Decision::Duplicate(prior) => {
-                Err(duplicate(self.webhook.settings.replay.as_ref(), prior))
-            }
-            Decision::Full => Err(Reason::StoreFull.into()),
-            Decision::Unavailable => Err(Reason::StoreUnavailable.into()),
-        }
-    }
-
-    fn limited(&self, check: LimitCheck, wait: Millis) -> Rejection {
-        match self.webhook.limits.limit(check) {
-            Some(limit) => Limited { limit, wait }.into(),
-            None => Reason::Internal.into(),
-        }
-    }
-
-    fn subject<'a>(&'a self, authenticated: Option<Authenticated<'a>>) -> Subject<'a> {
-        Subject {
-            client: &self.record.client,
-            webhook: self.webhook.index,
-            authenticated,
-        }
-    }
-}
-
-/// Returns the rejection of a repeat, by what is known of the first delivery.
-///
-/// To acknowledge a repeat says that the upstream has taken the request. While that is not
-/// known, the sender is to ask again: told otherwise, it would not send a request any more
-/// whose first delivery then fails.
-fn duplicate(replay: Option<&ReplaySettings>, prior: PriorDelivery) -> Rejection {
-    let acknowledges = replay.is_some_and(|own| own.on_duplicate == OnDuplicate::Acknowledge);
-    let is_undecided = prior == PriorDelivery::InFlight;
-    let rejection = Rejection {
-        acknowledge: acknowledges && matches!(prior, PriorDelivery::Accepted(_)),
-        retry_after: (acknowledges && is_undecided).then_some(UNTIL_DECIDED),
-        ..Rejection::from(Reason::Duplicate)
-    };
-    rejection.with_hint(Some(hints::of_duplicate(prior)))
-}
-
-/// After this time a repeat of a request may be tried again that is on its way to the upstream.
-const UNTIL_DECIDED: Millis = Millis::seconds(1);

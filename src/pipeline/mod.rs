@@ -1,7 +1,7 @@
 //! The path of a request, from its headers to the verdict.
 //!
 //! - [`filter`]: **the path**, in the order of the checks: start reading there
-//! - [`step`]: what a request is between two events
+//! - [`step`]: what a request is between two events; [`in_flight`]: what becomes of it by itself
 //! - [`checks`]: the checks that need nothing but the request and the configuration
 //! - [`routes`]: which webhook a path belongs to
 //! - [`limits`]: which rate limits look at a request
@@ -13,6 +13,7 @@ pub mod checks;
 mod explain;
 pub mod filter;
 mod hints;
+mod in_flight;
 pub mod limits;
 pub mod rejection;
 mod routes;

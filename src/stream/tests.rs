@@ -16,7 +16,7 @@ use self::scripted_store::{ScriptedStore, Settled};
 use crate::cas_map::CasMap;
 use crate::cas_map::memory::MemoryMap;
 use crate::pipeline::filter::Filter;
-use crate::pipeline::tests::{URL, settings, signature};
+use crate::pipeline::tests::world::{URL, settings, signature};
 use crate::store::local::nonces::NonceTable;
 use crate::store::port::{CallError, HttpResponse, Store, UpstreamOutcome};
 use crate::stream::host::{Action, CallId, Direction};

@@ -1,7 +1,8 @@
 //! The keys: `accounts`, `shared_keys`, and the account of the environment.
 
 use crate::config::load::loader::{Loader, variable};
-use crate::config::reader::{Node, Object, SecretKind};
+use crate::config::reader::secrets::SecretKind;
+use crate::config::reader::{Node, Object};
 use crate::copied::{Alphabet, Place, remnant};
 use crate::secret::Secret;
 use crate::signature::key::SigningKey;

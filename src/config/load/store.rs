@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::load::loader::{A_MILLISECOND, Loader};
-use crate::config::reader::{Node, Object, SecretKind};
+use crate::config::reader::secrets::SecretKind;
+use crate::config::reader::{Node, Object};
 use crate::config::settings::defaults;
 use crate::secret::Secret;
 use crate::store::StoreSettings;

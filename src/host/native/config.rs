@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::cas_map::sharded::ShardedMap;
-use crate::host::native::abi::{self, FilterConfig, Scheduler};
+use crate::host::native::abi;
+use crate::host::native::abi::config::{FilterConfig, Scheduler};
 use crate::host::native::lock::lock;
 use crate::host::native::metrics::Metrics;
 use crate::host::native::timer;

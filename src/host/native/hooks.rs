@@ -7,9 +7,9 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::host::native::abi::{
-    self, BodyStatus, Buffer, Filter, FilterConfig, Header, HeadersStatus, TrailersStatus,
-};
+use crate::host::native::abi::config::FilterConfig;
+use crate::host::native::abi::filter::Filter;
+use crate::host::native::abi::{self, BodyStatus, Buffer, Header, HeadersStatus, TrailersStatus};
 use crate::host::native::answer::answer;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::native::abi::{self, Attribute, Body, Filter, Map};
+use crate::host::native::abi::filter::Filter;
+use crate::host::native::abi::{self, Attribute, Body, Map};
 use crate::host::native::config::Config;
 use crate::host::process::{self, to_status};
 use crate::store::port::HttpCall;
@@ -78,9 +79,9 @@ impl Handle {
 /// There is no stream, or none any more.
 const GONE: HostError = HostError(u32::MAX);
 
-impl HeaderBlock for abi::Headers {
+impl HeaderBlock for abi::filter::Headers {
     fn pairs(&self) -> Option<Vec<(&[u8], &[u8])>> {
-        abi::Headers::pairs(self)
+        abi::filter::Headers::pairs(self)
     }
 }
 
@@ -107,7 +108,7 @@ impl NativeHost {
 }
 
 impl Host for NativeHost {
-    type Headers = abi::Headers;
+    type Headers = abi::filter::Headers;
 
     const NAME: &'static str = "native";
 
@@ -170,11 +171,11 @@ impl Host for NativeHost {
         u32::try_from(id).map(CallId).map_err(|_| GONE)
     }
 
-    fn request_headers(&self) -> Result<abi::Headers, HostError> {
+    fn request_headers(&self) -> Result<abi::filter::Headers, HostError> {
         self.handle.filter()?.headers(Map::Request)
     }
 
-    fn request_trailers(&self) -> Result<abi::Headers, HostError> {
+    fn request_trailers(&self) -> Result<abi::filter::Headers, HostError> {
         self.handle.filter()?.headers(Map::RequestTrailers)
     }
 

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use crate::host::native::abi;
+use crate::host::native::abi::config::FilterConfig;
 use crate::stream::host::{HostError, Metric, MetricKind};
 
 /// The metrics of a configuration.
@@ -24,7 +25,7 @@ pub(super) struct Metrics {
 }
 
 struct Counted {
-    metric: abi::Metric,
+    metric: abi::metric::Metric,
     /// What was added since Envoy was told.
     untold: AtomicI64,
 }
@@ -47,7 +48,7 @@ impl Metrics {
     /// Defines a metric.
     pub(super) fn define(
         &mut self,
-        config: abi::FilterConfig,
+        config: FilterConfig,
         kind: MetricKind,
         name: &str,
         labels: &[(&str, &str)],
@@ -69,7 +70,7 @@ impl Metrics {
     }
 
     /// Returns what Envoy knows a metric by.
-    pub(super) fn get(&self, metric: Metric) -> Option<&abi::Metric> {
+    pub(super) fn get(&self, metric: Metric) -> Option<&abi::metric::Metric> {
         self.counted(metric).map(|counted| &counted.metric)
     }
 
@@ -96,7 +97,7 @@ impl Metrics {
     }
 
     /// Tells Envoy what was added.
-    pub(super) fn tell(&self, config: abi::FilterConfig) {
+    pub(super) fn tell(&self, config: FilterConfig) {
         if !self.has_untold.swap(false, Ordering::SeqCst) {
             return;
         }

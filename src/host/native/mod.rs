@@ -1,6 +1,6 @@
 //! The filter as a dynamic module of Envoy: native code in Envoy's own process.
 //!
-//! - [`abi`]: Envoy's functions, each with its contract
+//! - [`abi`]: Envoy's functions, each with its contract, and what is safe to call of them
 //! - [`hooks`]: what Envoy calls
 //! - [`config`]: what Envoy holds of a configuration, for all threads
 //! - [`local`]: what one thread knows of it

@@ -9,7 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::host::native::abi::{BodyStatus, Filter, HeadersStatus, TrailersStatus};
+use crate::host::native::abi::filter::Filter;
+use crate::host::native::abi::{BodyStatus, HeadersStatus, TrailersStatus};
 use crate::host::native::answer::Answer;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;

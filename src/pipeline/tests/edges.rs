@@ -1,6 +1,9 @@
 //! Edges and hints to the letter: each of these fails if one operator, condition or answer of the code is another.
 
 use super::*;
+use crate::pipeline::step::Step;
+use crate::request::client_address::ClientAddress;
+use crate::request::headers::Headers;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

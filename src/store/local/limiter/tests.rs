@@ -1,6 +1,7 @@
 //! Exact boundaries and single cases. `tests/model` checks limiters against a plain list of
 //! moments, for random requests, floods, clocks and interleavings.
 
+use super::bucket::MAGIC;
 use super::*;
 use crate::cas_map::memory::MemoryMap;
 #[cfg(target_family = "wasm")]
