@@ -3,6 +3,10 @@
 pub mod memory;
 pub mod sharded;
 
+/// What the names of all keys begin with: the version of what they hold. Another version uses
+/// other keys, so that it never meets values that it cannot read.
+pub const NAMESPACE: &str = "twf1";
+
 /// A version distinguishes one value of a key from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub u32);

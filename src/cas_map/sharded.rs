@@ -41,7 +41,7 @@ impl Hasher for KeyHasher {
             self.add(u64::from_le_bytes(*word));
         }
         match bytes.last_chunk::<8>() {
-            // Some of it once more.
+            // The last eight bytes; they overlap what was added.
             Some(last) if !rest.is_empty() => self.add(u64::from_le_bytes(*last)),
             Some(_) => {}
             None => rest.iter().for_each(|byte| self.write_u8(*byte)),
@@ -117,6 +117,7 @@ impl CasMap for ShardedMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cas_map::NAMESPACE;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -140,7 +141,7 @@ mod tests {
     fn keys_of_a_table_spread_over_all_shards_and_within_them() {
         let map = ShardedMap::new();
         for bucket in 0..64 * SHARDS {
-            let key = format!("twf1:nonces:1000:{bucket:x}");
+            let key = format!("{NAMESPACE}:nonces:1000:{bucket:x}");
             assert_eq!(map.compare_and_swap(&key, None, b"x"), Ok(true));
         }
         let sizes = map
@@ -151,7 +152,7 @@ mod tests {
             assert!((32..=128).contains(&size), "{size} instead of about 64");
         }
         let hashes = (0..64 * SHARDS).map(|bucket| {
-            let key = format!("twf1:nonces:1000:{bucket:x}");
+            let key = format!("{NAMESPACE}:nonces:1000:{bucket:x}");
             BuildHasherDefault::<KeyHasher>::default().hash_one(key)
         });
         let low: std::collections::HashSet<_> = hashes.map(|hash| hash & 0xFFF).collect();

@@ -183,7 +183,8 @@ impl Count {
 pub struct LogSettings {
     /// Whether accepted requests are logged.
     pub accepted: bool,
-    /// The maximum number of lines that each worker writes in a second.
+    /// The maximum number of lines that each worker writes in a second: so many of accepted
+    /// requests, so many others, and one that says how many were left out.
     pub max_per_second: u32,
 }
 
@@ -221,6 +222,6 @@ pub mod defaults {
     pub const KEY_PREFIX: &str = "twf";
     /// How long a call to Redis may take.
     pub const STORE_TIMEOUT: Millis = Millis(100);
-    /// The maximum number of log lines in a second.
+    /// The maximum number of log lines of either kind in a second.
     pub const LOG_MAX_PER_SECOND: u32 = 50;
 }

@@ -32,7 +32,7 @@ fn account(verdict: &Verdict) -> Option<&str> {
     verdict.record.account.as_ref().map(AccountSid::as_str)
 }
 
-/// How a request is rejected.
+/// Returns how a request is rejected.
 fn rejection(world: &World, request: &Request) -> Rejection {
     match world.send(request).outcome {
         Outcome::Rejected(rejection) => rejection,

@@ -11,6 +11,7 @@
 //! own; `ErrorCode30008MessageSid` is two of them with a value in between.)
 
 use crate::signature::form::Form;
+use crate::signature::word::{bytes_between, repeated};
 
 /// The end of a parameter's name, and the two ways in which its value begins.
 /// (`SmsMessageSid` ends in `MessageSid`; `MM` is a message with media.)
@@ -80,21 +81,11 @@ fn are_hex(block: &[u8; BLOCK]) -> bool {
     let (words, _) = block.as_chunks::<8>();
     words.iter().all(|word| {
         let word = u64::from_le_bytes(*word);
-        let hex = between(word, b'0', b'9') | between(word | repeated(0x20), b'a', b'f');
+        let hex =
+            bytes_between(word, b'0', b'9') | bytes_between(word | repeated(0x20), b'a', b'f');
         // A byte above 0x7F is no digit either.
         hex & !word & repeated(0x80) == repeated(0x80)
     })
-}
-
-/// Returns the high bit of each byte within bounds, if no byte is above 0x7F.
-const fn between(word: u64, first: u8, last: u8) -> u64 {
-    let not_below = word.wrapping_add(repeated(0x80 - first));
-    let above = word.wrapping_add(repeated(0x7F - last));
-    not_below & !above
-}
-
-const fn repeated(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
 }
 
 /// Returns where the row of hex digits around `from` begins, if not far before it.

@@ -1,5 +1,6 @@
 //! Whether Twilio signed a request: URL, parameters and keys in, the matching key out.
 //!
+//! - `word`: eight bytes at once
 //! - `urlencoded`: percent-decoding
 //! - [`form`]: the parameters of a body or a query, as they are signed
 //! - `configured_url`: a URL as it was entered
@@ -23,3 +24,4 @@ pub mod spelling;
 pub mod url;
 pub mod urlencoded;
 pub mod verify;
+mod word;

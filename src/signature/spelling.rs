@@ -17,6 +17,7 @@
 use std::fmt;
 
 use crate::signature::urlencoded::hex_digit;
+use crate::signature::word::{repeated, zero_bytes};
 
 /// What is malformed in a form, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +86,10 @@ pub(super) fn has_forbidden_byte(body: &[u8]) -> bool {
 
 /// Returns a number other than zero if any of eight bytes is below 0x21, above 0x7E, or a `;`.
 const fn forbidden(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let too_small = word.wrapping_sub(0x21 * ONES);
-    let too_large = word.wrapping_add(ONES);
-    // "Determine if a word has a zero byte", in Sean Anderson's Bit Twiddling Hacks.
-    let semicolon = word ^ (b';' as u64 * ONES);
-    let is_semicolon = semicolon.wrapping_sub(ONES) & !semicolon;
-    (too_small | too_large | word | is_semicolon) & (0x80 * ONES)
+    let too_small = word.wrapping_sub(repeated(0x21));
+    let too_large = word.wrapping_add(repeated(1));
+    let semicolon = zero_bytes(word ^ repeated(b';'));
+    (too_small | too_large | word | semicolon) & repeated(0x80)
 }
 
 /// Returns the first flaw of a body.

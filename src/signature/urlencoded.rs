@@ -1,5 +1,7 @@
 //! The encoding of `application/x-www-form-urlencoded`: names, values, and their bytes.
 
+use crate::signature::word::{repeated, zero_bytes};
+
 /// Splits a piece into name and value, both still encoded.
 pub(crate) fn split_at_first_equals(piece: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = piece.splitn(2, |byte| *byte == b'=');
@@ -100,16 +102,6 @@ fn plain_bytes(word: u64) -> usize {
         | zero_bytes(word ^ repeated(b'+'))
         | zero_bytes((word | repeated(3)) ^ repeated(b'\''));
     (special.trailing_zeros() / 8) as usize
-}
-
-const fn repeated(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Returns the high bit of each byte that is zero, exact up to the first one: see "Determine
-/// if a word has a zero byte" in Sean Anderson's Bit Twiddling Hacks.
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeated(1)) & !word & repeated(0x80)
 }
 
 /// Returns the value of a hex digit of either case.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use crate::cas_map::{CasError, CasMap};
+use crate::cas_map::{CasError, CasMap, NAMESPACE};
 use crate::signature::key::Nonce;
 use crate::store::local::limiter::Limit;
 use crate::store::local::nonces::{Claim, NonceRules, PriorDelivery};
@@ -80,9 +80,9 @@ impl HashKey {
     /// # Errors
     /// Those of `memory`.
     pub fn shared(memory: &dyn CasMap, random: [u8; 16]) -> Result<HashKey, CasError> {
-        const KEY: &str = "twf1:hash-key";
-        memory.compare_and_swap(KEY, None, &random)?;
-        let entry = memory.get(KEY)?.ok_or(CasError::Unavailable)?;
+        let name = format!("{NAMESPACE}:hash-key");
+        memory.compare_and_swap(&name, None, &random)?;
+        let entry = memory.get(&name)?.ok_or(CasError::Unavailable)?;
         let key = entry.value.try_into();
         key.map(HashKey).map_err(|_| CasError::Unavailable)
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use siphasher::sip::SipHasher24;
 
-use crate::cas_map::CasMap;
+use crate::cas_map::{CasMap, NAMESPACE};
 use crate::config::load::load;
 use crate::config::settings::{Mode, Settings};
 use crate::pipeline::filter::Filter;
@@ -55,7 +55,7 @@ fn log_startup_lines<H: Host>(host: &H, settings: &Settings, memory: &dyn CasMap
     hasher.write(json);
     let fingerprint = hasher.finish();
     let once = |what: &str| {
-        let key = format!("twf1:first:{what}:{fingerprint:x}");
+        let key = format!("{NAMESPACE}:first:{what}:{fingerprint:x}");
         memory.compare_and_swap(&key, None, b"1").unwrap_or(true)
     };
     if once(VERSION) {

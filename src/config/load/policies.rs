@@ -9,7 +9,7 @@ use crate::store::local::limiter::Limit;
 use crate::store::local::nonces::OnFull;
 use crate::time::Millis;
 
-/// Four million nonces are 256 MiB.
+/// As many nonces take 128 MiB; the slots of their table, all of them used, 323 MiB.
 const MAX_NONCES: u64 = 4_194_304;
 const MAX_REQUESTS: u64 = 1_000_000;
 
@@ -132,9 +132,9 @@ impl Loader<'_> {
     }
 }
 
-/// Returns the settings with `longest`, the longest minimum retention of any nonce: a timestamp
+/// Returns the settings with `max_pinned`, the longest minimum retention of any nonce: a timestamp
 /// from as far ahead as is allowed goes stale that much later.
-pub(super) fn with_longest(
+pub(super) fn with_max_pinned(
     replay: &Option<ReplaySettings>,
     timestamp: &TimestampSettings,
 ) -> Option<ReplaySettings> {

@@ -13,7 +13,8 @@ use crate::store::redis::settings::{OnStoreError, RedisSettings};
 use crate::store::redis::wire::Api;
 use crate::time::Millis;
 
-/// The longest timeout: a request is held for that long at its headers and once more at its end.
+/// The longest timeout. A request is held for it once at its end, and a second time if Redis alone
+/// knew it to be a repeat and a limit counts rejections; a failed response once more.
 const MAX_TIMEOUT: Millis = Millis::seconds(10);
 /// The longest prefix; a key has some 70 characters more.
 const MAX_PREFIX: usize = 64;

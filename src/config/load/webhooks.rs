@@ -1,7 +1,7 @@
 //! `webhooks` and `exempt_paths`, and the URL that each webhook has at Twilio.
 
 use crate::config::load::loader::{Globals, Loader, form_reading, max_parameters, variable};
-use crate::config::load::policies::with_longest;
+use crate::config::load::policies::with_max_pinned;
 use crate::config::reader::{Node, Object, Problems};
 use crate::config::settings::WebhookSettings;
 use crate::request::path::{PathPattern, normalize_leniently};
@@ -36,7 +36,7 @@ impl Loader<'_> {
             self.problems
                 .expected("webhooks", format_args!("at most {MAX_WEBHOOKS}"));
         }
-        agree_on_the_longest(&mut webhooks);
+        agree_on_max_pinned(&mut webhooks);
         webhooks
     }
 
@@ -65,7 +65,7 @@ impl Loader<'_> {
             form: globals.form,
             max_parameters: globals.max_parameters,
             timestamp: globals.timestamp.clone(),
-            replay: with_longest(&globals.replay, &globals.timestamp),
+            replay: with_max_pinned(&globals.replay, &globals.timestamp),
             rate_limits: globals.rate_limits.clone(),
         })
     }
@@ -142,7 +142,7 @@ impl Loader<'_> {
             methods,
             form: form.unwrap_or(globals.form),
             max_parameters: max_parameters.unwrap_or(globals.max_parameters),
-            replay: with_longest(&replay, &timestamp),
+            replay: with_max_pinned(&replay, &timestamp),
             timestamp,
             rate_limits,
         })
@@ -269,13 +269,13 @@ fn label(path: &PathPattern, before: &[WebhookSettings]) -> String {
     label
 }
 
-/// Gives all webhooks the same `longest`: they share tables, where one webhook's long retention
+/// Gives all webhooks the same `max_pinned`: they share tables, where one webhook's long retention
 /// must not look to another like an entry from a clock that was ahead.
-fn agree_on_the_longest(webhooks: &mut [WebhookSettings]) {
+fn agree_on_max_pinned(webhooks: &mut [WebhookSettings]) {
     let rules = webhooks.iter_mut().flat_map(|webhook| &mut webhook.replay);
     let mut rules: Vec<_> = rules.map(|replay| &mut replay.rules).collect();
-    let longest = rules.iter().map(|rules| rules.max_pinned).max();
+    let max_pinned = rules.iter().map(|rules| rules.max_pinned).max();
     for rules in &mut rules {
-        rules.max_pinned = longest.unwrap_or(rules.max_pinned);
+        rules.max_pinned = max_pinned.unwrap_or(rules.max_pinned);
     }
 }

@@ -1,8 +1,6 @@
 //! A fixed set of keys: how many buckets a table has, and what they are called.
 
-/// The version of all values in the tables. Another version uses other keys, so that it
-/// never meets values that it cannot read.
-const FORMAT: &str = "twf1";
+use crate::cas_map::NAMESPACE;
 
 /// The buckets of one table.
 #[derive(Debug)]
@@ -17,18 +15,18 @@ impl Buckets {
     /// of one name share their buckets if they have the same number of them.
     pub fn new(name: &str, count: u64, slots: usize) -> Buckets {
         Buckets {
-            prefix: format!("{FORMAT}:{name}:{count:x}:"),
+            prefix: format!("{NAMESPACE}:{name}:{count:x}:"),
             count,
             slots: slots.max(1),
         }
     }
 
-    /// How many buckets, and so how many keys, there can ever be.
+    /// Returns how many buckets, and so how many keys, there can ever be.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// How many entries one bucket holds.
+    /// Returns how many entries one bucket holds.
     pub fn slots(&self) -> usize {
         self.slots
     }

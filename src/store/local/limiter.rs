@@ -185,7 +185,7 @@ impl Limiter {
         u64::from(self.limit.requests)
     }
 
-    /// How long until the event has left the window that is one too many.
+    /// Returns how long until the event has left the window that is one too many.
     fn wait_after(&self, limiting: Option<Timestamp>, now: Timestamp) -> Option<Millis> {
         let free = limiting?.after(self.limit.window);
         (free > now).then(|| free.since(now))
@@ -197,7 +197,7 @@ impl Limiter {
         Timestamp(steps.saturating_mul(self.resolution.0))
     }
 
-    /// What of a bucket still counts, on behalf of one key.
+    /// Returns what of a bucket still counts, on behalf of one key.
     fn read<'a>(&self, value: Option<&'a [u8]>, key_hash: u64, now: Timestamp) -> Bucket<'a> {
         let Some(value) = value else {
             return Bucket::default();
@@ -227,7 +227,7 @@ impl Limiter {
         self.rounded_up(now).after(self.limit.window)
     }
 
-    /// Whether any run is of a clock that was ahead. All are looked at: in a damaged
+    /// Returns whether any run is of a clock that was ahead. All are looked at: in a damaged
     /// value they need not be in order.
     fn are_ahead(&self, runs: &[Word], now: Timestamp) -> bool {
         let latest = self.latest(now).0;

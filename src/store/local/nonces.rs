@@ -89,7 +89,7 @@ impl NonceTable {
         &self.rules
     }
 
-    /// How many keys the table can ever have in the store.
+    /// Returns how many keys the table can ever have in the store.
     pub fn keys(&self) -> u64 {
         let copies = self.copies.as_ref().map_or(0, |copies| copies.keys());
         self.buckets.count() + copies
@@ -119,7 +119,7 @@ impl NonceTable {
         }
     }
 
-    /// What a record says of the first delivery, if it makes this one a repeat.
+    /// Returns what a record says of the first delivery, if it makes this one a repeat.
     fn prior_delivery(&self, record: &NonceRecord, now: Timestamp) -> Option<PriorDelivery> {
         // What the copy of a record says, the record itself has said before.
         let is_copy = self.share == COPIES && record.share == COPIES;
@@ -140,7 +140,8 @@ impl NonceTable {
         })
     }
 
-    /// When it was accepted, as far as can be told: it is retained from then on.
+    /// Returns when a record's request was accepted, as far as can be told: it is retained from
+    /// then on.
     fn accepted_at(&self, record: &NonceRecord) -> Timestamp {
         record.retained_until.before(self.retention())
     }
@@ -482,7 +483,7 @@ enum Settled {
     Removed,
 }
 
-/// What is left of a claim whose upstream has failed. That does not reset the count of
+/// Returns what is left of a claim whose upstream has failed. That does not reset the count of
 /// abandoned deliveries.
 fn released(abandoned: u16) -> Settled {
     match abandoned {

@@ -165,7 +165,8 @@ impl<'a> Remaining<'a> {
         self.run.map_or(Timestamp(0), |run| run.at)
     }
 
-    /// How many events both have ahead of them without a change, or the one that still has any.
+    /// Returns how many events both have ahead of them without a change, or the one that still
+    /// has any.
     fn shared_with(&self, other: &Remaining<'_>) -> Option<u64> {
         let events = |side: &Remaining<'_>| side.run.map(|run| u64::from(run.events));
         match (events(self), events(other)) {

@@ -22,7 +22,7 @@ const MAX_FAILURES: u32 = 3;
 pub const BETWEEN_TRIES: Millis = Millis::seconds(1);
 
 impl CircuitBreaker {
-    /// Whether a question may be sent now. An open circuit says yes once in
+    /// Returns whether a question may be sent now. An open circuit says yes once in
     /// [`BETWEEN_TRIES`].
     pub fn try_acquire(&self, now: Timestamp) -> bool {
         let is_due = self.is_due(now);
@@ -39,7 +39,7 @@ impl CircuitBreaker {
         !self.is_open() || now >= self.next_try.get() || is_put_back
     }
 
-    /// Whether it is open.
+    /// Returns whether the circuit is open.
     pub fn is_open(&self) -> bool {
         self.failures.get() >= MAX_FAILURES
     }

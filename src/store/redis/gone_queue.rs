@@ -19,7 +19,7 @@ pub const MAX_GONE: usize = 1024;
 pub const GONE_IN_A_ROW: usize = 32;
 
 impl GoneQueue {
-    /// One more.
+    /// Adds a request. Where too many wait, it is not counted.
     pub fn push(&self, query: Query) {
         let mut waiting = self.0.borrow_mut();
         if waiting.len() < MAX_GONE {

@@ -63,28 +63,28 @@ mod tests {
 
     #[test]
     fn one_over_the_limit_is_known_until_its_time_has_come() {
-        let exhausted = OverLimitCache::default();
-        assert_eq!(exhausted.wait(7, Timestamp(1000)), None);
-        exhausted.insert(7, Millis(500), Timestamp(1000));
-        assert_eq!(exhausted.wait(7, Timestamp(1000)), Some(Millis(500)));
-        assert_eq!(exhausted.wait(7, Timestamp(1499)), Some(Millis(1)));
-        assert_eq!(exhausted.wait(7, Timestamp(1500)), None);
-        assert_eq!(exhausted.wait(8, Timestamp(1000)), None);
+        let cache = OverLimitCache::default();
+        assert_eq!(cache.wait(7, Timestamp(1000)), None);
+        cache.insert(7, Millis(500), Timestamp(1000));
+        assert_eq!(cache.wait(7, Timestamp(1000)), Some(Millis(500)));
+        assert_eq!(cache.wait(7, Timestamp(1499)), Some(Millis(1)));
+        assert_eq!(cache.wait(7, Timestamp(1500)), None);
+        assert_eq!(cache.wait(8, Timestamp(1000)), None);
     }
 
     #[test]
     fn nothing_is_known_after_the_clock_was_put_back() {
-        let exhausted = OverLimitCache::default();
-        exhausted.insert(7, Millis(500), Timestamp(1000));
-        assert_eq!(exhausted.wait(7, Timestamp(999)), None);
+        let cache = OverLimitCache::default();
+        cache.insert(7, Millis(500), Timestamp(1000));
+        assert_eq!(cache.wait(7, Timestamp(999)), None);
     }
 
     #[test]
     fn a_newcomer_in_the_same_place_makes_it_forget_and_no_more() {
-        let exhausted = OverLimitCache::default();
-        exhausted.insert(7, Millis(500), Timestamp(1000));
-        exhausted.insert(7 + SLOTS as u64, Millis(500), Timestamp(1000));
-        assert_eq!(exhausted.wait(7, Timestamp(1000)), None);
-        assert!(exhausted.wait(7 + SLOTS as u64, Timestamp(1000)).is_some());
+        let cache = OverLimitCache::default();
+        cache.insert(7, Millis(500), Timestamp(1000));
+        cache.insert(7 + SLOTS as u64, Millis(500), Timestamp(1000));
+        assert_eq!(cache.wait(7, Timestamp(1000)), None);
+        assert!(cache.wait(7 + SLOTS as u64, Timestamp(1000)).is_some());
     }
 }

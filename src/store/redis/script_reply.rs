@@ -62,7 +62,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether Redis may have run the script all the same, or may yet.
+    /// Returns whether Redis may have run the script all the same, or may yet.
     pub fn may_have_run(self) -> bool {
         match self {
             Failure::CircuitOpen | Failure::NotSent | Failure::UnknownScript => false,

@@ -47,7 +47,7 @@ pub const MAX_WAITING: usize = 4096;
 pub const MAX_SENT: usize = 32;
 
 impl SettlementQueue {
-    /// One more.
+    /// Adds a settlement. Where too many wait, the oldest is lost.
     pub fn push(&self, settlement: Settlement) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= MAX_WAITING {
@@ -62,17 +62,17 @@ impl SettlementQueue {
         self.waiting.take()
     }
 
-    /// Whether there is anything to send, and nothing on its way.
+    /// Returns whether there is anything to send, and nothing on its way.
     pub fn is_due(&self) -> bool {
         self.sent.borrow().is_empty() && !self.waiting.borrow().is_empty()
     }
 
-    /// Whether so many wait that they fill a call.
+    /// Returns whether so many wait that they fill a call.
     pub fn fills_a_call(&self) -> bool {
         self.waiting.borrow().len() >= MAX_SENT
     }
 
-    /// The next to be sent, oldest first. They count as on their way until
+    /// Returns the next to be sent, oldest first. They count as on their way until
     /// [`SettlementQueue::arrived`] or [`SettlementQueue::failed`] is called.
     pub fn send(&self, now: Timestamp) -> Vec<Settlement> {
         let mut waiting = self.waiting.borrow_mut();
@@ -91,12 +91,13 @@ impl SettlementQueue {
         batch
     }
 
-    /// Redis has taken what was sent.
+    /// Forgets what was sent: Redis has taken it.
     pub fn arrived(&self) {
         self.sent.borrow_mut().clear();
     }
 
-    /// It has not, as far as is known: they are sent again. Settling twice is settling once.
+    /// Has what was sent sent again: Redis has not taken it, as far as is known. Settling twice
+    /// is settling once.
     pub fn failed(&self) {
         let sent = std::mem::take(&mut *self.sent.borrow_mut());
         let mut waiting = self.waiting.borrow_mut();
@@ -109,7 +110,7 @@ impl SettlementQueue {
         }
     }
 
-    /// How many were lost since this was last asked.
+    /// Returns how many were lost since this was last asked.
     pub fn take_lost(&self) -> u64 {
         self.lost.take()
     }
@@ -170,37 +171,37 @@ mod tests {
 
     #[test]
     fn what_did_not_arrive_is_sent_again_in_its_order() {
-        let unsettled = SettlementQueue::default();
-        (0..MAX_SENT as u64 + 3).for_each(|id| unsettled.push(settlement(id)));
-        let first = ids(&unsettled.send(NOW));
+        let queue = SettlementQueue::default();
+        (0..MAX_SENT as u64 + 3).for_each(|id| queue.push(settlement(id)));
+        let first = ids(&queue.send(NOW));
         assert_eq!(first.len(), MAX_SENT);
-        assert!(!unsettled.is_due(), "nothing overtakes what is on its way");
-        unsettled.failed();
-        assert_eq!(ids(&unsettled.send(NOW)), first);
-        unsettled.arrived();
-        assert_eq!(unsettled.send(NOW).len(), 3);
-        unsettled.arrived();
-        assert!(!unsettled.is_due());
-        assert_eq!(unsettled.take_lost(), 0);
+        assert!(!queue.is_due(), "nothing overtakes what is on its way");
+        queue.failed();
+        assert_eq!(ids(&queue.send(NOW)), first);
+        queue.arrived();
+        assert_eq!(queue.send(NOW).len(), 3);
+        queue.arrived();
+        assert!(!queue.is_due());
+        assert_eq!(queue.take_lost(), 0);
     }
 
     #[test]
     fn a_store_that_is_away_for_long_costs_no_more_than_so_much_memory() {
-        let unsettled = SettlementQueue::default();
-        (0..MAX_WAITING as u64).for_each(|id| unsettled.push(settlement(id)));
-        let sent = unsettled.send(NOW).len() as u64;
-        (0..100).for_each(|id| unsettled.push(settlement(id)));
-        unsettled.failed();
-        assert_eq!(unsettled.waiting.borrow().len(), MAX_WAITING);
-        assert_eq!(unsettled.take_lost(), 100, "{sent} were sent");
+        let queue = SettlementQueue::default();
+        (0..MAX_WAITING as u64).for_each(|id| queue.push(settlement(id)));
+        let sent = queue.send(NOW).len() as u64;
+        (0..100).for_each(|id| queue.push(settlement(id)));
+        queue.failed();
+        assert_eq!(queue.waiting.borrow().len(), MAX_WAITING);
+        assert_eq!(queue.take_lost(), 100, "{sent} were sent");
     }
 
     #[test]
     fn what_has_lapsed_is_not_sent_any_more() {
-        let unsettled = SettlementQueue::default();
-        unsettled.push(settlement(1));
-        assert!(unsettled.send(NOW.after(Millis::seconds(301))).is_empty());
-        assert!(!unsettled.is_due());
-        assert_eq!(unsettled.take_lost(), 1);
+        let queue = SettlementQueue::default();
+        queue.push(settlement(1));
+        assert!(queue.send(NOW.after(Millis::seconds(301))).is_empty());
+        assert!(!queue.is_due());
+        assert_eq!(queue.take_lost(), 1);
     }
 }

@@ -89,7 +89,7 @@ impl Shared {
         Some(Settlement::new(claim, rules, outcome, now))
     }
 
-    /// Redis has answered.
+    /// Notes that Redis has answered.
     pub fn record_success(&self) {
         let was_open = self.circuit.is_open();
         self.circuit.record_success();
@@ -104,12 +104,12 @@ impl Shared {
         }
     }
 
-    /// It has given an answer to another question, and is asked once more.
+    /// Notes that Redis has given an answer to another question, and is asked once more.
     pub fn record_misdelivery(&self) {
         self.local.note(|report| report.calls_misdelivered += 1);
     }
 
-    /// It has not, or not with what can be used.
+    /// Notes that Redis has not answered, or not with what can be used.
     pub fn record_failure(&self, failure: Failure, now: Timestamp) {
         let was_open = self.circuit.is_open();
         self.circuit.record_failure(now);

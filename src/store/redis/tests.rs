@@ -92,7 +92,7 @@ fn words(call: &HttpCall) -> Vec<String> {
     body.split('/').map(word).collect()
 }
 
-/// What Webdis answers.
+/// Returns what Webdis answers.
 fn answer(
     words: &[String],
     reply: Result<ScriptReply, Failure>,
@@ -190,7 +190,7 @@ fn ended(
     verdict.outcome.name()
 }
 
-/// What Redis is to be told, and is now taken to know.
+/// Returns what Redis is to be told, and is now taken to know.
 fn told(world: &Redis) -> Vec<UpstreamOutcome> {
     let settlements = world.shared.queue.send(NOW);
     world.shared.queue.arrived();
@@ -200,7 +200,7 @@ fn told(world: &Redis) -> Vec<UpstreamOutcome> {
         .collect()
 }
 
-/// How a question is put: how many early limits, how many others, how many of both count,
+/// Returns how a question is put: how many early limits, how many others, how many of both count,
 /// and whether there is a claim.
 fn put(words: &[String]) -> (usize, usize, usize, bool) {
     let keys: usize = words[2].parse().expect("a number");

@@ -38,7 +38,7 @@ impl Api {
         self.wire().content_type()
     }
 
-    /// What an answer says to the question with this number.
+    /// Returns what an answer says to the question with this number.
     ///
     /// # Errors
     /// Why it cannot be used.

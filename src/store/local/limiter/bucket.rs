@@ -110,8 +110,8 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl Stored<'_> {
-    /// When the last of what counts for the key was; what it inherited was before it
-    /// got its slot.
+    /// Returns when the last event was that counts for the key; what it inherited was before
+    /// it got its slot.
     pub(super) fn last_at(&self) -> Timestamp {
         let newest = self.own.first();
         let newest = newest.map(|word| unpack(u64::from_le_bytes(*word)).0);
@@ -119,7 +119,7 @@ impl Stored<'_> {
         Timestamp(newest.unwrap_or(0).max(inherited))
     }
 
-    /// How much counts for the key. Some of it may be a window back already: this is
+    /// Returns how much counts for the key. Some of it may be a window back already: this is
     /// only to choose which one to evict.
     pub(super) fn events(&self) -> u64 {
         let events = |word: &Word| u64::from(unpack(u64::from_le_bytes(*word)).1);
@@ -129,7 +129,7 @@ impl Stored<'_> {
 }
 
 impl Counted {
-    /// All that counts for the key: its own events, and before them what it inherited.
+    /// Returns all that counts for the key: its own events, and before them what it inherited.
     pub(super) fn log(&self, inherited_floor: &SlidingLog) -> SlidingLog {
         let mut inherited = inherited_floor.clone();
         inherited.clip(self.since, self.inherited);
@@ -138,7 +138,7 @@ impl Counted {
 }
 
 impl<'a> Bucket<'a> {
-    /// The entries of other keys that still count.
+    /// Returns the entries of other keys that still count.
     pub(super) fn others(&self) -> impl Iterator<Item = Stored<'a>> + '_ {
         Entries(self.entries).filter(|entry| !self.is_gone(entry))
     }
@@ -149,7 +149,7 @@ impl<'a> Bucket<'a> {
             || self.gone.evicted.contains(&entry.tag)
     }
 
-    /// When the event was from which on `count` have happened that count for the key of
+    /// Returns when the event was from which on `count` have happened that count for the key of
     /// this bucket: its own, and before them what it inherited (see [`Counted::log`]).
     pub(super) fn nth_newest(&self, count: u64) -> Option<Timestamp> {
         let Some(counted) = &self.counted else {
@@ -173,7 +173,7 @@ impl<'a> Bucket<'a> {
         }
     }
 
-    /// Whether the key has no slot and there is none free.
+    /// Returns whether the key has no slot and there is none free.
     pub(super) fn needs_room(&self, slots: usize) -> bool {
         self.counted.is_none() && self.others().count() >= slots
     }

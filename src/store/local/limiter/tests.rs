@@ -53,12 +53,12 @@ impl Fixture {
         self.wait(key, millis).is_none()
     }
 
-    /// How many requests of a key pass at one moment.
+    /// Returns how many requests of a key pass at one moment.
     fn passes_in_a_row(&self, key: u64, millis: u64) -> usize {
         (0..100).take_while(|_| self.passes(key, millis)).count()
     }
 
-    /// How long a key has to wait, without counting anything.
+    /// Returns how long a key has to wait, without counting anything.
     fn check(&self, key: u64, millis: u64) -> Option<u64> {
         let wait = self.limiter.check(&self.store, spread(key), at(millis));
         Some(wait.expect("the memory store does not fail")?.0)

@@ -108,7 +108,7 @@ impl NonceRecord {
         stored
     }
 
-    /// Its state at this moment. A claim that was not settled in time, because its worker
+    /// Returns the record's state at this moment. A claim that was not settled in time, because its worker
     /// died, lapses like one whose sender has left.
     pub(super) fn state_at(&self, now: Timestamp) -> State {
         match self.state {
@@ -119,23 +119,23 @@ impl NonceRecord {
         }
     }
 
-    /// Whether its time is over. While there is space, abandoned deliveries are counted for
-    /// as long as an accepted request is retained.
+    /// Returns whether the record's time is over. While there is space, abandoned deliveries are
+    /// counted for as long as an accepted request is retained.
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
         now > self.retained_until.max(self.pinned_until)
     }
 
-    /// Whether a repeat is to be rejected.
+    /// Returns whether a repeat of the request is to be rejected.
     pub(super) fn is_replay(&self, now: Timestamp) -> bool {
         !matches!(self.state_at(now), State::Abandoned(_)) && !self.is_expired(now)
     }
 
-    /// Whether it may not be evicted.
+    /// Returns whether the record may not be evicted.
     pub(super) fn is_pinned(&self, now: Timestamp) -> bool {
         now <= self.pinned_until
     }
 
-    /// How often a sender of the request has left.
+    /// Returns how often a sender of the request has left.
     pub(super) fn abandoned(&self, now: Timestamp) -> u16 {
         match self.state_at(now) {
             State::Abandoned(times) if !self.is_expired(now) => times,
@@ -208,7 +208,7 @@ impl Bucket {
         entries.as_chunks_mut().0
     }
 
-    /// Whether the bucket was damaged so recently that what it lost still matters.
+    /// Returns whether the bucket was damaged so recently that what it lost still matters.
     pub(super) fn rejects(&self, now: Timestamp, max_pinned: Millis) -> bool {
         let reject_until = self.reject_until();
         now < reject_until && reject_until <= now.after(max_pinned)
@@ -315,7 +315,7 @@ impl Bucket {
         }
     }
 
-    /// What a write has changed, given what it has evicted.
+    /// Returns what a write has changed, given what it has evicted.
     pub(super) fn grown_from(&self, before: usize, evicted: Change) -> Change {
         Change {
             entries: self.len() as i64 - before as i64,

@@ -125,7 +125,7 @@ impl Fixture {
         self.abandon(&self.claim(number, seconds), seconds);
     }
 
-    /// What a repeat is told, which is the same by looking and by claiming; `None` if
+    /// Returns what a repeat is told, which is the same by looking and by claiming; `None` if
     /// looking finds nothing.
     fn prior(&self, number: u64, seconds: u64) -> Option<PriorDelivery> {
         let now = after(seconds);

@@ -23,7 +23,7 @@ fn a_repeat_that_redis_knows_is_known_here_from_then_on() {
     assert_eq!(told(&world), []);
 }
 
-/// How a request is rejected to which Redis answers so.
+/// Returns how a request is rejected to which Redis answers so.
 fn rejection(
     world: &Redis,
     request: &Request,

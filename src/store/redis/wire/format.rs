@@ -27,7 +27,7 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// What Redis says where it answers with an error.
+/// Returns the failure that an error of Redis tells of.
 pub(super) fn failure_of_error(message: &str) -> Failure {
     if message.starts_with("NOSCRIPT") {
         Failure::UnknownScript
