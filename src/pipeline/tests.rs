@@ -574,7 +574,7 @@ fn rejection(world: &World, request: &Request) -> Rejection {
     }
 }
 
-/// Finding 6: it was acknowledged, then the first failed, and nobody sent it again.
+/// Once it was acknowledged, then the first failed, and nobody sent it again.
 #[test]
 fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
     let world = World::new(ACKNOWLEDGING);
@@ -623,7 +623,7 @@ fn where_repeats_are_rejected_nothing_is_written_for_the_answer_and_no_retry_is_
     assert_eq!(world.memory.writes(), before);
 }
 
-/// Finding 3: five repeats of one captured request locked its account out.
+/// Once five repeats of one captured request locked its account out.
 #[test]
 fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_parameters() {
     for key in ["account", "param:From"] {
@@ -657,7 +657,7 @@ fn what_else_is_rejected_is_counted_by_the_account_that_signed_it() {
     world.expect(&of("b", "x=1"), "accepted");
 }
 
-/// The mutant that survived.
+/// Limits by account and parameters count no repeat; these two do.
 #[test]
 fn replays_are_counted_by_the_address_that_they_come_from_and_by_their_webhook() {
     for key in ["client_ip", "webhook"] {
@@ -694,7 +694,7 @@ fn acknowledged_repeats_and_early_retries_are_counted_by_no_rule() {
     }
 }
 
-/// Finding 10: a flood from one /48 rejected all who have no slot, and a genuine sender
+/// Once a flood from one /48 rejected all who have no slot, and a genuine sender
 /// never has one.
 #[test]
 fn a_flood_of_rejected_requests_from_everywhere_rejects_no_genuine_sender() {
@@ -725,7 +725,7 @@ fn a_flood_of_rejected_requests_from_everywhere_rejects_no_genuine_sender() {
     world.expect(&form("a=1"), "rate_limited");
 }
 
-/// Finding 5 and kind A: all calls have one handshake.
+/// All calls have one handshake.
 #[test]
 fn a_handshake_claims_no_nonce_unless_that_is_asked_for() {
     let configured = |replay: &str, limits: &str| {
@@ -779,7 +779,7 @@ fn a_repeat_in_the_guise_of_a_handshake_is_not_accepted() {
     }
 }
 
-/// The mutant that survived: a nonce that does not outlast its timestamp.
+/// A nonce outlasts its timestamp.
 #[test]
 fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
     for replay in [
@@ -808,7 +808,7 @@ fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
     }
 }
 
-/// Kind A: what stays a duplicate says since when, and what can be done about it.
+/// What stays a duplicate says since when, and what can be done about it.
 #[test]
 fn the_hint_on_a_duplicate_says_how_old_the_first_is_and_what_to_set() {
     let limit = r#", "rate_limits": [

@@ -382,7 +382,7 @@ fn rejection(
     }
 }
 
-/// Finding 6, where the first delivery is at another Envoy.
+/// The first delivery is at another Envoy.
 #[test]
 fn what_is_on_its_way_elsewhere_is_acknowledged_only_when_it_was_taken_there() {
     let acknowledging = r#", "rate_limits": [], "replay": {"on_duplicate": "acknowledge"}"#;
@@ -428,7 +428,7 @@ fn the_hint_on_a_duplicate_of_another_envoys_says_how_old_that_is() {
     assert!(odd.contains("accepted 0 s ago"), "{odd}");
 }
 
-/// Finding 3.
+/// Otherwise one captured request could lock its account out.
 #[test]
 fn a_repeat_is_asked_to_be_counted_by_address_and_webhook_alone() {
     let rules = ["client_ip", "account", "webhook", "param:From"].map(|key| {
@@ -459,7 +459,7 @@ fn a_repeat_is_asked_to_be_counted_by_address_and_webhook_alone() {
     }
 }
 
-/// Finding 10: what a rejected request is told must not reject the next one at its headers,
+/// What a rejected request is told must not reject the next one at its headers,
 /// which is all that it may have in common with a flood.
 #[test]
 fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all_the_same() {
@@ -479,7 +479,7 @@ fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all
     assert_eq!(ended(&world, &form("a=2"), &[]), "rate_limited");
 }
 
-/// Finding 5.
+/// All calls have one handshake.
 #[test]
 fn a_handshake_asks_redis_for_no_claim() {
     let fields = |replay: &str| {
@@ -505,7 +505,7 @@ fn a_handshake_asks_redis_for_no_claim() {
     assert_eq!(ended(&claimed, &handshake, &[]), "duplicate");
 }
 
-/// Finding 11: without credentials the key was public, and whoever knows it can choose
+/// Once the key was public without credentials, and whoever knows it can choose
 /// addresses that share their counters with another's.
 #[test]
 fn without_credentials_the_key_of_the_counters_is_made_from_what_signs() {
