@@ -30,6 +30,18 @@ class RustVersion(unittest.TestCase):
         self.assertEqual(re.findall(r"(?m)^FROM rust:([0-9.]+)-", text), [self.channel])
 
 
+class Compatibility(unittest.TestCase):
+    def test_the_table_in_the_readme_is_that_of_the_page(self):
+        def rows(page, columns):
+            lines = re.findall(r"(?m)^\| (1\.\d+ \|.*) \|$", (ROOT / page).read_text(encoding="utf-8"))
+            return [[line.split(" | ")[column] for column in columns] for line in lines]
+
+        short = rows("README.md", (0, 1, 2, 3, 4))
+        self.assertGreater(len(short), 3)
+        long = rows("docs/versions.md", (0, 2, 3, 4, 5))
+        self.assertEqual(short, [[cell.replace("passes", "yes") for cell in row] for row in long])
+
+
 class EditorConfig(unittest.TestCase):
     def test_python_without_a_suffix_has_the_indent_of_python(self):
         text = (ROOT / ".editorconfig").read_text(encoding="utf-8")
