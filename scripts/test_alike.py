@@ -1,5 +1,7 @@
 """Tests of what several files have to say alike: python3 -m unittest discover -s scripts"""
 
+import html
+import json
 import re
 import tomllib
 import unittest
@@ -40,6 +42,15 @@ class Compatibility(unittest.TestCase):
         self.assertGreater(len(short), 3)
         long = rows("docs/versions.md", (0, 2, 3, 4, 5))
         self.assertEqual(short, [[cell.replace("passes", "yes") for cell in row] for row in long])
+
+
+class Dashboard(unittest.TestCase):
+    def test_the_picture_has_every_panel(self):
+        dashboard = json.loads((ROOT / "envoy/observability/dashboard.json").read_text(encoding="utf-8"))
+        picture = (ROOT / "docs/images/dashboard.svg").read_text(encoding="utf-8")
+        for panel in dashboard["panels"]:
+            with self.subTest(panel=panel["title"]):
+                self.assertIn(f">{html.escape(panel['title'])}<", picture)
 
 
 class EditorConfig(unittest.TestCase):
