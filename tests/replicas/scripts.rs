@@ -239,7 +239,7 @@ fn a_flood_from_ever_new_addresses_costs_redis_no_memory_and_resets_no_counter()
     }
 }
 
-/// Finding 10: a flood from one /48 rejected all who have no slot. What Redis tells who only
+/// Once a flood from one /48 rejected all who have no slot. What Redis tells who only
 /// looks is what the filter's own limiter tells, and what taking says of the flood, too.
 #[test]
 fn in_redis_as_here_looking_rejects_nobody_for_what_others_have_done() {
@@ -856,7 +856,7 @@ fn remembered(redis: &Redis, nonce: u8) -> (String, i64) {
     (value, redis.command(&["PTTL", &key]).number())
 }
 
-/// Finding 4: the count was forgotten after the window.
+/// Once the count was forgotten after the window.
 #[test]
 fn hang_ups_are_counted_in_redis_for_as_long_as_the_request_would_be_kept() {
     let redis = Redis::start();

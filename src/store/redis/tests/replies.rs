@@ -94,7 +94,7 @@ fn an_answer_to_another_question_lets_nothing_through_and_its_own_still_counts()
     }
 }
 
-/// Finding 5.
+/// All calls have one handshake.
 #[test]
 fn a_handshake_asks_redis_for_no_claim() {
     let fields = |replay: &str| {
