@@ -31,6 +31,50 @@ fn finding_2_text_in_a_message_does_not_become_the_hash_of_a_body() {
 }
 
 #[test]
+fn a_form_made_of_the_end_of_a_json_requests_url_does_not_take_its_place() {
+    let json = "{\"order\": 1000}";
+    let hash = Nonce(sha256(&[json.as_bytes()])).to_hex();
+    for (configured, query) in [
+        ("https://orders.example.com/hook?shop=1", "?shop=1&"),
+        ("https://orders.example.com/hook", "?"),
+    ] {
+        let world = at(configured);
+        let signed = format!("/hook{query}bodySHA256={hash}");
+        for cut in "/hook".len()..signed.len() {
+            let (target, moved) = signed.split_at(cut);
+            let moved = moved.replace('&', "%26").replace('=', "%3D");
+            for body in [format!("{moved}="), format!("={moved}")] {
+                let request = signed_target(&signed).to(target).body(&body);
+                let verdict = world.verdict(&request);
+                let expected = match configured.split_once("/hook") {
+                    Some((_, "")) => &["malformed_body"][..],
+                    // Where the query is not the configured one, no string is looked at.
+                    _ => &["malformed_body", "invalid_signature"],
+                };
+                assert!(expected.contains(&verdict), "{target} {body}: {verdict}");
+            }
+        }
+        world.expect(&signed_target(&signed).json(json), "accepted");
+    }
+}
+
+#[test]
+fn a_form_comes_to_the_configured_query_without_a_hash() {
+    let url = "https://orders.example.com/hook?shop=1";
+    let hash = HEX.repeat(2);
+    for query in [
+        format!("shop=1&bodySHA256={hash}"),
+        format!("bodySHA256={hash}&shop=1"),
+        "shop=1&body%53HA256=".to_owned(),
+    ] {
+        let target = format!("/hook?{query}");
+        let signed = format!("https://orders.example.com{target}");
+        let request = form("a=1").to(&target).signed("token", &signed, "a=1");
+        at(url).expect(&request, "invalid_signature");
+    }
+}
+
+#[test]
 fn finding_2b_a_message_inside_of_a_message_is_malformed() {
     let inner = format!("2+tacosFromwhatsapp%3A%2B1555MessageSidSM{HEX}ToWx");
     let body = format!("AccountSid={SID}&Body={inner}&MessageSid=SM{HEX}");
