@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::copied::{Alphabet, Place, is_variable, remnant};
+use crate::copied::{A_KEY, Alphabet, Place, is_variable, remnant};
 use crate::secret::Secret;
 use crate::time::Millis;
 
@@ -273,7 +273,7 @@ pub(super) struct SecretKind {
 impl SecretKind {
     /// An auth token or a shared key.
     pub(super) const KEY: SecretKind = SecretKind {
-        what: "a secret of visible ASCII characters without quotes",
+        what: A_KEY,
         alphabet: Alphabet::Ascii,
     };
     /// A token that becomes part of a header as it is.
