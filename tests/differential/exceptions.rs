@@ -217,10 +217,10 @@ pub(crate) const EXCEPTIONS: [Exception; 29] = [
     },
     Exception {
         name: "another query for a form",
-        why: "A form is posted to the configured URL: with a query that has other parameters, some of the form's may \
-              have been moved there; the libraries know only the URL that they are given.",
+        why: "A form is posted to the configured URL: with a query that has other parameters (or a body's hash), some \
+              of the form's may have been moved there; the libraries know only the URL that they are given.",
         explains: |d| {
-            let is_another = !contract::has_the_configured_query(d.case, d.place());
+            let is_another = !contract::has_the_configured_query(d.case, d.place(), true);
             d.ours == "invalid_signature" && d.is_form() && is_another
         },
     },
