@@ -24,8 +24,7 @@ use crate::signature::word::{repeated, zero_bytes};
 pub struct MalformedForm {
     /// What is malformed.
     pub what: Flaw,
-    /// Its offset in the body, in bytes: of the byte that is wrong or, if something is missing or
-    /// surplus, of the piece.
+    /// Its offset in the body, in bytes: of what is wrong or surplus, or where something is missing.
     pub offset: usize,
 }
 
@@ -117,7 +116,7 @@ pub(super) fn first_flaw(body: &[u8]) -> Option<MalformedForm> {
     for piece in body.split(|byte| *byte == b'&') {
         let flaw = match flaw_of_piece(piece) {
             None if piece.is_empty() => Some((Flaw::EmptyPiece, 0)),
-            None if !piece.contains(&b'=') => Some((Flaw::NoEquals, 0)),
+            None if !piece.contains(&b'=') => Some((Flaw::NoEquals, piece.len())),
             flaw => flaw,
         };
         if let Some((what, within)) = flaw {
@@ -195,9 +194,8 @@ mod tests {
             ("&a=1", Flaw::EmptyPiece, 0),
             ("a=1&", Flaw::EmptyPiece, 4),
             ("a=1&&b=2", Flaw::EmptyPiece, 4),
-            ("a=1&b", Flaw::NoEquals, 4),
-            ("a=1&b&c=2", Flaw::NoEquals, 4),
-            ("abc&c=2", Flaw::NoEquals, 0),
+            ("a=1&b", Flaw::NoEquals, 5),
+            ("abc&c=2", Flaw::NoEquals, 3),
             ("a=1&b=2=3", Flaw::SecondEquals, 7),
             ("a=1;b", Flaw::Semicolon, 3),
             ("a=1 ;", Flaw::Blank, 3),
