@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{
-    Attempt, Claim, Correlation, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis,
-    Nonce, NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
+    Claim, Correlation, Keyspace, LimitCheck, Limiter, MAX_ABANDONED, MemoryMap, Millis, Nonce,
+    NonceRules, NonceTable, OnFull, ScriptCall, ScriptRef, ScriptReply, Scripts, Settlement,
     Timestamp, UpstreamOutcome,
 };
 
@@ -56,12 +56,8 @@ impl Asked {
     }
 
     fn ask(&mut self, question: &ScriptCall) -> ScriptReply {
-        self.attempt(question, Attempt::First)
-    }
-
-    fn attempt(&mut self, question: &ScriptCall, attempt: Attempt) -> ScriptReply {
         let numbers = question.numbers(OWN);
-        let words = question.command(&self.scripts, ScriptRef::Source, attempt, &numbers);
+        let words = question.command(&self.scripts, ScriptRef::Source, &numbers);
         reply(&mut self.client, &words)
     }
 
@@ -88,8 +84,7 @@ impl Asked {
     /// With a clock that says `now`, and values that do not expire by any other.
     fn ask_at(&mut self, question: &ScriptCall, now: Timestamp) -> ScriptReply {
         let numbers = question.numbers(OWN);
-        let by = ScriptRef::Source;
-        let mut words = question.command(&self.scripts, by, Attempt::First, &numbers);
+        let mut words = question.command(&self.scripts, ScriptRef::Source, &numbers);
         let source = words[1];
         assert!(source.contains("redis.call('TIME')"));
         // Read from a key: a text of its own for each moment would fill Redis with scripts.
@@ -552,7 +547,7 @@ fn early_limits_have_counted_what_is_a_repeat_given_up_or_rejected_by_another_li
         let limits = if with_late { &limits } else { &limits[..1] };
         asked.ask_early(limits, &table, (nonce, id), now)
     };
-    redis.command(&["SET", "{twf:1}:v:99", "1"]);
+    redis.command(&["ZADD", MARKS, "1", "99"]);
     assert_eq!(ask(9, 0x99, true), Void);
     assert_eq!(ask(1, 1, true), CLAIMED);
     assert_eq!(ask(1, 2, true), Pending);
@@ -592,53 +587,25 @@ fn a_claim_that_is_asked_for_once_more_is_granted_again_and_counted_once() {
     assert_eq!(ask(1, 0x11), CLAIMED, "whatever the limits say by now");
 }
 
-/// Each attempt may be the one that arrives last.
+/// Any attempt may be the one that arrives last, and before it any number of the others.
 #[test]
 fn an_attempt_that_arrives_when_its_claim_is_settled_claims_nothing() {
-    use Attempt::{Another, First};
-    use UpstreamOutcome::{ClientGone, Failed, Processed};
-    for outcome in [Processed, Failed, ClientGone] {
-        for late in [First, Another] {
-            let redis = Redis::start();
-            let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
-            let claim = claims.prepare(1, 0x11);
-            let question = decide(&[], &[], Some((&claim, claims.table.rules())), now());
-            // Of three attempts two arrive in time, in any order.
-            let in_time = if late == First { Another } else { First };
-            assert_eq!(claims.asked.attempt(&question, in_time), CLAIMED);
-            assert_eq!(claims.asked.attempt(&question, Another), CLAIMED);
-            claims.settle(1, 0x11, outcome);
-            let before = remembered_or_none(&redis, 1).0;
-            let reply = claims.asked.attempt(&question, late);
-            assert_eq!(reply, Void, "{outcome:?}, {late:?}");
-            assert_eq!(remembered_or_none(&redis, 1).0, before);
-            // The sender's own retry is another request.
-            let retry = claims.claim(1, 0x22);
-            assert_eq!(retry == CLAIMED, outcome != Processed, "{retry:?}");
-        }
-    }
-}
-
-/// It was settled before the last attempt has arrived, and left its mark.
-#[test]
-fn an_attempt_that_arrives_last_when_its_claim_is_settled_claims_nothing() {
     use UpstreamOutcome::{ClientGone, Failed, Processed};
     let outcomes = [Processed, Failed, ClientGone];
-    for (attempts, outcome) in (0..=2).flat_map(|count| outcomes.map(|outcome| (count, outcome))) {
+    for (in_time, outcome) in (0..=2).flat_map(|count| outcomes.map(|outcome| (count, outcome))) {
         let redis = Redis::start();
         let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
         let claim = claims.prepare(1, 0x11).asked_again();
-        let question = decide(&[], &[], Some((&claim, claims.table.rules())), now());
-        for _ in 0..attempts {
-            assert_eq!(claims.asked.attempt(&question, Attempt::First), CLAIMED);
+        let rules = claims.table.rules().clone();
+        let call = decide(&[], &[], Some((&claim, &rules)), now());
+        for _ in 0..in_time {
+            assert_eq!(claims.asked.ask(&call), CLAIMED);
         }
-        claims.tell(&[Settlement::new(
-            &claim,
-            claims.table.rules(),
-            outcome,
-            now(),
-        )]);
-        let late = claims.asked.attempt(&question, Attempt::Another);
+        claims.tell(&[Settlement::new(&claim, &rules, outcome, now())]);
+        let before = remembered_or_none(&redis, 1).0;
+        let late = claims.asked.ask(&call);
+        assert_eq!(remembered_or_none(&redis, 1).0, before);
+        // The sender's own retry is another request.
         let retry = claims.claim(1, 0x22);
         if outcome == Processed {
             assert!(
@@ -646,7 +613,7 @@ fn an_attempt_that_arrives_last_when_its_claim_is_settled_claims_nothing() {
                 "{late:?}, {retry:?}"
             );
         } else {
-            assert_eq!((late, retry), (Void, CLAIMED), "{attempts}, {outcome:?}");
+            assert_eq!((late, retry), (Void, CLAIMED), "{in_time}, {outcome:?}");
         }
     }
 }
@@ -752,6 +719,7 @@ fn claims_follow_their_table_in_any_order_of_events() {
         }
         let state = known[index];
         let is_own = matches!(state, Known::OnItsWay { id: own, .. } if own == id);
+        let is_kept = matches!(state, Known::Kept | Known::NeverAnswered);
         // Most leave, or nobody would do so once too often.
         known[index] = match chance.below(10) {
             0..=2 => {
@@ -795,7 +763,9 @@ fn claims_follow_their_table_in_any_order_of_events() {
                     Known::OnItsWay { abandoned, .. } if is_own => Known::Abandoned(abandoned),
                     other => {
                         // Given up before it arrived: it must not arrive any more.
-                        void.insert(id);
+                        if !is_kept {
+                            void.insert(id);
+                        }
                         other
                     }
                 }
@@ -807,15 +777,19 @@ fn claims_follow_their_table_in_any_order_of_events() {
                         Known::Abandoned(abandoned + 1)
                     }
                     Known::OnItsWay { .. } if is_own => Known::NeverAnswered,
-                    other => other,
+                    other => {
+                        if !is_kept {
+                            void.insert(id);
+                        }
+                        other
+                    }
                 }
             }
         };
-        // Void marks last for minutes; without this nothing could be claimed after a while.
-        if void.len() > 12 {
-            for id in void.drain() {
-                redis.command(&["DEL", &format!("{{twf:1}}:v:{id:x}")]);
-            }
+        // Marks last for minutes; without this nothing could be claimed after a while.
+        if void.len() > 3 {
+            void.clear();
+            redis.command(&["DEL", MARKS]);
         }
         *seen
             .entry(std::mem::discriminant(&known[index]))
@@ -877,7 +851,7 @@ fn hang_ups_are_counted_in_redis_for_as_long_as_the_request_would_be_kept() {
         }
         now = now.after(Millis::seconds(301));
     }
-    assert_eq!(remembered(&redis, 1).0, "k:4");
+    assert!(remembered(&redis, 1).0.starts_with("k:4@"));
     for _ in 0..2 {
         id += 1;
         let reply = claims.claim_at(1, id, now);
@@ -937,6 +911,7 @@ fn what_the_version_before_has_written_is_understood() {
     let key = format!("{{twf:1}}:n:{}", Nonce([1; 32]).to_hex());
     for (value, expected) in [
         ("k", None),
+        ("k:4", None),
         ("p:5:0", Some(Pending)),
         ("a:2", Some(CLAIMED)),
     ] {
@@ -944,7 +919,10 @@ fn what_the_version_before_has_written_is_understood() {
         let reply = claims.claim(1, 9);
         match expected {
             Some(expected) => assert_eq!(reply, expected, "{value}"),
-            None => assert!(matches!(reply, Kept { .. }), "{value}: {reply:?}"),
+            None => assert!(
+                matches!(reply, Kept { .. } | NeverAnswered { .. }),
+                "{value}: {reply:?}"
+            ),
         }
     }
 }
@@ -1133,4 +1111,237 @@ fn a_repeat_is_counted_by_no_limit_and_what_is_limited_or_full_claims_nothing() 
     // Nothing was counted of those.
     claims.settle(3, 1, UpstreamOutcome::Failed);
     assert_eq!(claims.claim_and_count(4, 1, &due(3, true)), CLAIMED);
+}
+
+// --- what may go -----------------------------------------------------------------------------------
+
+const MARKS: &str = "{twf:1}:v";
+
+/// Whoever has one captured request can send it again and hang up as often as he likes.
+#[test]
+fn a_repeat_that_is_given_up_leaves_nothing_where_its_nonce_is_kept() {
+    use UpstreamOutcome::{ClientGone, Failed, Processed};
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
+    assert_eq!(claims.claim(1, 1), CLAIMED);
+    claims.settle(1, 1, Processed);
+    for id in 2..=u64::from(MAX_ABANDONED) + 2 {
+        assert_eq!(claims.claim(2, id), CLAIMED);
+        claims.settle(2, id, ClientGone);
+    }
+    let before: HashSet<_> = redis.keys().into_iter().collect();
+    for (id, nonce) in (100..).zip([1, 2].repeat(20)) {
+        for outcome in [Failed, ClientGone] {
+            claims.settle(nonce, id, outcome);
+        }
+        let again = claims.prepare(nonce, id).asked_again();
+        let rules = claims.table.rules();
+        claims.tell(&[Settlement::new(&again, rules, Failed, now())]);
+        let reply = claims.claim(nonce, id);
+        assert!(
+            matches!(reply, Kept { .. } | NeverAnswered { .. }),
+            "{reply:?}"
+        );
+    }
+    let after: HashSet<_> = redis.keys().into_iter().collect();
+    assert_eq!(after, before);
+}
+
+/// Those whose nonces Redis does not know cannot be told from claims that are on their way yet.
+#[test]
+fn what_is_given_up_before_it_arrives_takes_a_bounded_amount_of_memory() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
+    let rules = claims.table.rules().clone();
+    let given_up = 11_000_u64;
+    let ids: Vec<_> = (1..=given_up).collect();
+    for batch in ids.chunks(32) {
+        let settlements: Vec<_> = batch
+            .iter()
+            .map(|id| {
+                let claim = claims.prepare(1, spread(*id));
+                Settlement::new(&claim, &rules, UpstreamOutcome::Failed, now())
+            })
+            .collect();
+        claims.tell(&settlements);
+    }
+    let bytes: i64 = redis
+        .keys()
+        .iter()
+        .map(|key| {
+            redis
+                .command(&["MEMORY", "USAGE", key, "SAMPLES", "0"])
+                .number()
+        })
+        .sum();
+    println!("{bytes} bytes for {given_up} claims that were given up");
+    assert!(redis.keys().len() < 5, "{} keys", redis.keys().len());
+    assert!(bytes < 1_500_000, "{bytes} bytes");
+    assert_eq!(redis.command(&["ZCARD", MARKS]).number(), 10_000);
+    // The last ones are those that may arrive yet.
+    for id in [given_up, given_up - 9_000] {
+        assert_eq!(claims.claim(1, spread(id)), Void, "{id}");
+    }
+    assert_eq!(claims.claim(1, spread(1)), CLAIMED);
+    let left = redis.command(&["PTTL", MARKS]).number();
+    assert!((500_000..=600_000).contains(&left), "{left}");
+}
+
+/// The client of a request that this Envoy has let pass by itself leaves, and only then Redis gets the claim.
+#[test]
+fn a_claim_that_arrives_after_its_client_has_left_claims_nothing() {
+    let redis = Redis::start();
+    let mut claims = Claims::new(&redis, nonce_rules(10, OnFull::Reject));
+    claims.settle(1, 1, UpstreamOutcome::ClientGone);
+    assert_eq!(claims.claim(1, 1), Void);
+    assert_eq!(claims.claim(1, 2), CLAIMED);
+}
+
+/// While Redis is away, Envoys accept by themselves, and Redis hears of it afterwards, whether it has room or not.
+#[test]
+fn what_is_above_the_capacity_and_need_not_stay_makes_room_at_once() {
+    let redis = Redis::start();
+    let short = NonceRules {
+        window: Millis(20),
+        ..nonce_rules(8, OnFull::Reject)
+    };
+    let mut claims = Claims::new(&redis, short);
+    for nonce in 0..60 {
+        claims.settle(nonce, 1, UpstreamOutcome::Processed);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    let mut stored = nonces(&redis);
+    for nonce in 100..105 {
+        let reply = claims.claim(nonce, 1);
+        assert!(matches!(reply, Claimed { .. }), "{nonce}: {reply:?}");
+        let left = nonces(&redis);
+        assert!(left + 13 < stored || left == 8, "{left} of {stored}");
+        stored = left;
+    }
+    assert_eq!(stored, 8);
+}
+
+#[test]
+fn the_index_outlives_the_nonces_of_every_webhook_that_shares_it() {
+    let redis = Redis::start();
+    let long = nonce_rules(10, OnFull::Reject);
+    let short = NonceRules {
+        window: Millis::seconds(1),
+        keep: Millis(0),
+        ..long.clone()
+    };
+    let (mut long, mut short) = (Claims::new(&redis, long), Claims::new(&redis, short));
+    let left = || redis.command(&["PTTL", "{twf:1}:i:10"]).number();
+    assert_eq!(long.claim(1, 1), CLAIMED);
+    assert!(left() > 86_400_000, "{}", left());
+    assert_eq!(short.claim(2, 2), CLAIMED);
+    assert!(left() > 86_400_000, "after a claim: {}", left());
+    long.settle(1, 1, UpstreamOutcome::Processed);
+    short.settle(2, 2, UpstreamOutcome::Processed);
+    assert!(left() > 86_400_000, "after an answer: {}", left());
+}
+
+/// A webhook's capacity was changed between two deliveries, and another one still has the capacity before.
+#[test]
+fn a_nonce_in_two_indices_goes_only_with_the_one_that_it_was_written_with() {
+    use UpstreamOutcome::{ClientGone, Failed, Processed};
+    for (on_full, settled) in [OnFull::Reject, OnFull::EvictOldest]
+        .into_iter()
+        .flat_map(|on_full| [Some(Processed), None].map(|settled| (on_full, settled)))
+    {
+        let redis = Redis::start();
+        let mut before = Claims::new(&redis, nonce_rules(2, on_full));
+        let mut after = Claims::new(&redis, nonce_rules(5, OnFull::Reject));
+        assert_eq!(before.claim_at(1, 1, START), CLAIMED);
+        before.settle_at(1, 1, ClientGone, START);
+        let later = START.after(Millis::seconds(299));
+        assert_eq!(after.claim_at(1, 2, later), CLAIMED);
+        if let Some(outcome) = settled {
+            after.settle_at(1, 2, outcome, later);
+        }
+        let latest = START.after(Millis::seconds(301));
+        assert_eq!(before.claim_at(2, 3, latest), CLAIMED);
+        // Room was made, and nothing evicted.
+        assert_eq!(before.claim_at(3, 4, latest), CLAIMED);
+        let repeat = after.claim_at(1, 5, latest);
+        match settled {
+            Some(_) => assert!(matches!(repeat, Kept { .. }), "{repeat:?}"),
+            None => assert_eq!(repeat, Pending),
+        }
+        // What its own index evicts is gone.
+        before.settle_at(2, 3, Failed, latest);
+        before.settle_at(3, 4, Failed, latest);
+        let much_later = latest.after(Millis::seconds(301));
+        for nonce in 10..15 {
+            let reply = after.claim_at(nonce, 9, much_later);
+            assert!(matches!(reply, Claimed { .. }), "{reply:?}");
+        }
+        assert_eq!(nonces(&redis), 5);
+    }
+}
+
+/// What has expired goes before what is kept because there was room, however old that is.
+#[test]
+fn nonces_that_have_expired_make_room_before_those_that_are_kept() {
+    for (kept, expired) in [(1, 3), (20, 180)] {
+        let redis = Redis::start();
+        let long = NonceRules {
+            window: Millis(20),
+            ..nonce_rules(kept + expired, OnFull::Reject)
+        };
+        let short = NonceRules {
+            keep: Millis(0),
+            ..long.clone()
+        };
+        let (mut long, mut short) = (Claims::new(&redis, long), Claims::new(&redis, short));
+        for nonce in 0..kept as u8 {
+            long.settle(nonce, 1, UpstreamOutcome::Processed);
+        }
+        for nonce in 0..expired as u8 {
+            short.settle(50 + nonce, 1, UpstreamOutcome::Processed);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        let mut evicted = 0;
+        for id in 0..expired as u64 * 3 / 4 {
+            match long.claim(230 + (id % 20) as u8, id) {
+                Claimed { evicted: more, .. } => evicted += more,
+                other => panic!("{other:?}"),
+            }
+            // Written again under another index, it would be no new nonce.
+            if id % 20 == 19 {
+                for nonce in 230..250 {
+                    redis.command(&["DEL", &nonce_key(nonce)]);
+                }
+            }
+        }
+        // Of many, not all are looked at.
+        assert!(evicted <= kept as u64 / 4, "{evicted} of {kept}");
+        if kept == 1 {
+            let repeat = long.claim(0, 99);
+            assert!(matches!(repeat, Kept { .. }), "{repeat:?}");
+        }
+    }
+}
+
+fn nonce_key(nonce: u8) -> String {
+    format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex())
+}
+
+#[test]
+fn the_age_of_what_is_evicted_is_known_where_nonces_are_not_kept_beyond_their_window() {
+    let redis = Redis::start();
+    let pinned_only = NonceRules {
+        keep: Millis(0),
+        ..nonce_rules(1, OnFull::EvictOldest)
+    };
+    let mut claims = Claims::new(&redis, pinned_only);
+    assert_eq!(claims.claim(1, 1), CLAIMED);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    match claims.claim(2, 2) {
+        Claimed {
+            evicted: 1,
+            evicted_age,
+        } => assert!((50..60_000).contains(&evicted_age.0), "{evicted_age:?}"),
+        other => panic!("{other:?}"),
+    }
 }

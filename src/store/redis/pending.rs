@@ -132,9 +132,7 @@ impl Pending {
         }
         let numbers = self.script.numbers(self.correlation);
         let scripts = &self.shared.scripts;
-        let command = self
-            .script
-            .command(scripts, self.by, self.attempt(), &numbers);
+        let command = self.script.command(scripts, self.by, &numbers);
         let http = HttpCall {
             cluster: settings.cluster.clone(),
             headers,
