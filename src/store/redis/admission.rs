@@ -260,7 +260,7 @@ impl Admission {
         let claim = of_attempt(pending.claim, attempt);
         let settlement = shared.settlement(self.webhook, &claim, UpstreamOutcome::Failed, now);
         if let Some(settlement) = settlement {
-            shared.queue.push(settlement);
+            shared.queue.push(settlement.never_admitted());
         }
     }
 

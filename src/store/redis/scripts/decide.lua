@@ -275,11 +275,11 @@ local function is_owned(value, pinned_until)
   return not written or tonumber(written) == pinned_until
 end
 
--- Drops from the index what has expired, and returns how much. Of those that are not pinned it looks at 16 in a row, which
+-- Drops from the index what has expired, and returns how much. Of those that are not pinned it looks at eight in a row, which
 -- ones is left to chance: nonces that are kept for long would gather at its beginning.
 local function drop_expired()
   local unpinned = redis.call('ZCOUNT', claim.index, '-inf', now)
-  local most = math.min(unpinned, 16)
+  local most = math.min(unpinned, 8)
   if most == 0 then return 0 end
   local first = tonumber(time[2]) % (unpinned - most + 1)
   local nonces = redis.call('ZRANGE', claim.index, first, first + most - 1)
