@@ -85,7 +85,7 @@ impl Keyspace {
         call
     }
 
-    /// Returns the call that tells what became of claims.
+    /// Returns the call that settles claims.
     pub fn settle(&self, settlements: &[Settlement], now: Timestamp) -> ScriptCall {
         let mut call = ScriptCall::new(Kind::Settle);
         for settlement in settlements {

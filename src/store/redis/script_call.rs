@@ -8,7 +8,7 @@ use crate::store::redis::scripts::{Script, Scripts};
 pub enum Kind {
     /// Limits and claim of one request.
     Decide,
-    /// What upstreams' answers do to claims.
+    /// What upstreams' responses do to claims.
     Settle,
 }
 

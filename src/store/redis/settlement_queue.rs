@@ -29,7 +29,7 @@ pub struct Settlement {
     pub keep_until: Timestamp,
     /// Of the table that it is in.
     pub capacity: usize,
-    /// Whether the claim was asked for more than once: one of the attempts may arrive yet.
+    /// Whether the claim was called for more than once: one of the attempts may arrive yet.
     pub may_arrive_again: bool,
     /// Whether the request was let through. If not, Redis may not even have the claim.
     pub was_admitted: bool,
@@ -158,14 +158,14 @@ impl SettlementQueue {
         }
     }
 
-    /// How many were lost since this was last asked.
+    /// Returns how many were lost since the last time.
     pub fn take_lost(&self) -> u64 {
         self.lost.take()
     }
 }
 
 impl Settlement {
-    /// Returns what Redis is to be told of a claim.
+    /// Returns the settlement of a claim.
     pub fn new(
         claim: &Claim,
         rules: &NonceRules,
