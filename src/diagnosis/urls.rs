@@ -120,9 +120,9 @@ impl Urls {
         let url = context.public.url();
         let path = own_path(context, target);
         let query = target.query.unwrap_or_default();
-        // About 30 texts.
+        // About 40 texts.
         let bytes = 8 * path.len() + 4 * query.len();
-        if !search.work.take_copies(60, bytes) {
+        if !search.work.take_copies(80, bytes) {
             return None;
         }
         let named = Named::new(context);
@@ -505,6 +505,12 @@ fn paths(
     };
     for doubled in spellings::with_double_slashes(&own) {
         part.guess(rank, doubled, Mistake::Said(MERGED));
+    }
+    // A proxy that merges slashes merges all of them.
+    if context.public.takes_path_from_request() {
+        for doubled in spellings::with_several_double_slashes(&own) {
+            part.guess(3, doubled, Mistake::Said(MERGED));
+        }
     }
     part.guess(3, own.to_ascii_lowercase(), Mistake::Said(LOWER_CASE));
     part

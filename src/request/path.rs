@@ -89,7 +89,11 @@ impl PathPattern {
         let own = self.text.as_bytes();
         let is_root = self.plain == b"/";
         if self.is_prefix {
-            return (!is_root && self.could_reach(plain)).then_some("in its spelling");
+            return if is_root {
+                None
+            } else {
+                self.difference_of_prefix(path, plain)
+            };
         }
         fn trimmed(path: &[u8]) -> &[u8] {
             path.strip_suffix(b"/").unwrap_or(path)
@@ -121,6 +125,26 @@ impl PathPattern {
         } else {
             None
         }
+    }
+
+    /// The same for a prefix, which is not that of all paths.
+    fn difference_of_prefix(&self, path: &[u8], plain: &[u8]) -> Option<&'static str> {
+        if Some(path) == self.text.as_bytes().strip_suffix(b"/") {
+            return Some("by the slash that is missing at its end");
+        }
+        if self.could_reach(plain) {
+            return Some("in its spelling");
+        }
+        let own = [&self.plain, &b"/"[..]].concat();
+        if plain.windows(own.len()).any(|part| part == own) {
+            return Some("by a prefix that the request has in front of it");
+        }
+        // Without its first segments, in turn.
+        let slashes = own.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let mut ends = slashes.filter_map(|(at, _)| own.get(at..)).skip(1);
+        let is_begun = |end: &[u8]| end.len() > 1 && plain.starts_with(end);
+        ends.any(is_begun)
+            .then_some("by a prefix that the request lacks")
     }
 
     /// Returns the pattern as it is configured.
@@ -345,6 +369,14 @@ mod tests {
         };
         let cases = "
             /hooks/* => /HOOKS/x => in its spelling
+            /hooks/* => /hooks => by the slash that is missing at its end
+            /hooks/* => /HOOKS => in its spelling
+            /hooks/* => /v1/hooks/a => by a prefix that the request has in front of it
+            /hooks/* => /v1/hooks =>
+            /hooks/* => /v1/hooks2/a =>
+            /api/hooks/* => /hooks/a => by a prefix that the request lacks
+            /api/hooks/* => /hooks2/a =>
+            /api/hooks/* => /a =>
             /hooks/* => /other =>
             /* => //x =>
             /a/ => /a => by the slash that is missing at its end

@@ -44,7 +44,8 @@ pub(crate) const EXCEPTIONS: [Exception; 29] = [
     Exception {
         name: "boundary moved",
         why: "The SID of an account, message or call is in the signed string, with its name before it, and no \
-              parameter has it: somebody has cut the string in another place; the libraries do not look for that.",
+              parameter has it, or a form's string ends in `bodySHA256` and a hash: somebody has cut the string in \
+              another place; the libraries do not look for that.",
         explains: |d| {
             let form = d.form();
             let is_moved = contract::are_moved(&d.url(), form);

@@ -21,6 +21,7 @@ pub(in crate::stream) enum Broken {
     Add,
     Body,
     Trailers,
+    DamagedTrailers,
     Call,
     Answer,
     Resume,
@@ -125,7 +126,7 @@ impl Host for ScriptedHost {
         self.fails(Broken::Trailers)?;
         Ok(Block {
             pairs: vec![("x-twilio-webhook-nonce", "0".into())],
-            is_damaged: false,
+            is_damaged: self.0.broken == Broken::DamagedTrailers,
         })
     }
 
