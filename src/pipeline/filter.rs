@@ -529,7 +529,7 @@ impl InFlight {
     fn subject<'a>(&'a self, authenticated: Option<Authenticated<'a>>) -> Subject<'a> {
         Subject {
             client: &self.record.client,
-            webhook: self.webhook.index,
+            webhook: &self.webhook.settings.label,
             authenticated,
         }
     }

@@ -291,9 +291,12 @@ pub struct Report {
     pub call_failures: u64,
     /// How many calls got the answer to another one, and were made once more.
     pub calls_misdelivered: u64,
+    /// How many calls broke off, and were made once more.
+    pub calls_retried: u64,
     /// By how much the number of open circuit breakers has grown.
     pub open_circuits: i64,
-    /// How many decisions were taken locally because the store did not answer.
+    /// How many requests were admitted or rejected locally, by their nonce and what is signed of
+    /// them, because the store did not answer.
     pub fallbacks: u64,
     /// How many settlements were dropped untold.
     pub settlements_lost: u64,

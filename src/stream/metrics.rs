@@ -32,6 +32,7 @@ pub(super) struct Metrics {
     store_callouts: Metric,
     store_callout_failures: Metric,
     store_callouts_misdelivered: Metric,
+    store_callouts_retried: Metric,
     store_callout_microseconds: Metric,
     store_circuits_open: Metric,
     store_fallbacks: Metric,
@@ -101,6 +102,7 @@ impl Metrics {
             store_callouts: counter("store_callouts")?,
             store_callout_failures: counter("store_callout_failures")?,
             store_callouts_misdelivered: counter("store_callouts_misdelivered")?,
+            store_callouts_retried: counter("store_callouts_retried")?,
             store_callout_microseconds: define(
                 MetricKind::Histogram,
                 "store_callout_microseconds",
@@ -160,6 +162,7 @@ impl Metrics {
         count(self.store_callout_failures, signed(report.call_failures));
         let misdelivered = signed(report.calls_misdelivered);
         count(self.store_callouts_misdelivered, misdelivered);
+        count(self.store_callouts_retried, signed(report.calls_retried));
         count(self.store_circuits_open, report.open_circuits);
         count(self.store_fallbacks, signed(report.fallbacks));
         count(self.store_settlements_lost, signed(report.settlements_lost));

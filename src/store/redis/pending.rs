@@ -47,6 +47,10 @@ struct Pending {
     correlation: Correlation,
     /// How often the answer was another question's.
     misdelivered: u32,
+    /// Whether it was asked again since its connection broke.
+    broken: bool,
+    /// Whether it is the try of a circuit that is open.
+    is_try: bool,
     sent: Timestamp,
     purpose: Purpose,
 }
@@ -56,10 +60,12 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
     let timeout = shared.settings.timeout;
     let pending = Pending {
         correlation: shared.correlations.next(),
+        is_try: shared.circuit.is_open(),
         shared,
         script,
         by: ScriptRef::Sha,
         misdelivered: 0,
+        broken: false,
         sent: now,
         purpose,
     };
@@ -103,6 +109,15 @@ pub fn call_for_settlements(shared: &Rc<Shared>, now: Timestamp) -> Option<Store
         return None;
     }
     let script = shared.keyspace.settle(&settlements, now);
+    Some(call(Rc::clone(shared), script, Purpose::Flush, now))
+}
+
+/// Returns the call that looks whether Redis is back, if nothing else has. No client can end it.
+pub fn call_for_try(shared: &Rc<Shared>, now: Timestamp) -> Option<StoreCall> {
+    if !shared.circuit.is_open() || !shared.circuit.try_acquire(now) {
+        return None;
+    }
+    let script = shared.keyspace.settle(&[], now);
     Some(call(Rc::clone(shared), script, Purpose::Flush, now))
 }
 
@@ -157,13 +172,27 @@ impl Pending {
         Progress::Call(self.call(Millis(left)))
     }
 
-    /// Whether the same was asked before: by a hash that Redis did not know, or with an answer that
-    /// was another question's.
+    /// Whether the same was asked before: by a hash that Redis did not know, with an answer that
+    /// was another question's, or on a connection that broke.
     fn attempt(&self) -> Attempt {
-        match (self.by, self.misdelivered) {
-            (ScriptRef::Sha, 0) => Attempt::First,
+        match (self.by, self.misdelivered, self.broken) {
+            (ScriptRef::Sha, 0, false) => Attempt::First,
             _ => Attempt::Another,
         }
+    }
+
+    /// Whether it is asked again after this failure: its connection broke early, which a Redis or
+    /// Webdis that is replaced does to all that are open, and to ask twice is to ask once. Only
+    /// once, and only while as much time is left: a Redis that is dead costs no more than that.
+    fn is_worth_another_call(&self, failure: Failure, now: Timestamp) -> bool {
+        let is_early = now.since(self.sent).0 < self.shared.settings.timeout.0 / 2;
+        let is_idempotent = match &self.purpose {
+            Purpose::Admission(admission, _) => admission.has_claim(),
+            Purpose::Release(_) => true,
+            // It is sent again anyway.
+            Purpose::Flush => false,
+        };
+        failure.is_broken_connection() && !self.broken && is_early && is_idempotent
     }
 
     fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {
@@ -202,6 +231,11 @@ impl PendingCall for Pending {
                     ..*self
                 };
                 return again.call_again(now);
+            }
+            Err(failure) if self.is_worth_another_call(failure, now) => {
+                self.shared.record_retry();
+                let broken = true;
+                return Pending { broken, ..*self }.call_again(now);
             }
             _ => {}
         }
@@ -242,6 +276,9 @@ impl PendingCall for Pending {
 
     fn abandon(self: Box<Self>, now: Timestamp) {
         let attempt = self.attempt();
+        if self.is_try {
+            self.shared.circuit.give_back(now);
+        }
         match self.purpose {
             Purpose::Admission(admission, _) => {
                 admission.abandon(&self.shared, attempt, now);

@@ -72,6 +72,12 @@ impl Failure {
         }
     }
 
+    /// Whether the connection may have broken under it. (Envoy makes a response of it, with this
+    /// status, where that was before any headers.)
+    pub fn is_broken_connection(self) -> bool {
+        matches!(self, Failure::NoAnswer | Failure::Status(503))
+    }
+
     /// In plain words, for the log.
     pub fn describe(self) -> String {
         match self {

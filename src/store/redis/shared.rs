@@ -109,6 +109,11 @@ impl Shared {
         self.local.note(|report| report.calls_misdelivered += 1);
     }
 
+    /// Its connection broke, and it is asked once more.
+    pub fn record_retry(&self) {
+        self.local.note(|report| report.calls_retried += 1);
+    }
+
     /// It has not, or not with what can be used.
     pub fn record_failure(&self, failure: Failure, now: Timestamp) {
         let was_open = self.circuit.is_open();

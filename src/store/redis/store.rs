@@ -11,7 +11,7 @@ use crate::store::port::{
 };
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::pending::{
-    Moment, Purpose, admit, call, call_for_gone, call_for_settlements,
+    Moment, Purpose, admit, call, call_for_gone, call_for_settlements, call_for_try,
 };
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::settlement_queue::Settlement;
@@ -63,10 +63,11 @@ fn hash_key(shared: &Shared, derive: impl FnOnce(&[u8]) -> [u8; 32]) -> HashKey 
         Some(secret) => sha256(&[label, prefix, secret.expose().as_bytes()]),
         None => sha256(&[label, prefix, &derive(label)]),
     };
-    let [first, _] = *hash.as_chunks().0 else {
-        return HashKey([0; 16]);
-    };
-    HashKey(first)
+    let mut key = [0; 16];
+    for (to, from) in key.iter_mut().zip(hash) {
+        *to = from;
+    }
+    HashKey(key)
 }
 
 impl Store for RedisStore {
@@ -104,8 +105,11 @@ impl Store for RedisStore {
         now: Timestamp,
     ) -> Option<StoreCall> {
         let shared = &self.shared;
-        // The local table in front has no calls.
-        let _ = shared.local.settle(webhook, claim, outcome, now);
+        let released = shared.local.settle_request(webhook, claim, outcome, now);
+        if released.is_none() && outcome != UpstreamOutcome::Processed {
+            // Redis alone has the claim: the table here had no room for it.
+            shared.local.note(|report| report.released += 1);
+        }
         let settlement = shared.settlement(webhook, claim, outcome, now)?;
         if outcome == UpstreamOutcome::Failed && shared.circuit.try_acquire(now) {
             let script = shared.keyspace.settle(&[settlement], now);
@@ -118,7 +122,9 @@ impl Store for RedisStore {
 
     fn flush(&self, now: Timestamp) -> Option<StoreCall> {
         let shared = &self.shared;
-        call_for_settlements(shared, now).or_else(|| call_for_gone(shared, GONE_IN_A_ROW, now))
+        call_for_settlements(shared, now)
+            .or_else(|| call_for_gone(shared, GONE_IN_A_ROW, now))
+            .or_else(|| call_for_try(shared, now))
     }
 
     fn needs_flush(&self) -> bool {
