@@ -54,6 +54,12 @@ mod failures;
 /// Answers that belong to other questions.
 mod misdelivered;
 
+/// Connections to the store that break.
+mod broken;
+
+/// What the log says of a store that fails.
+mod lines;
+
 /// Who may ask the store.
 mod credentials;
 
