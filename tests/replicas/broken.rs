@@ -28,7 +28,10 @@ fn a_first_delivery_whose_call_breaks_once_passes_once_whether_redis_has_run_it_
             let (request, accepted) = (message(), replicas.accepted());
             let asked = replicas.proxy.count();
             replicas.passes(0, &request).await;
-            assert!(replicas.proxy.count() >= asked + 2, "{way:?}: nothing broke");
+            assert!(
+                replicas.proxy.count() >= asked + 2,
+                "{way:?}: nothing broke"
+            );
             assert_eq!(replicas.accepted(), accepted + 1);
             assert_eq!(metric(envoy, "store_callouts_retried"), number as u64 + 1);
             replicas.proxy.settled().await;

@@ -181,18 +181,36 @@ impl Pending {
         }
     }
 
-    /// Whether it is asked again after this failure: its connection broke early, which a Redis or
-    /// Webdis that is replaced does to all that are open, and to ask twice is to ask once. Only
-    /// once, and only while as much time is left: a Redis that is dead costs no more than that.
-    fn is_worth_another_call(&self, failure: Failure, now: Timestamp) -> bool {
-        let is_early = now.since(self.sent).0 < self.shared.settings.timeout.0 / 2;
+    /// Notes that it is asked again after this failure; returns whether it is.
+    fn is_to_be_asked_again(&mut self, failure: Failure, now: Timestamp) -> bool {
+        match failure {
+            Failure::UnknownScript if self.by == ScriptRef::Sha => self.by = ScriptRef::Source,
+            Failure::Misdelivered if self.misdelivered < MAX_MISDELIVERED => {
+                self.misdelivered += 1;
+                self.shared
+                    .local
+                    .note(|report| report.calls_misdelivered += 1);
+            }
+            _ if failure.is_broken_connection() && !self.broken && self.may_be_repeated(now) => {
+                self.broken = true;
+                self.shared.local.note(|report| report.calls_retried += 1);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether it may be asked again when its connection has broken, as all that are open do where
+    /// Redis or Webdis is replaced. Only if to ask twice is to ask once, and while at least as much
+    /// time is left: a Redis that is dead costs no more than that.
+    fn may_be_repeated(&self, now: Timestamp) -> bool {
         let is_idempotent = match &self.purpose {
             Purpose::Admission(admission, _) => admission.has_claim(),
             Purpose::Release(_) => true,
             // It is sent again anyway.
             Purpose::Flush => false,
         };
-        failure.is_broken_connection() && !self.broken && is_early && is_idempotent
+        is_idempotent && now.since(self.sent).0 < self.shared.settings.timeout.0 / 2
     }
 
     fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {
@@ -213,31 +231,15 @@ impl Pending {
 
 impl PendingCall for Pending {
     fn resume(
-        self: Box<Self>,
+        mut self: Box<Self>,
         answer: Result<HttpResponse, CallError>,
         now: Timestamp,
     ) -> Progress {
         let reply = self.reply(answer);
-        match reply {
-            Err(Failure::UnknownScript) if self.by == ScriptRef::Sha => {
-                let by = ScriptRef::Source;
-                return Pending { by, ..*self }.call_again(now);
-            }
-            Err(Failure::Misdelivered) if self.misdelivered < MAX_MISDELIVERED => {
-                self.shared.record_misdelivery();
-                let misdelivered = self.misdelivered + 1;
-                let again = Pending {
-                    misdelivered,
-                    ..*self
-                };
-                return again.call_again(now);
-            }
-            Err(failure) if self.is_worth_another_call(failure, now) => {
-                self.shared.record_retry();
-                let broken = true;
-                return Pending { broken, ..*self }.call_again(now);
-            }
-            _ => {}
+        if let Err(failure) = reply
+            && self.is_to_be_asked_again(failure, now)
+        {
+            return self.call_again(now);
         }
         let attempt = self.attempt();
         let Pending {

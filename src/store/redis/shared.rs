@@ -104,16 +104,6 @@ impl Shared {
         }
     }
 
-    /// It has given an answer to another question, and is asked once more.
-    pub fn record_misdelivery(&self) {
-        self.local.note(|report| report.calls_misdelivered += 1);
-    }
-
-    /// Its connection broke, and it is asked once more.
-    pub fn record_retry(&self) {
-        self.local.note(|report| report.calls_retried += 1);
-    }
-
     /// It has not, or not with what can be used.
     pub fn record_failure(&self, failure: Failure, now: Timestamp) {
         let was_open = self.circuit.is_open();
@@ -128,7 +118,7 @@ impl Shared {
                     text: format!(
                         "Redis (cluster {}) failed again and again: {}",
                         self.settings.cluster,
-                        failure.describe()
+                        failure.describe(self.settings.timeout)
                     ),
                 });
             }
