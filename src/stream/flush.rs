@@ -56,6 +56,13 @@ impl Flush {
         worker.report(host);
     }
 
+    /// Ends: no answer comes any more. What was on its way is to be told again.
+    pub fn end(&mut self, now: Timestamp) {
+        if let Some(flush) = self.in_flight.take() {
+            flush.pending.abandon(now);
+        }
+    }
+
     fn send(&mut self, host: &impl Host, worker: &Worker, call: Option<StoreCall>) {
         let Some(StoreCall { http, pending }) = call else {
             return;

@@ -14,6 +14,12 @@ use crate::stream::host::{Host, HostError, Metric, MetricKind};
 /// The version of the filter.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How many workers' circuits are open.
+pub const CIRCUITS_OPEN: &str = "twilio_webhook.store_circuits_open";
+
+/// How many settlements were lost.
+pub const SETTLEMENTS_LOST: &str = "twilio_webhook.store_settlements_lost";
+
 /// All metrics of one configuration.
 pub(super) struct Metrics {
     /// Always 1: its labels say what runs.
@@ -108,9 +114,13 @@ impl Metrics {
                 "store_callout_microseconds",
                 &[],
             )?,
-            store_circuits_open: gauge("store_circuits_open")?,
+            store_circuits_open: host.define_metric(MetricKind::Gauge, CIRCUITS_OPEN, &[])?,
             store_fallbacks: counter("store_fallbacks")?,
-            store_settlements_lost: counter("store_settlements_lost")?,
+            store_settlements_lost: host.define_metric(
+                MetricKind::Counter,
+                SETTLEMENTS_LOST,
+                &[],
+            )?,
         })
     }
 
@@ -165,7 +175,15 @@ impl Metrics {
         count(self.store_callouts_retried, signed(report.calls_retried));
         count(self.store_circuits_open, report.open_circuits);
         count(self.store_fallbacks, signed(report.fallbacks));
-        count(self.store_settlements_lost, signed(report.settlements_lost));
+        self.count_lost(host, report.settlements_lost);
+    }
+
+    /// Counts settlements that were lost.
+    pub(super) fn count_lost(&self, host: &impl Host, settlements: u64) {
+        if settlements > 0 {
+            let lost = i64::try_from(settlements).unwrap_or(i64::MAX);
+            host.increment(self.store_settlements_lost, lost);
+        }
     }
 
     /// Counts a call.

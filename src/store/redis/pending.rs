@@ -98,26 +98,19 @@ pub fn admit(shared: &Rc<Shared>, query: Query, moment: Moment, now: Timestamp) 
     Progress::Call(call(Rc::clone(shared), script, purpose, now))
 }
 
-/// Returns the call that tells Redis the next settlements, if there are any.
+/// Returns the call that tells Redis the next settlements, if there are any. Without, it is the try
+/// of a circuit that is open: one that no client can end. Not while another is on its way.
 pub fn call_for_settlements(shared: &Rc<Shared>, now: Timestamp) -> Option<StoreCall> {
-    if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
+    let is_open = shared.circuit.is_open();
+    if !(shared.queue.is_due() || is_open) || !shared.circuit.try_acquire(now) {
         return None;
     }
     let settlements = shared.queue.send(now);
-    if settlements.is_empty() {
+    if settlements.is_empty() && !is_open {
         shared.queue.arrived();
         return None;
     }
     let script = shared.keyspace.settle(&settlements, now);
-    Some(call(Rc::clone(shared), script, Purpose::Flush, now))
-}
-
-/// Returns the call that looks whether Redis is back, if nothing else has. No client can end it.
-pub fn call_for_try(shared: &Rc<Shared>, now: Timestamp) -> Option<StoreCall> {
-    if !shared.circuit.is_open() || !shared.circuit.try_acquire(now) {
-        return None;
-    }
-    let script = shared.keyspace.settle(&[], now);
     Some(call(Rc::clone(shared), script, Purpose::Flush, now))
 }
 

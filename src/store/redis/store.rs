@@ -7,11 +7,11 @@ use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
+    HashKey, Place, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
 };
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::pending::{
-    Moment, Purpose, admit, call, call_for_gone, call_for_settlements, call_for_try,
+    Moment, Purpose, admit, call, call_for_gone, call_for_settlements,
 };
 use crate::store::redis::settings::RedisSettings;
 use crate::store::redis::settlement_queue::Settlement;
@@ -47,7 +47,7 @@ impl RedisStore {
     }
 }
 
-/// What one thread's store hands over to another's.
+/// What one store hands over to another.
 struct Waiting {
     settlements: VecDeque<Settlement>,
     gone: Vec<Query>,
@@ -122,9 +122,7 @@ impl Store for RedisStore {
 
     fn flush(&self, now: Timestamp) -> Option<StoreCall> {
         let shared = &self.shared;
-        call_for_settlements(shared, now)
-            .or_else(|| call_for_gone(shared, GONE_IN_A_ROW, now))
-            .or_else(|| call_for_try(shared, now))
+        call_for_settlements(shared, now).or_else(|| call_for_gone(shared, GONE_IN_A_ROW, now))
     }
 
     fn needs_flush(&self) -> bool {
@@ -137,17 +135,36 @@ impl Store for RedisStore {
             gone: self.shared.gone.take(),
         };
         let is_empty = waiting.settlements.is_empty() && waiting.gone.is_empty();
-        (!is_empty).then(|| Box::new(waiting) as Untold)
+        (!is_empty).then(|| Untold {
+            settlements: waiting.settlements.len() as u64,
+            is_inherited: false,
+            content: Box::new(waiting),
+        })
     }
 
     fn take_over(&self, untold: Untold) {
-        if let Ok(waiting) = untold.downcast::<Waiting>() {
+        if let Ok(waiting) = untold.content.downcast::<Waiting>() {
             for settlement in waiting.settlements {
                 self.shared.queue.push(settlement);
             }
-            for gone in waiting.gone {
-                self.shared.gone.push(gone);
+            // Another configuration has other webhooks and limits.
+            if !untold.is_inherited {
+                for gone in waiting.gone {
+                    self.shared.gone.push(gone);
+                }
             }
+        }
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        let settings = &self.shared.settings;
+        Some((&settings.cluster, &settings.key_prefix))
+    }
+
+    fn close(&self) {
+        if self.shared.circuit.is_open() {
+            self.shared.circuit.record_success();
+            self.shared.local.note(|report| report.open_circuits -= 1);
         }
     }
 
