@@ -87,5 +87,8 @@ mod monitor;
 /// Updates of the configuration of a running Envoy.
 mod updates;
 
+/// What a configuration leaves behind when it ends.
+mod ended;
+
 /// What an operator sees of the store.
 mod metrics;
