@@ -6,6 +6,8 @@ mod broken_connections;
 mod circuit_try;
 /// What the metrics say.
 mod counts;
+/// A configuration that ends.
+mod ended;
 
 use std::rc::Rc;
 
