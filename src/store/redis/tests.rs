@@ -5,6 +5,7 @@ mod circuit_try;
 mod counts;
 mod duplicates;
 mod early_limits;
+mod ended;
 mod failures;
 mod leaving;
 mod limits;

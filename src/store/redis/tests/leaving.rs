@@ -88,7 +88,7 @@ fn what_was_asked_more_than_once_is_settled_as_what_may_arrive_again() {
 }
 
 /// Sends a request's headers, and leaves.
-fn leave(world: &Redis, request: &Request) {
+pub(super) fn leave(world: &Redis, request: &Request) {
     match world.world.send_headers(request) {
         Step::AwaitBody(awaiting) => world.world.filter.on_client_gone(awaiting),
         _ => panic!("decided at its headers"),
