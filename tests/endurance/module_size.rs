@@ -3,7 +3,7 @@ use support::process::repository;
 use support::tables::{in_thousands, publish};
 
 /// In bytes. Paths of the machine that built it are in the module, so that not every byte can be told.
-const MAX_MODULE_SIZE: u64 = 590_000;
+const MAX_MODULE_SIZE: u64 = 600_000;
 
 #[test]
 fn the_module_stays_within_its_budget_of_bytes() {
