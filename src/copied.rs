@@ -22,6 +22,9 @@ pub(crate) enum Alphabet {
     Any,
 }
 
+/// What a token or key is expected to be.
+pub(crate) const A_KEY: &str = "a secret of visible ASCII characters without quotes";
+
 /// Returns what copying has left in a text, as the end of a sentence that begins with "it".
 pub(crate) fn remnant(text: &str, place: Place, alphabet: Alphabet) -> Option<&'static str> {
     let trimmed = trim(text, is_blank);

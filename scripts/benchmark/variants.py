@@ -23,7 +23,7 @@ BASE = "envoy"
 WITH_REDIS = {
     "WebAssembly": ("filter-accepted", "filter-redis-accepted"),
     "native": ("native-accepted", "native-redis-accepted"),
-    "WebAssembly, then": ("then-accepted", "then-redis-accepted"),
+    "WebAssembly, 0.1": ("then-accepted", "then-redis-accepted"),
 }
 
 
@@ -52,10 +52,10 @@ VARIANTS = [
     rejected("lua-check-forged", "signature check in Lua: forged", "lua-check", 403, kind="forged"),
     Variant("native-accepted", "this filter, native: accepted", "native"),
     Variant("filter-accepted", "this filter, Wasm: accepted", "filter"),
-    Variant("then-accepted", "this filter, Wasm, then: accepted", "then"),
+    Variant("then-accepted", "this filter 0.1, Wasm: accepted", "then"),
     Variant("native-redis-accepted", "this filter, native, Redis: accepted", "native-redis"),
     Variant("filter-redis-accepted", "this filter, Wasm, Redis: accepted", "filter-redis"),
-    Variant("then-redis-accepted", "this filter, Wasm, Redis, then: accepted", "then-redis"),
+    Variant("then-redis-accepted", "this filter 0.1, Wasm, Redis: accepted", "then-redis"),
     *rejections("native", "this filter, native", "native"),
     *rejections("filter", "this filter, Wasm", "filter"),
     Variant("ext-authz-accepted", "ext_authz to Express: accepted", "ext-authz"),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::companion::captured::CapturedRequest;
+use crate::copied::{A_KEY, Alphabet, Place, remnant};
 use crate::secret::Secret;
 
 /// What a single key is: an account's auth token, or a shared key.
@@ -18,6 +19,15 @@ pub struct Configuration {
     /// The filter's JSON.
     pub json: String,
     secret: SigningSecret,
+}
+
+/// Returns what was expected of a key that the filter would not load, and what copying has left in
+/// it; never the key itself.
+pub fn problem_of_key(text: &str) -> Option<String> {
+    let left = remnant(text, Place::Environment, Alphabet::Ascii)?;
+    // What follows is advice for a variable; it may as well have come from a file.
+    let left = left.split(':').next().unwrap_or_default();
+    Some(format!("{A_KEY}: it {left}"))
 }
 
 /// The variable that a shared key's secret is in.

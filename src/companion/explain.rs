@@ -13,7 +13,7 @@ use crate::companion::captured::{Captured, CapturedRequest, LogLine};
 use crate::companion::mask::Shown;
 use crate::companion::parts::{Part, Row, compare, parts};
 use crate::config::load::load;
-use crate::config::settings::Settings;
+use crate::config::settings::{Mode, Settings};
 use crate::pipeline::checks::signed_target;
 use crate::pipeline::filter::Filter;
 use crate::pipeline::step::Step;
@@ -36,6 +36,9 @@ use crate::time::{Millis, Timestamp};
 pub struct Explanation {
     /// Whether the filter lets it through.
     pub passes: bool,
+    /// Whether it does so only because the mode is monitor. What follows is then what the filter
+    /// logs, and what it would answer.
+    pub monitored: bool,
     /// The verdict: `accepted`, `exempt`, `unchecked`, or the reason of the rejection.
     pub verdict: String,
     /// The status of the response.
@@ -60,6 +63,13 @@ pub struct Explanation {
     pub notes: Vec<String>,
     /// What was signed, part by part.
     pub signed: Vec<Row>,
+}
+
+impl Explanation {
+    /// Returns whether it passes, and would in any mode.
+    pub fn is_good(&self) -> bool {
+        self.passes && !self.monitored
+    }
 }
 
 /// The filter of a configuration, which explains requests in their order: one that repeats an
@@ -217,6 +227,7 @@ impl Explainer {
                 "The mode is off: every request passes unchecked.",
             ),
         };
+        let monitored = !passes && self.filter.settings().mode == Mode::Monitor;
         let hint = verdict.hint().map(str::to_owned);
         let name = verdict.outcome.name();
         let advice = hint.as_deref().and_then(advice::for_hint);
@@ -236,7 +247,8 @@ impl Explainer {
             _ => None,
         };
         Explanation {
-            passes,
+            passes: passes || monitored,
+            monitored,
             verdict: name.into(),
             status,
             message: message.into(),
@@ -361,6 +373,7 @@ fn of_log_line(line: &LogLine) -> Explanation {
                 what it says";
     Explanation {
         passes: line.verdict == "accepted",
+        monitored: false,
         verdict: line.verdict.clone(),
         status: line.status,
         message: line.message.clone(),

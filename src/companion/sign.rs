@@ -113,9 +113,12 @@ pub fn sign(url: &str, content: Content, secret: &SigningSecret) -> Result<Signe
         }
         Content::WebSocket => {
             method = "GET";
-            if let Some(rest) = url.strip_prefix("http") {
+            if let Some((scheme, rest)) = url.split_once("://")
+                && scheme.to_ascii_lowercase().starts_with("http")
+            {
                 // https becomes wss, http becomes ws.
-                url = format!("ws{rest}");
+                let s = if scheme.len() > "http".len() { "s" } else { "" };
+                url = format!("ws{s}://{rest}");
             }
         }
     }
@@ -157,9 +160,15 @@ fn public_url(url: &str) -> Result<String, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return expected("a URL with its scheme, such as https://orders.example.com/webhook");
     };
-    if !["http", "https", "ws", "wss"].contains(&scheme) {
+    let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+    if !["http", "https", "ws", "wss"].into_iter().any(is) {
         return expected("a URL that begins with https://, http://, wss:// or ws://");
     }
+    // As the filter does, which signs it as it is configured, but each handshake as wss.
+    let scheme = match is("ws") || is("wss") {
+        true => scheme.to_ascii_lowercase(),
+        false => scheme.to_owned(),
+    };
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return expected("a URL of visible ASCII characters, without blanks");
     }
@@ -243,6 +252,22 @@ mod tests {
             (method, &url[..], &target[..]),
             ("GET", "wss://h.example/s", "/s")
         );
+        for (given, content, expected) in [
+            (
+                "HTTPS://h.example/s",
+                Content::Nothing,
+                "HTTPS://h.example/s",
+            ),
+            (
+                "HTTPS://h.example/s",
+                Content::WebSocket,
+                "wss://h.example/s",
+            ),
+            ("Http://h.example/s", Content::WebSocket, "ws://h.example/s"),
+            ("WSS://h.example/s", Content::WebSocket, "wss://h.example/s"),
+        ] {
+            assert_eq!(sent(given, content).1, expected);
+        }
         for wrong in [
             "h.example",
             "ftp://h.example",

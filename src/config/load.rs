@@ -16,7 +16,8 @@ use std::cell::RefCell;
 
 use crate::config::document;
 use crate::config::load::loader::{
-    A_MILLISECOND, Globals, Loader, NOTHING, flag, form_reading, max_parameters, number, variable,
+    A_MILLISECOND, Given, Globals, Loader, NOTHING, flag, form_reading, max_parameters, number,
+    variable,
 };
 use crate::config::load::webhooks::url;
 use crate::config::reader::{Environment, Node, Object, Problems};
@@ -112,13 +113,15 @@ impl Loader<'_> {
     }
 
     fn globals(&self, root: &Object<'_>) -> Globals {
-        let base = root.field("public_base_url").and_then(|node| {
-            let url = url(&node)?;
+        let base = |node: &Node<'_>| {
+            let url = url(node)?;
             if url.query().is_some() {
                 return node.expected("a URL without a query, such as https://orders.example.com");
             }
             Some(PublicUrl::base(&url))
-        });
+        };
+        let base = root.field("public_base_url").map(|node| base(&node));
+        let base = base.map_or(Given::Nothing, Given::read);
         let window = self.milliseconds(variable::NONCE_WINDOW_MS, A_MILLISECOND);
         let skew = self.milliseconds(variable::CLOCK_SKEW_MS, NOTHING);
         let timestamp = TimestampSettings {

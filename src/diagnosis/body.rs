@@ -41,8 +41,8 @@ impl<'a> Hashes<'a> {
     }
 }
 
-const TWICE: &str = "the query holds more than one bodySHA256: which of them is the body's cannot \
-                     be told";
+const TWICE: &str = "the query holds two hashes, more than one bodySHA256: which of them is the body's \
+                     cannot be told";
 
 /// Explains a body that is not the one whose hash the signed URL holds.
 pub(super) fn explain_mismatch(query: &[u8], method: &[u8], body: &[u8]) -> String {
@@ -84,7 +84,7 @@ pub(super) fn explain_mismatch(query: &[u8], method: &[u8], body: &[u8]) -> Stri
 }
 
 fn no_body(method: &[u8], twice: bool) -> String {
-    let twice = if twice { ", twice" } else { "" };
+    let twice = if twice { ", twice: two hashes" } else { "" };
     let by_get = match method {
         b"GET" | b"HEAD" => {
             ". Twilio's GET callbacks come so: leave POST, PUT and PATCH out of the methods of \

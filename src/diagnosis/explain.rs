@@ -17,7 +17,7 @@ const TOO_LONG: &str = "URL and parameters are too long for a diagnosis";
 impl FailedSignature {
     /// Returns what would have made the signature match, or what was tried if nothing would.
     pub fn explain(&self, context: &Context<'_>) -> Option<String> {
-        context.verified.learn(context.keyring);
+        context.verified.learn();
         let target = Target::new(&self.target, self.websocket);
         let method = context.headers.pseudo(":method");
         match self.reason {

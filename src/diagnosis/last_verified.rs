@@ -15,8 +15,15 @@ const BETWEEN_NOTES: Millis = Millis::seconds(600);
 
 /// When each key last verified a request, in any worker.
 pub struct LastVerified {
-    keys: Vec<Cell<Times>>,
+    keys: Vec<Entry>,
     memory: Rc<dyn CasMap>,
+}
+
+/// One key's.
+struct Entry {
+    /// Its name in shared data.
+    name: String,
+    times: Cell<Times>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -27,18 +34,23 @@ struct Times {
 }
 
 impl LastVerified {
-    /// Returns the state in which none of `keys` keys has verified anything. Workers tell each
-    /// other in `memory`.
-    pub fn new(keys: usize, memory: Rc<dyn CasMap>) -> LastVerified {
+    /// Returns the state in which no key has verified anything. Workers tell each other in
+    /// `memory`.
+    pub fn new(keyring: &Keyring, memory: Rc<dyn CasMap>) -> LastVerified {
+        let keys = (0..keyring.len()).filter_map(|index| keyring.get(index));
+        let keys = keys.map(|key| Entry {
+            name: name(key),
+            times: Cell::default(),
+        });
         LastVerified {
-            keys: vec![Cell::default(); keys],
+            keys: keys.collect(),
             memory,
         }
     }
 
     /// Records that the key at this index of the keyring verified a request.
-    pub fn note(&self, index: usize, key: &Key, now: Timestamp) {
-        let Some(own) = self.keys.get(index) else {
+    pub fn note(&self, index: usize, now: Timestamp) {
+        let Some(Entry { name, times: own }) = self.keys.get(index) else {
             return;
         };
         let Times { noted, .. } = own.get();
@@ -50,17 +62,16 @@ impl LastVerified {
         });
         if !is_noted {
             // If this fails, hints of other workers are less precise.
-            let _ = update(&*self.memory, &name(key), |_| {
+            let _ = update(&*self.memory, name, |_| {
                 Update::Replace(now.0.to_le_bytes().into(), ())
             });
         }
     }
 
     /// Reads what other workers have told.
-    pub(super) fn learn(&self, keyring: &Keyring) {
-        for (index, own) in self.keys.iter().enumerate() {
-            let key = keyring.get(index);
-            let entry = key.and_then(|key| self.memory.get(&name(key)).ok().flatten());
+    pub(super) fn learn(&self) {
+        for Entry { name, times: own } in &self.keys {
+            let entry = self.memory.get(name).ok().flatten();
             let noted = entry.and_then(|entry| entry.value.try_into().ok());
             let noted = noted.map(|bytes| Timestamp(u64::from_le_bytes(bytes)));
             let times = own.get();
@@ -73,7 +84,7 @@ impl LastVerified {
 
     /// Returns when a key last verified a request.
     pub(super) fn of(&self, index: usize) -> Option<Timestamp> {
-        self.keys.get(index).and_then(|times| times.get().last)
+        self.keys.get(index).and_then(|key| key.times.get().last)
     }
 
     /// Returns how long ago a key verified a request, if that was lately.
@@ -83,9 +94,13 @@ impl LastVerified {
     }
 }
 
-/// Returns the name of a key in shared data.
+/// Returns the name of a key in shared data. It changes with the key: its label stays where a
+/// token is replaced, and the new one has verified nothing yet. Eight bytes of a hash of a MAC
+/// tell nothing about the key.
 fn name(key: &Key) -> String {
-    format!("twf1:verified:{}", key.label)
+    let of_key = key.signing.mac(b"twilio-webhook-filter: last verified\0");
+    let hex = of_key.nonce().to_hex();
+    format!("twf1:verified:{}", hex.get(..16).unwrap_or(&hex))
 }
 
 #[cfg(test)]
@@ -96,27 +111,43 @@ mod tests {
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    fn worker(store: &Rc<MemoryMap>, tokens: [&str; 2]) -> LastVerified {
+        let keys = tokens.into_iter().zip(["A", "B"]).map(|(token, label)| {
+            let token = Secret::new(token.into());
+            Key::auth_token(&token, None, label.into()).expect("a token")
+        });
+        let keyring = Keyring::new(keys.collect());
+        LastVerified::new(&keyring, Rc::clone(store) as Rc<dyn CasMap>)
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp(1_000_000).after(Millis::seconds(seconds))
+    }
+
+    #[test]
+    fn a_token_that_replaces_another_under_its_label_has_verified_nothing() {
+        let store = Rc::new(MemoryMap::new());
+        worker(&store, ["a", "b"]).note(1, at(0));
+        let updated = worker(&store, ["a", "mistyped"]);
+        updated.learn();
+        assert_eq!(updated.lately(1, at(40)), None);
+        // The same token at another place has.
+        let moved = worker(&store, ["b", "a"]);
+        moved.learn();
+        assert_eq!(moved.lately(0, at(40)), Some(Millis::seconds(40)));
+    }
+
     #[test]
     fn a_verified_key_is_known_to_every_worker_and_told_at_intervals() {
-        let key = |label: &str| {
-            let token = Secret::new(label.into());
-            Key::auth_token(&token, None, label.into()).expect("a token")
-        };
-        let keyring = Keyring::new(vec![key("A"), key("B")]);
         let store = Rc::new(MemoryMap::new());
-        let worker = || LastVerified::new(2, Rc::clone(&store) as Rc<dyn CasMap>);
-        let (here, there) = (worker(), worker());
-        let at = |seconds| Timestamp(1_000_000).after(Millis::seconds(seconds));
-        let note = |seconds| {
-            let key = keyring.get(1).expect("the second");
-            here.note(1, key, at(seconds));
-        };
+        let (here, there) = (worker(&store, ["a", "b"]), worker(&store, ["a", "b"]));
+        let note = |seconds| here.note(1, at(seconds));
         (0..600).for_each(note);
         assert_eq!(store.writes(), 1);
-        there.learn(&keyring);
+        there.learn();
         assert_eq!(there.lately(1, at(599)), Some(Millis::seconds(599)));
         assert_eq!(there.lately(0, at(599)), None);
-        here.learn(&keyring);
+        here.learn();
         // It knows better itself.
         assert_eq!(here.lately(1, at(599)), Some(Millis(0)));
         note(600);

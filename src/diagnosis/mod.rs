@@ -47,7 +47,7 @@ pub use last_verified::LastVerified;
 #[cfg(feature = "companion")]
 pub(crate) use names::is_known as is_known_parameter;
 pub use rate::Budget;
-pub use stale_streak::StaleStreak;
+pub use stale_streak::{StaleStreak, hint_of_age};
 
 #[cfg(test)]
 mod tests;

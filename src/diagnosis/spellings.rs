@@ -93,12 +93,29 @@ pub(super) fn without_double_slashes(path: &[u8]) -> Vec<u8> {
 
 /// Returns the path with each of its first slashes doubled.
 pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
-    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    let doubled = slashes.take(5).map(|(index, _)| {
-        let (before, behind) = path.split_at(index);
-        [before, b"/", behind].concat()
-    });
-    doubled.collect()
+    (0..5).filter_map(|nth| doubled(path, 1 << nth)).collect()
+}
+
+/// Returns the path with several of its first slashes doubled.
+pub(super) fn with_several_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
+    let several = (0..1_u32 << 4).filter(|which| which.count_ones() > 1);
+    several.filter_map(|which| doubled(path, which)).collect()
+}
+
+/// Returns the path with those slashes doubled whose bits are set; `None` if there are not as many.
+fn doubled(path: &[u8], which: u32) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(path.len() + 4);
+    let mut left = which;
+    for byte in path {
+        out.push(*byte);
+        if *byte == b'/' {
+            if left & 1 == 1 {
+                out.push(b'/');
+            }
+            left >>= 1;
+        }
+    }
+    (left == 0).then_some(out)
 }
 
 /// Decodes escapes of visible characters, except those in `but`.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::time::Millis;
 
-/// Consecutive stale timestamps: one stale request is late, but if all are late by the same
+/// Consecutive stale timestamps, of those that are signed: one stale request is late, but if all are late by the same
 /// amount, a clock is wrong.
 #[derive(Default)]
 pub struct StaleStreak {
@@ -41,9 +41,8 @@ impl StaleStreak {
             max: before.max.max(age),
         };
         self.streak.set(Some(streak));
-        let seconds = |span: Millis| span.0 / 1000;
         if streak.count < MIN_STREAK {
-            return format!("it is {} s old", seconds(age));
+            return hint_of_age(age);
         }
         format!(
             "the last {} requests with a timestamp were all {} to {} s old: this host's clock is \
@@ -53,4 +52,14 @@ impl StaleStreak {
             seconds(streak.max)
         )
     }
+}
+
+/// Returns the hint for one stale timestamp that says nothing of the clock: an unsigned one,
+/// which is whatever a client wants it to be.
+pub fn hint_of_age(age: Millis) -> String {
+    format!("it is {} s old", seconds(age))
+}
+
+fn seconds(span: Millis) -> u64 {
+    span.0 / 1000
 }

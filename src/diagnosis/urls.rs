@@ -45,9 +45,9 @@ impl Urls {
         let url = context.public.url();
         let path = own_path(context, target);
         let query = target.query.unwrap_or_default();
-        // About 30 texts.
+        // About 40 texts.
         let bytes = 8 * path.len() + 4 * query.len();
-        if !search.work.take_copies(60, bytes) {
+        if !search.work.take_copies(80, bytes) {
             return None;
         }
         let named = Named::new(context);

@@ -18,7 +18,7 @@ use crate::signature::url::{Behind, Target};
 use crate::signature::verify::{ACCOUNT_PARAMETER, Signed, Unverified, verify};
 use crate::time::Timestamp;
 
-/// 0: the webhook takes the method, and path and query are not too long.
+/// 0: the webhook takes the method, and path and query are not too long, as received and as signed.
 pub fn check_target(
     settings: &Settings,
     webhook: &WebhookSettings,
@@ -29,7 +29,11 @@ pub fn check_target(
         let hint = hints::of_method(method, &webhook.methods);
         return Err(Rejection::from(Reason::MethodNotAllowed).with_hint(hint));
     }
-    if headers.pseudo(":path").len() > settings.max_target_bytes {
+    let is_long = |target: &[u8]| target.len() > settings.max_target_bytes;
+    // What is signed may be another one than what was received.
+    if is_long(headers.pseudo(":path"))
+        || settings.trust_original_path && is_long(signed_target(settings, headers))
+    {
         return Err(Reason::TargetTooLong.into());
     }
     Ok(())

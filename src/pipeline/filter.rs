@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use crate::cas_map::{CasError, CasMap};
 use crate::config::settings::{Mode, Settings};
-use crate::diagnosis::{Budget, LastVerified, StaleStreak};
+use crate::diagnosis::{Budget, LastVerified, StaleStreak, hint_of_age};
 use crate::pipeline::checks::{
     SignatureHeaders, VerifiedRequest, check_target, parse_signature_headers, read_content,
     verify_signature,
@@ -94,7 +94,7 @@ impl Filter {
         let store = open(&tables, &settings.keyring)?;
         Ok(Filter {
             hash_key: store.hash_key(),
-            verified: LastVerified::new(settings.keyring.len(), memory),
+            verified: LastVerified::new(&settings.keyring, memory),
             stale_streak: StaleStreak::default(),
             diagnoses: Budget::default(),
             settings,
@@ -189,7 +189,8 @@ impl Filter {
                 Reason::StaleTimestamp => {
                     let name = settings.timestamp.header.as_ref();
                     let value = name.and_then(|name| headers.once(name).ok().flatten());
-                    rejection.with_hint(self.hint_of_stale(value, now))
+                    let age = value.and_then(|value| age(value, now));
+                    rejection.with_hint(age.map(hint_of_age))
                 }
                 _ => rejection,
             }
@@ -266,7 +267,7 @@ impl Filter {
 
         // From here on, what the request says is Twilio's word.
         let authenticated = verified.authenticated();
-        self.verified.note(verified.key_index, verified.key, now);
+        self.verified.note(verified.key_index, now);
         request.record.key = Some(verified.key_index);
         request.record.nonce = Some(verified.nonce);
         request.record.account = AccountSid::new(authenticated.account);
@@ -430,7 +431,7 @@ impl Filter {
         limits.matching_rejection(rejection, subject, self.hash_key)
     }
 
-    /// Returns how old the oldest of these timestamps is, and whether all lately were.
+    /// Returns how old the oldest of these signed timestamps is, and whether all lately were.
     fn hint_of_stale<'a>(
         &self,
         timestamps: impl IntoIterator<Item = &'a [u8]>,

@@ -6,8 +6,8 @@ use crate::store::local::nonces::PriorDelivery;
 
 /// Somebody has cut a signed request into other parameters.
 pub const MOVED_BOUNDARY: &str = "an account's, message's or call's SID with its name before it stands inside of another \
-     parameter or the URL, as in no request of Twilio's: somebody has cut a signed request into \
-     other parameters";
+     parameter or the URL, or a form ends in the hash of a JSON body, as in no request of Twilio's: \
+     somebody has cut a signed request into other parameters";
 
 /// Returns why Twilio may have come with another method than the webhook takes.
 pub fn of_method(method: &[u8], taken: &[String]) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::config::settings::Settings;
 use crate::pipeline::webhook::Webhook;
 use crate::reason::Reason;
-use crate::request::path::normalize_leniently;
+use crate::request::path::{normalize_leniently, normalize_trimmed};
 
 /// What a path belongs to.
 pub enum Route {
@@ -46,13 +46,18 @@ pub fn route(settings: &Settings, webhooks: &[Rc<Webhook>], path: &[u8]) -> Rout
     if !exempt().any(|pattern| pattern.matches(path)) {
         return Route::Rejected(Reason::UnknownWebhook);
     }
-    // What an escape that is not UTF-8 means is anybody's guess (`%c0%ae` is a dot to some).
-    let normalized = normalize_leniently(path);
-    let could_be_a_webhook = |webhook: &Rc<Webhook>| {
-        let pattern = &webhook.settings.path;
-        pattern.could_reach(&normalized) || pattern.begins(&normalized)
+    let could_be_a_webhook = |plain: &[u8]| {
+        webhooks.iter().any(|webhook| {
+            let pattern = &webhook.settings.path;
+            pattern.could_reach(plain) || pattern.begins(plain)
+        })
     };
-    if std::str::from_utf8(&normalized).is_err() || webhooks.iter().any(could_be_a_webhook) {
+    let plain = normalize_leniently(path);
+    // What an escape that is not UTF-8 means is anybody's guess (`%c0%ae` is a dot to some).
+    if std::str::from_utf8(&plain).is_err()
+        || could_be_a_webhook(&plain)
+        || could_be_a_webhook(&normalize_trimmed(path))
+    {
         return Route::Rejected(Reason::UnknownWebhook);
     }
     Route::Exempt

@@ -67,11 +67,20 @@ impl PathPattern {
         }
     }
 
-    /// Returns whether a leniently normalised path begins with this exact one, whatever follows:
+    /// Returns whether a leniently normalised path begins with this one, whatever follows:
     /// frameworks take `/webhook.json`, `/webhook/x` or `/webhook%20` for `/webhook`. The path `/`
     /// is excepted, since every path begins with it.
+    ///
+    /// What follows a prefix must not go on like its name: `/hooks.json` and `/hooks%20/a` may be
+    /// below `/hooks/*` to somebody, `/hooks-2/a` is a name of its own.
     pub fn begins(&self, plain: &[u8]) -> bool {
-        !self.is_prefix && self.plain != b"/" && plain.starts_with(&self.plain)
+        let is_of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+        let rest = plain.strip_prefix(self.plain.as_slice());
+        self.plain != b"/"
+            && rest.is_some_and(|rest| match self.is_prefix {
+                true => rest.first().is_some_and(|next| !is_of_a_name(next)),
+                false => true,
+            })
     }
 
     /// Returns in what a path, given as received and leniently normalised, differs from this one,
@@ -80,7 +89,11 @@ impl PathPattern {
         let own = self.text.as_bytes();
         let is_root = self.plain == b"/";
         if self.is_prefix {
-            return (!is_root && self.could_reach(plain)).then_some("in its spelling");
+            return if is_root {
+                None
+            } else {
+                self.difference_of_prefix(path, plain)
+            };
         }
         fn trimmed(path: &[u8]) -> &[u8] {
             path.strip_suffix(b"/").unwrap_or(path)
@@ -114,6 +127,26 @@ impl PathPattern {
         }
     }
 
+    /// The same for a prefix, which is not that of all paths.
+    fn difference_of_prefix(&self, path: &[u8], plain: &[u8]) -> Option<&'static str> {
+        if Some(path) == self.text.as_bytes().strip_suffix(b"/") {
+            return Some("by the slash that is missing at its end");
+        }
+        if self.could_reach(plain) {
+            return Some("in its spelling");
+        }
+        let own = [&self.plain, &b"/"[..]].concat();
+        if plain.windows(own.len()).any(|part| part == own) {
+            return Some("by a prefix that the request has in front of it");
+        }
+        // Without its first segments, in turn.
+        let slashes = own.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let mut ends = slashes.filter_map(|(at, _)| own.get(at..)).skip(1);
+        let is_begun = |end: &[u8]| end.len() > 1 && plain.starts_with(end);
+        ends.any(is_begun)
+            .then_some("by a prefix that the request lacks")
+    }
+
     /// Returns the pattern as it is configured.
     pub fn as_configured(&self) -> String {
         if self.is_prefix {
@@ -138,9 +171,29 @@ fn is_contained(rest: &[u8]) -> bool {
 /// case, backslashes as slashes, without path parameters, empty and dot segments and the slash at
 /// the end.
 ///
-/// It serves rejections only: two paths that differ here differ for every upstream; two that are
-/// equal may be the same for some.
+/// It serves rejections only: two paths that differ here, and as [`normalize_trimmed`] has them,
+/// differ for every upstream; two that are equal may be the same for some.
 pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
+    normalize(path, |segment| segment)
+}
+
+/// Returns a path as an upstream would read it that also takes white space away from segments
+/// (Spring once did), and dots from their ends (Windows does).
+pub fn normalize_trimmed(path: &[u8]) -> Vec<u8> {
+    normalize(path, |segment| {
+        let Ok(text) = std::str::from_utf8(segment) else {
+            return segment;
+        };
+        let is_blank = |character: char| character <= ' ' || character.is_whitespace();
+        match text.trim_matches(is_blank) {
+            dots @ ("." | "..") => dots,
+            name => name.trim_end_matches(|character| character == '.' || is_blank(character)),
+        }
+        .as_bytes()
+    })
+}
+
+fn normalize(path: &[u8], trim: fn(&[u8]) -> &[u8]) -> Vec<u8> {
     let mut bytes = path.to_vec();
     for _ in 0..2 {
         // An encoded plus would decode to a plus, which form decoding reads as a space.
@@ -156,7 +209,7 @@ pub fn normalize_leniently(path: &[u8]) -> Vec<u8> {
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for segment in bytes.split(|byte| matches!(byte, b'/' | b'\\')) {
         let name = segment.split(|byte| matches!(byte, b';' | 0)).next();
-        match name.unwrap_or_default() {
+        match trim(name.unwrap_or_default()) {
             b"" | b"." => {}
             b".." => {
                 segments.pop();
@@ -265,6 +318,50 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_taken_for_a_webhook_begins_like_one_and_goes_on_in_any_way() {
+        let begins = |pattern: &str, path: &str| {
+            let pattern = PathPattern::parse(pattern).expect(pattern);
+            let plain = normalize_leniently(path.as_bytes());
+            pattern.begins(&plain) && !pattern.could_reach(&plain)
+        };
+        for behind in ". .json ~ %20 %C3%A9 : ! ( ) , = %25 @ ./a ~/a %20/a .json/a".split(' ') {
+            for pattern in ["/hooks", "/hooks/*"] {
+                let path = format!("/Hooks{behind}");
+                assert!(begins(pattern, &path), "{path} for {pattern}");
+            }
+        }
+        for behind in "x 2 -2 _old x/a 2/a -2/a".split(' ') {
+            let path = format!("/hooks{behind}");
+            assert!(begins("/hooks", &path), "{path}");
+            assert!(!begins("/hooks/*", &path), "{path}");
+        }
+        for pattern in ["/", "/*"] {
+            assert!(!begins(pattern, "/.json"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn white_space_and_dots_around_segments_are_taken_away_where_an_upstream_may() {
+        let cases = "
+            /api%20/hook => /api/hook
+            /api./hook... => /api/hook
+            /%09api%20.%20/%C2%A0hook%E2%80%83 => /api/hook
+            /x/..%20/api/hook => /api/hook
+            /x/%20./api => /x/api
+            /x/.../a => /x/a
+            /.well-known/a.b => /.well-known/a.b
+            /a%20b/c => /a b/c
+        ";
+        for [path, expected] in rows(cases) {
+            let plain = normalize_trimmed(path.as_bytes());
+            assert_eq!(plain, expected.as_bytes(), "{path}");
+        }
+        assert_eq!(normalize_trimmed(b"/%ff%20/a"), b"/\xff /a");
+        // To an upstream that takes nothing away this is no dot segment.
+        assert_eq!(normalize_leniently(b"/x/..%20"), b"/x/.. ");
+    }
+
+    #[test]
     fn in_what_a_path_differs_is_said_only_where_that_is_little() {
         let difference = |pattern: &str, path: &str| {
             let pattern = PathPattern::parse(pattern).expect(pattern);
@@ -272,6 +369,14 @@ mod tests {
         };
         let cases = "
             /hooks/* => /HOOKS/x => in its spelling
+            /hooks/* => /hooks => by the slash that is missing at its end
+            /hooks/* => /HOOKS => in its spelling
+            /hooks/* => /v1/hooks/a => by a prefix that the request has in front of it
+            /hooks/* => /v1/hooks =>
+            /hooks/* => /v1/hooks2/a =>
+            /api/hooks/* => /hooks/a => by a prefix that the request lacks
+            /api/hooks/* => /hooks2/a =>
+            /api/hooks/* => /a =>
             /hooks/* => /other =>
             /* => //x =>
             /a/ => /a => by the slash that is missing at its end

@@ -9,7 +9,11 @@
 //!
 //! (Names may have letters in front: `ParentCallSid` and `OriginalRepliedMessageSid` are Twilio's
 //! own; `ErrorCode30008MessageSid` is two of them with a value in between.)
+//!
+//! A body that is no form has no such identifiers, but what is signed ends in its hash. A form
+//! whose string ends in one is the end of that URL, moved into a form.
 
+use crate::signature::body_hash::parse_hash;
 use crate::signature::form::Form;
 use crate::signature::word::{bytes_between, repeated};
 
@@ -33,7 +37,7 @@ pub(crate) enum Boundaries {
     /// One begins the value of the right name, but name or value have more. A wrong signature is
     /// then as likely as a moved boundary.
     Doubtful,
-    /// One belongs to no parameter.
+    /// One belongs to no parameter, or a form's string ends in the hash of another body.
     Moved,
 }
 
@@ -41,6 +45,9 @@ pub(crate) enum Boundaries {
 ///
 /// It searches for digits first, in blocks: 32 in a row fill one block.
 pub(crate) fn boundaries(signed: &[u8], form: Option<&Form>) -> Boundaries {
+    if form.is_some() && is_of_hashed_body(signed) {
+        return Boundaries::Moved;
+    }
     let mut found = Boundaries::InPlace;
     let mut parameters = form.map(|form| form.offsets_at_end_of(signed.len()));
     let mut offsets = [0; 3];
@@ -66,6 +73,16 @@ pub(crate) fn boundaries(signed: &[u8], form: Option<&Form>) -> Boundaries {
         }
     }
     found
+}
+
+/// Returns whether a signed string ends as that of a body which is no form: `bodySHA256=` and 64
+/// digits, the last parameter of a query.
+fn is_of_hashed_body(signed: &[u8]) -> bool {
+    let Some((before, digits)) = signed.split_last_chunk::<64>() else {
+        return false;
+    };
+    let before = before.strip_suffix(b"bodySHA256=").and_then(<[u8]>::last);
+    matches!(before, Some(b'?' | b'&')) && parse_hash(digits).is_some()
 }
 
 /// The size of a block: half the number of digits.
@@ -250,6 +267,35 @@ mod tests {
             format!("Body2+tacosMessageSid=SM{HEX}&To=x"),
         ] {
             assert!(is_moved(URL, &body), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_form_whose_string_ends_in_the_hash_of_a_body_is_the_url_of_another_request() {
+        let hash = HEX.repeat(2);
+        let signed = format!("{URL}?shop=1&bodySHA256={hash}");
+        // Wherever the form begins.
+        for cut in URL.len()..signed.len() {
+            for equals in cut..=signed.len() {
+                let escaped = |text: &str| text.replace('&', "%26").replace('=', "%3D");
+                let name = escaped(&signed[cut..equals]);
+                let body = format!("{name}={}", escaped(&signed[equals..]));
+                assert!(is_moved(&signed[..cut], &body), "{body}");
+            }
+        }
+        assert!(is_moved(URL, &format!("%3FbodySHA256%3D{hash}=")));
+        // A JSON request is not; nor is a text that has a hash in it.
+        assert!(!are_moved(signed.as_bytes(), None));
+        for text in [
+            format!("%26bodySHA256%3D{hash}0"),
+            format!("%26bodySHA256%3D{}g", &hash[1..]),
+            format!("%26bodySHA256%3D{}", &hash[1..]),
+            format!("xbodySHA256%3D{hash}"),
+            format!("%26bodysha256%3D{hash}"),
+            format!("%26bodySHA256%3D{hash}&Zz="),
+            hash,
+        ] {
+            assert!(!is_moved(URL, &format!("Body={text}")), "{text}");
         }
     }
 

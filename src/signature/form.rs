@@ -21,7 +21,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt;
 
-use crate::signature::spelling::{Flaw, MalformedForm, first_flaw, has_forbidden_byte};
+use crate::signature::spelling::{MalformedForm, first_flaw, has_forbidden_byte, too_many};
 use crate::signature::urlencoded::Decoder;
 use crate::sort::sort_by;
 
@@ -70,10 +70,7 @@ impl Form {
     ) -> Result<Form, MalformedForm> {
         let parsed = Form::parse_pieces(body, max_parameters);
         if !parsed.is_complete {
-            return Err(MalformedForm {
-                what: Flaw::TooManyParameters(max_parameters),
-                offset: 0,
-            });
+            return Err(too_many(body, max_parameters));
         }
         if reading == FormReading::Strict
             && (!parsed.is_regular || has_forbidden_byte(body))

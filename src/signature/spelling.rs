@@ -24,7 +24,7 @@ use crate::signature::word::{repeated, zero_bytes};
 pub struct MalformedForm {
     /// What is malformed.
     pub what: Flaw,
-    /// Its offset in the body, in bytes.
+    /// Its offset in the body, in bytes: of what is wrong or surplus, or where something is missing.
     pub offset: usize,
 }
 
@@ -66,7 +66,11 @@ impl fmt::Display for MalformedForm {
             Flaw::ByteAboveAscii => "a character beyond ASCII that is not escaped",
             Flaw::BrokenEscape => "a \"%\" without two hex digits, to be written as %25",
             Flaw::TooManyParameters(max) => {
-                return write!(formatter, "the form has more than {max} parameters");
+                return write!(
+                    formatter,
+                    "the form has more than {max} parameters, the first surplus one at byte {}",
+                    self.offset
+                );
             }
         };
         write!(formatter, "the form has {what}, at byte {}", self.offset)
@@ -90,6 +94,19 @@ const fn forbidden(word: u64) -> u64 {
     let too_large = word.wrapping_add(repeated(1));
     let semicolon = zero_bytes(word ^ repeated(b';'));
     (too_small | too_large | word | semicolon) & repeated(0x80)
+}
+
+/// Returns the flaw of a body with more pieces than this number.
+#[cold]
+pub(super) fn too_many(body: &[u8], max_pieces: usize) -> MalformedForm {
+    let separators = body.iter().enumerate().filter(|(_, byte)| **byte == b'&');
+    let last = separators
+        .map(|(at, _)| at)
+        .nth(max_pieces.saturating_sub(1));
+    MalformedForm {
+        what: Flaw::TooManyParameters(max_pieces),
+        offset: last.map_or(0, |at| at + 1),
+    }
 }
 
 /// Returns the first flaw of a body.
@@ -178,6 +195,7 @@ mod tests {
             ("a=1&", Flaw::EmptyPiece, 4),
             ("a=1&&b=2", Flaw::EmptyPiece, 4),
             ("a=1&b", Flaw::NoEquals, 5),
+            ("abc&c=2", Flaw::NoEquals, 3),
             ("a=1&b=2=3", Flaw::SecondEquals, 7),
             ("a=1;b", Flaw::Semicolon, 3),
             ("a=1 ;", Flaw::Blank, 3),

@@ -10,13 +10,16 @@ use crate::signature::url::{CandidateUrl, PublicUrl, Target};
 /// (keys × URL forms), which is two for one token and one `https` URL.
 pub const MAX_HMACS: usize = 128;
 
-/// The maximum number of bytes that are hashed for one request, except for the first two HMACs: a
-/// long body gets fewer attempts than a short one.
+/// The maximum number of bytes that are hashed for one request, except for those HMACs that are
+/// computed however long the body is: a long body gets fewer attempts than a short one.
 pub const MAX_HASHED_BYTES: usize = 131_072;
 
-/// The number of HMACs that are computed however long the body is: for two tokens, or two forms of
-/// a URL.
+/// The number of HMACs that are computed however long the body is: for two forms of a URL.
 const ALWAYS_TRIED: usize = 2;
+
+/// The number of keys that are tried however long the body is, with the likeliest form of the URL:
+/// several tokens of an account, or several accounts, are equally likely to have signed.
+const KEYS_ALWAYS_TRIED: usize = 8;
 
 /// What a request claims to be signed.
 #[derive(Clone, Copy)]
@@ -29,6 +32,41 @@ pub struct Signed<'a> {
     pub claimed: &'a ClaimedMac,
     /// The header that selects a shared key.
     pub settings: Option<&'a [u8]>,
+}
+
+impl<'a> Signed<'a> {
+    /// Returns the account that the parameters name: those of the form or, as by GET, of the query.
+    /// It is only a guess at who may have signed, so it is looked for as Twilio spells it.
+    fn named_account(&self) -> Option<&'a [u8]> {
+        let in_form = self
+            .form
+            .and_then(|form| form.values(ACCOUNT_PARAMETER).next());
+        in_form.or_else(|| {
+            let mut pieces = self.target.query?.split(|byte| *byte == b'&');
+            pieces.find_map(|piece| piece.strip_prefix(ACCOUNT_PARAMETER)?.strip_prefix(b"="))
+        })
+    }
+}
+
+/// What a key has to do with the account that a request names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kinship {
+    /// It is the account's own.
+    Own,
+    /// The key has no account, or the request names none.
+    Unknown,
+    /// It is another account's.
+    Other,
+}
+
+impl Kinship {
+    fn of(key: &Key, named: Option<&[u8]>) -> Kinship {
+        match (&key.account, named) {
+            (Some(own), Some(named)) if own.as_bytes() == named => Kinship::Own,
+            (Some(_), Some(_)) => Kinship::Other,
+            _ => Kinship::Unknown,
+        }
+    }
 }
 
 /// Why verification failed.
@@ -59,30 +97,29 @@ pub struct Verified<'a> {
 /// if the signature matches; otherwise [`Unverified::NoMatch`].
 ///
 /// Keys of the account that the parameters name come first, so that the usual request takes one
-/// HMAC even with many accounts. The others follow, so that a request that was signed by one
-/// account and names another is rejected for that reason.
+/// HMAC even with many accounts; then those of no account. Those of other accounts follow, so that
+/// a request that was signed by one account and names another is rejected for that reason.
 pub fn verify<'a>(
     keyring: &'a Keyring,
     public: &'a PublicUrl,
     signed: Signed<'a>,
 ) -> Result<Verified<'a>, Unverified> {
     let keys = keyring.candidates(signed.settings, signed.claimed.length());
-    let mut named = signed
-        .form
-        .into_iter()
-        .flat_map(|form| form.values(ACCOUNT_PARAMETER));
-    let named = named.next();
-    let belongs =
-        move |key: &Key| key.account.as_ref().map(String::as_bytes) == named && named.is_some();
+    let named = signed.named_account();
     let mut tried = 0;
+    let mut keys_tried = 0;
     let mut hashed: usize = 0;
     let mut cut = None;
     let mut message = Vec::with_capacity(TYPICAL_MESSAGE);
-    for named_account in [true, false] {
-        for url in public.candidates(signed.target) {
+    for kinship in [Kinship::Own, Kinship::Unknown, Kinship::Other] {
+        let is_kin = move |key: &Key| Kinship::of(key, named) == kinship;
+        if !keys.clone().any(|(_, key)| is_kin(key)) {
+            continue;
+        }
+        'urls: for (index, url) in public.candidates(signed.target).enumerate() {
             message.clear();
             for (key_index, key) in keys.clone() {
-                if belongs(key) != named_account {
+                if !is_kin(key) {
                     continue;
                 }
                 if message.is_empty() {
@@ -96,10 +133,16 @@ pub fn verify<'a>(
                     }
                 }
                 hashed = hashed.saturating_add(message.len());
-                if tried >= MAX_HMACS || tried >= ALWAYS_TRIED && hashed > MAX_HASHED_BYTES {
+                if tried >= MAX_HMACS {
                     return Err(Unverified::NoMatch);
                 }
+                let is_always_tried = tried < ALWAYS_TRIED
+                    || index == 0 && kinship != Kinship::Other && keys_tried < KEYS_ALWAYS_TRIED;
+                if hashed > MAX_HASHED_BYTES && !is_always_tried {
+                    break 'urls;
+                }
                 tried += 1;
+                keys_tried += usize::from(index == 0);
                 let mac = key.signing.mac(&message);
                 if bool::from(mac.equals(signed.claimed)) {
                     let own = url.ends_in_form().then(|| url.query_parameters());
@@ -238,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_body_is_hashed_for_the_first_two_tries_and_then_as_far_as_the_bytes_go() {
+    fn a_long_body_is_hashed_for_the_first_tries_and_then_as_far_as_the_bytes_go() {
         let keyring = keyring(&[("0", None), ("1", None)]);
         // The longest form with the name: the others are at most five bytes shorter.
         let length = FORMS[0].len() + 1;
@@ -255,6 +298,51 @@ mod tests {
         let longest = value(MAX_HASHED_BYTES * 2);
         assert!((0..ALWAYS_TRIED).all(|index| nth(index, &longest)));
         assert!((ALWAYS_TRIED..6).all(|index| !nth(index, &longest)));
+    }
+
+    #[test]
+    fn eight_keys_are_tried_with_the_likeliest_url_however_long_the_body_is() {
+        let keyring = numbers(KEYS_ALWAYS_TRIED + 1);
+        let longest = "x".repeat(MAX_HASHED_BYTES * 2);
+        for index in 0..KEYS_ALWAYS_TRIED {
+            assert!(is_found(&keyring, FORMS[0], index, &longest), "{index}");
+            assert!(!is_found(&keyring, FORMS[1], index, &longest), "{index}");
+        }
+        assert!(!is_found(&keyring, FORMS[0], KEYS_ALWAYS_TRIED, &longest));
+    }
+
+    #[test]
+    fn a_long_body_leaves_room_for_the_account_that_is_named_and_for_keys_of_no_account() {
+        let other: Vec<_> = (0..9).map(|index| format!("other {index}")).collect();
+        let mut tokens: Vec<_> = other
+            .iter()
+            .map(|token| (&token[..], Some("ACo")))
+            .collect();
+        tokens.extend([("free 0", None), ("free 1", None)]);
+        tokens.extend(["own 0", "own 1", "own 2"].map(|token| (token, Some("ACown"))));
+        let keyring = keyring(&tokens);
+        let public = public("https://h.com:8443/p");
+        let value = "x".repeat(60_000);
+        let find = |token: &str, target: &[u8], body: &str, signed: &str| {
+            let claimed = sign(token, &format!("{}{signed}", FORMS[0]));
+            let target = Target::new(target, false);
+            verified(&keyring, &public, (target, Some(body)), &claimed).is_ok()
+        };
+        let (body, signed) = (
+            format!("AccountSid=ACown&a={value}"),
+            format!("AccountSidACowna{value}"),
+        );
+        for token in ["own 0", "own 1", "own 2", "free 0", "free 1"] {
+            assert!(find(token, b"/p", &body, &signed), "{token}");
+        }
+        assert!(!find("other 8", b"/p", &body, &signed));
+        // By GET the account is in the query. (The form only makes it long.)
+        let (body, query) = (format!("a={value}"), "AccountSid=ACown");
+        let (target, signed) = (format!("/p?{query}"), format!("?{query}a{value}"));
+        for token in ["own 2", "free 1"] {
+            assert!(find(token, target.as_bytes(), &body, &signed), "{token}");
+        }
+        assert!(!find("other 8", target.as_bytes(), &body, &signed));
     }
 
     #[test]
@@ -275,11 +363,11 @@ mod tests {
 
     #[test]
     fn just_as_many_bytes_are_hashed_as_promised() {
-        let keyring = numbers(9);
-        let value = "x".repeat(MAX_HASHED_BYTES / 8 - FORMS[0].len() - 1);
-        assert!(is_found(&keyring, FORMS[0], 7, &value));
-        assert!(!is_found(&keyring, FORMS[0], 8, &value));
-        assert!(!is_found(&keyring, FORMS[0], 7, &format!("{value}x")));
+        let keyring = numbers(17);
+        let value = "x".repeat(MAX_HASHED_BYTES / 16 - FORMS[0].len() - 1);
+        assert!(is_found(&keyring, FORMS[0], 15, &value));
+        assert!(!is_found(&keyring, FORMS[0], 16, &value));
+        assert!(!is_found(&keyring, FORMS[0], 15, &format!("{value}x")));
     }
 
     /// What comes of a handshake for this query whose signature is over that text behind `wss://h.com`.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::store::port::{CallError, HttpResponse, PendingCall, Progress, StoreCall};
 use crate::stream::host::{CallId, Host};
 use crate::stream::worker::Worker;
-use crate::time::Timestamp;
 
 /// How often [`Flush::on_tick`] is to be called. Until the store has been told of an
 /// upstream's response, its request counts as in flight, which rejects repeats just the same.
@@ -14,10 +13,10 @@ pub const PERIOD: Duration = Duration::from_millis(50);
 /// What the store is being told.
 #[derive(Default)]
 pub struct Flush {
-    in_flight: Option<InFlight>,
+    sent: Option<SentCall>,
 }
 
-struct InFlight {
+struct SentCall {
     pending: Box<dyn PendingCall>,
     id: CallId,
     sent: Duration,
@@ -26,7 +25,7 @@ struct InFlight {
 impl Flush {
     /// Tells the store what it has not been told yet, unless that is on its way.
     pub fn on_tick(&mut self, host: &impl Host, worker: &Worker) {
-        if self.in_flight.is_none() {
+        if self.sent.is_none() {
             let call = worker.filter.store().flush(host.now().into());
             self.send(host, worker, call);
         }
@@ -41,33 +40,104 @@ impl Flush {
         id: CallId,
         answer: Result<HttpResponse, CallError>,
     ) {
-        let Some(flush) = self.in_flight.take_if(|flush| flush.id == id) else {
+        let Some(flush) = self.sent.take_if(|flush| flush.id == id) else {
             return;
         };
         let now = host.now();
         worker
             .metrics
             .record_call(host, now.saturating_sub(flush.sent));
-        let next = match flush.pending.resume(answer, now.into()) {
-            Progress::Call(call) => Some(call),
-            Progress::Done(_) | Progress::Deferred(..) => None,
-        };
-        self.send(host, worker, next);
+        let next = flush.pending.resume(answer, now.into());
+        self.send(host, worker, needed(next));
         worker.report(host);
     }
 
-    fn send(&mut self, host: &impl Host, worker: &Worker, call: Option<StoreCall>) {
-        let Some(StoreCall { http, pending }) = call else {
-            return;
-        };
-        worker.metrics.count_call(host);
-        let sent = host.now();
-        match host.call(&http) {
-            Ok(id) => self.in_flight = Some(InFlight { pending, id, sent }),
-            Err(_) => {
-                // What was not sent is not sent again at once.
-                let _ = pending.resume(Err(CallError::NotSent), Timestamp::from(sent));
+    /// Sends a call. One that cannot be sent may lead to another, of a request that waits to be
+    /// counted; the store ends that, as it makes so many in a row at the most.
+    fn send(&mut self, host: &impl Host, worker: &Worker, mut call: Option<StoreCall>) {
+        while let Some(StoreCall { http, pending }) = call {
+            worker.metrics.count_call(host);
+            let sent = host.now();
+            call = match host.call(&http) {
+                Ok(id) => {
+                    self.sent = Some(SentCall { pending, id, sent });
+                    return;
+                }
+                Err(_) => needed(pending.resume(Err(CallError::NotSent), sent.into())),
+            };
+        }
+    }
+}
+
+/// Returns the call that the store needs next, if it needs one.
+fn needed(progress: Progress) -> Option<StoreCall> {
+    match progress {
+        Progress::Call(call) => Some(call),
+        Progress::Done(_) | Progress::Deferred(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::store::port::{Decision, HttpCall};
+    use crate::stream::tests::{Broken, World, host};
+    use crate::time::{Millis, Timestamp};
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// A call that needs so many others when it could not be sent.
+    struct Chain {
+        others: u32,
+        resumed: Rc<Cell<u32>>,
+    }
+
+    fn call(others: u32, resumed: &Rc<Cell<u32>>) -> StoreCall {
+        StoreCall {
+            http: HttpCall {
+                cluster: "a cluster".into(),
+                headers: Vec::new(),
+                body: Vec::new(),
+                timeout: Millis(100),
+            },
+            pending: Box::new(Chain {
+                others,
+                resumed: Rc::clone(resumed),
+            }),
+        }
+    }
+
+    impl PendingCall for Chain {
+        fn resume(
+            self: Box<Self>,
+            answer: Result<HttpResponse, CallError>,
+            _: Timestamp,
+        ) -> Progress {
+            assert!(matches!(answer, Err(CallError::NotSent)));
+            self.resumed.set(self.resumed.get() + 1);
+            match self.others {
+                0 => Progress::Done(Decision::Unavailable),
+                left => Progress::Call(call(left - 1, &self.resumed)),
             }
         }
+
+        fn abandon(self: Box<Self>, _: Timestamp) {}
+    }
+
+    #[test]
+    fn a_call_that_cannot_be_sent_takes_no_other_with_it() {
+        let world = World::new(true);
+        let resumed = Rc::default();
+        let mut flush = Flush::default();
+        flush.send(
+            &host(Broken::Call, ""),
+            &world.worker,
+            Some(call(2, &resumed)),
+        );
+        assert_eq!(resumed.get(), 3);
+        assert!(flush.sent.is_none());
     }
 }

@@ -43,6 +43,8 @@ pub struct HttpStream<H> {
     has_ended: bool,
     /// Whether Envoy has shown any of it.
     has_been_shown: bool,
+    /// Whether it was counted what became of it, which happens once.
+    has_verdict: bool,
 }
 
 enum State {
@@ -102,6 +104,7 @@ impl<H: Host> HttpStream<H> {
             body_size: 0,
             has_ended: false,
             has_been_shown: false,
+            has_verdict: false,
         }
     }
 
@@ -331,13 +334,14 @@ impl<H: Host> HttpStream<H> {
 
     /// Does what a verdict says, and tells the operator.
     fn finish(&mut self, worker: &Worker, mut verdict: Verdict, mut event: Event<'_>) -> Action {
+        if let Outcome::Accepted(accepted) = &verdict.outcome
+            && upstream_headers::add_verified(&self.host, accepted, &verdict.record).is_err()
+        {
+            return self.fail_accepted(verdict);
+        }
+        self.count(worker, &verdict.outcome, Some(&verdict.record));
         let host = &self.host;
-        worker
-            .metrics
-            .count(host, &verdict.outcome, &verdict.record);
         worker.report(host);
-        // The access log is then without it; nothing else depends on it.
-        let _ = host.set_verdict(verdict.outcome.name());
         let is_logged = worker.log.take_room(host, &verdict.outcome, event.now);
         let is_rejected = matches!(verdict.outcome, Outcome::Rejected(_));
         let request_id = if is_logged || is_rejected {
@@ -358,7 +362,10 @@ impl<H: Host> HttpStream<H> {
                 self.state = State::Forwarded(None);
                 Action::Continue
             }
-            Outcome::Accepted(accepted) => self.forward(accepted, &record),
+            Outcome::Accepted(accepted) => {
+                self.state = State::Forwarded(unsettled(accepted, &record));
+                Action::Continue
+            }
             Outcome::Rejected(rejection) => self.reject(worker, &rejection, &record, &request_id),
         }
     }
@@ -377,22 +384,25 @@ impl<H: Host> HttpStream<H> {
         }
     }
 
-    fn forward(&mut self, accepted: Accepted, record: &RequestRecord) -> Action {
-        let marked = upstream_headers::add_verified(&self.host, &accepted, record);
-        let webhook = record.webhook.as_ref();
-        let unsettled = webhook
-            .zip(accepted.claim)
-            .map(|(webhook, claim)| Unsettled {
-                webhook: webhook.index,
-                claim,
-            });
-        self.state = State::Forwarded(unsettled);
-        if marked.is_err() {
-            // The upstream would take it for one that did not come through this filter.
+    /// Counts what became of the request, and hands it to the access log.
+    fn count(&mut self, worker: &Worker, outcome: &Outcome, record: Option<&RequestRecord>) {
+        self.has_verdict = true;
+        worker.metrics.count(&self.host, outcome, record);
+        // The access log is then without it; nothing else depends on it.
+        let _ = self.host.set_verdict(outcome.name());
+    }
+
+    /// Rejects a request that has passed every check, but whose upstream would take it for one
+    /// that did not come through this filter.
+    fn fail_accepted(&mut self, verdict: Verdict) -> Action {
+        if let Outcome::Accepted(accepted) = verdict.outcome {
+            self.state = State::Forwarded(unsettled(accepted, &verdict.record));
             self.leave(UpstreamOutcome::Failed);
-            return self.fail("the upstream's headers cannot be set");
         }
-        Action::Continue
+        self.fail_with(
+            "the upstream's headers cannot be set",
+            Some(&verdict.record),
+        )
     }
 
     fn reject(
@@ -418,6 +428,15 @@ impl<H: Host> HttpStream<H> {
 
     /// Rejects the request, since something failed that never should.
     fn fail(&mut self, what: &str) -> Action {
+        self.fail_with(what, None)
+    }
+
+    fn fail_with(&mut self, what: &str, record: Option<&RequestRecord>) -> Action {
+        if !self.has_verdict
+            && let Some(worker) = self.worker.clone()
+        {
+            self.count(&worker, &Outcome::Rejected(Reason::Internal.into()), record);
+        }
         let line = format!("twilio_webhook internal: {what}");
         self.host.log(Level::Error, &line);
         let request_id = self.request_id(None);
@@ -514,6 +533,12 @@ impl<H: Host> HttpStream<H> {
             }
         }
     }
+}
+
+/// Returns what the response to an accepted request settles.
+fn unsettled(accepted: Accepted, record: &RequestRecord) -> Option<Unsettled> {
+    let webhook = record.webhook.as_ref()?.index;
+    accepted.claim.map(|claim| Unsettled { webhook, claim })
 }
 
 const UNSEEN_BODY: &str = "A request was held until it ended, because Envoy never showed its body to this filter: \

@@ -76,11 +76,10 @@ impl Log {
     /// Returns whether a verdict is to be logged: then this second had room for one more
     /// line, and that is taken.
     pub(super) fn take_room(&self, host: &impl Host, outcome: &Outcome, now: Timestamp) -> bool {
+        self.begin_second(host, now);
         match outcome {
-            Outcome::Rejected(_) => self.has_room(host, &self.of_others, now),
-            Outcome::Accepted(_) => {
-                self.settings.accepted && self.has_room(host, &self.of_accepted, now)
-            }
+            Outcome::Rejected(_) => self.has_room(&self.of_others),
+            Outcome::Accepted(_) => self.settings.accepted && self.has_room(&self.of_accepted),
             Outcome::Exempt | Outcome::Unchecked => false,
         }
     }
@@ -127,7 +126,8 @@ impl Log {
         request_id: &str,
         now: Timestamp,
     ) {
-        if self.has_room(host, &self.of_others, now) {
+        self.begin_second(host, now);
+        if self.has_room(&self.of_others) {
             let line = Note {
                 event: EVENT,
                 message,
@@ -137,21 +137,28 @@ impl Log {
         }
     }
 
-    /// Whether this second has room for one more line of this budget.
-    fn has_room(&self, host: &impl Host, budget: &Cell<u32>, now: Timestamp) -> bool {
-        if now.since(self.second.get()) >= Millis::seconds(1) || now < self.second.get() {
-            self.second.set(now);
-            self.of_accepted.set(0);
-            self.of_others.set(0);
-            let suppressed = self.suppressed.take();
-            if suppressed > 0 {
-                let line = Suppressed {
-                    event: "twilio_webhook_log",
-                    suppressed,
-                };
-                write(host, Level::Warn, &line);
-            }
+    /// Begins another second where the last one is over, and says what that left out. The first
+    /// request of any kind does, so that the count of a flood does not wait for the next one.
+    fn begin_second(&self, host: &impl Host, now: Timestamp) {
+        let second = self.second.get();
+        if now >= second && now.since(second) < Millis::seconds(1) {
+            return;
         }
+        self.second.set(now);
+        self.of_accepted.set(0);
+        self.of_others.set(0);
+        let suppressed = self.suppressed.take();
+        if suppressed > 0 {
+            let line = Suppressed {
+                event: "twilio_webhook_log",
+                suppressed,
+            };
+            write(host, Level::Warn, &line);
+        }
+    }
+
+    /// Returns whether this second has room for one more line of this budget, and takes it.
+    fn has_room(&self, budget: &Cell<u32>) -> bool {
         if budget.get() >= self.settings.max_per_second {
             self.suppressed.set(self.suppressed.get().saturating_add(1));
             return false;

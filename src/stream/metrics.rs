@@ -117,19 +117,23 @@ impl Metrics {
         host.record(self.build_info, 1);
     }
 
-    /// Counts a verdict.
-    pub(super) fn count(&self, host: &impl Host, outcome: &Outcome, record: &RequestRecord) {
+    /// Counts a verdict. Without a record nothing is known of the request.
+    pub(super) fn count(
+        &self,
+        host: &impl Host,
+        outcome: &Outcome,
+        record: Option<&RequestRecord>,
+    ) {
         let none = self.requests.len().saturating_sub(1);
         let verdict = place_of(outcome);
-        let webhook = record
-            .webhook
-            .as_ref()
-            .map_or(none, |webhook| webhook.index);
+        let webhook = record.and_then(|record| record.webhook.as_ref());
+        let webhook = webhook.map_or(none, |webhook| webhook.index);
         let of_webhook = self.requests.get(webhook);
         if let Some(metric) = of_webhook.and_then(|metrics| metrics.get(verdict)) {
             host.increment(*metric, 1);
         }
-        if let Some(metric) = record.key.and_then(|key| self.keys.get(key)) {
+        let key = record.and_then(|record| record.key);
+        if let Some(metric) = key.and_then(|key| self.keys.get(key)) {
             host.increment(*metric, 1);
         }
         if let Outcome::Rejected(rejection) = outcome {

@@ -13,6 +13,9 @@ const ACCOUNT: &str = "x-twilio-webhook-account";
 
 const ALL: [&str; 3] = [VERIFIED, NONCE, ACCOUNT];
 
+/// What a host has shown cannot be read.
+const DAMAGED: HostError = HostError(u32::MAX);
+
 /// Removes from a request what its client has sent under these names.
 pub fn remove_from_request(host: &impl Host, sent: &[(&[u8], &[u8])]) -> Result<(), HostError> {
     let mut spoofed = sent.iter().filter(|(name, _)| is_ours(name));
@@ -23,7 +26,7 @@ pub fn remove_from_request(host: &impl Host, sent: &[(&[u8], &[u8])]) -> Result<
 /// may read trailers as it reads headers.
 pub fn remove_from_trailers(host: &impl Host) -> Result<(), HostError> {
     let trailers = host.request_trailers()?;
-    let sent = trailers.pairs().unwrap_or_default();
+    let sent = trailers.pairs().ok_or(DAMAGED)?;
     let mut spoofed = sent.iter().filter(|(name, _)| is_ours(name));
     spoofed.try_for_each(|(name, _)| host.remove_request_trailer(name))
 }

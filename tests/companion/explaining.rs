@@ -66,6 +66,42 @@ fn requests_are_explained_in_their_order_and_a_repeat_is_a_duplicate() {
 }
 
 #[test]
+fn what_monitor_lets_through_is_said_to_pass_and_why_it_does_not_verify() {
+    let capture = message("http://orders.example.com/hook");
+    let folder = tempfile::tempdir().expect("a directory");
+    for (mode, passes, words) in [
+        (
+            "monitor",
+            true,
+            "passes, since the mode is monitor; else rejected: 403 invalid_signature",
+        ),
+        ("enforce", false, "rejected: 403 invalid_signature"),
+        ("off", true, "passes: 200 unchecked"),
+    ] {
+        let json = format!(
+            r#"{{"mode": "{mode}", "accounts": [{{"auth_tokens": ["{TOKEN}"]}}], "webhooks": [{{"url": "{URL}"}}]}}"#
+        );
+        let config = file(folder.path(), "filter.json", json.as_bytes());
+        let explain = |more: &[&str]| {
+            let arguments = [&["explain", "--config", &config][..], more].concat();
+            run_with(&arguments, &[], capture.as_bytes())
+        };
+        let ran = explain(&["--json"]);
+        let one = &ran.json()["requests"][0];
+        assert_eq!(one["passes"], passes, "{mode}: {one}");
+        assert_eq!(one["monitored"], mode == "monitor", "{mode}: {one}");
+        // Whether it verifies.
+        assert_eq!(ran.status, i32::from(mode != "off"), "{mode}");
+        let ran = explain(&[]);
+        assert!(
+            ran.out.contains(&format!("  {words}\n")),
+            "{mode}: {}",
+            ran.out
+        );
+    }
+}
+
+#[test]
 fn an_old_timestamp_is_held_against_a_request_only_if_it_is_known_when_it_came() {
     let sign = ["sign", "--curl", URL, "-p", "Timestamp=1700000000"];
     let capture = run(&sign, &ENVIRONMENT).out;

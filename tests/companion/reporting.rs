@@ -52,11 +52,27 @@ fn verdicts_hints_and_addresses_are_counted_with_what_to_do() {
         "192.0.2.3",
         Some("the same request was accepted 7 s ago"),
     );
-    log += "[2026-11-01 02:00:00.000][1][warning][wasm] {\"event\":\"twilio_webhook_log\",\"suppressed\":12}\n";
+    for (host, prefix) in [
+        (
+            "wasm",
+            "wasm log twilio_webhook_filter twilio_webhook_filter twilio_webhook_filter: ",
+        ),
+        ("dynamic_modules", "twilio_webhook_filter: "),
+    ] {
+        for line in [
+            r#"{"event":"twilio_webhook_log","suppressed":6}"#,
+            r#"{"event":"twilio_webhook","message":"A request was held until it ended","request_id":""}"#,
+            "twilio_webhook configuration rejected: mode: expected enforce",
+        ] {
+            log += &format!(
+                "[2026-11-01 02:00:00.000][1][warning][{host}] [source/x.cc:1] {prefix}{line}\n"
+            );
+        }
+    }
     let ran = run_with(&["report"], &[], log.as_bytes());
     assert_eq!(ran.status, 0, "{}", ran.err);
     for words in [
-        "5 requests in 7 lines",
+        "5 requests in 12 lines",
         "12 lines were left out",
         "2026-11-01 00:00  hook     2         0         invalid_signature 2",
         "2026-11-01 01:00  hook     2         1         invalid_signature 1",
@@ -69,6 +85,13 @@ fn verdicts_hints_and_addresses_are_counted_with_what_to_do() {
     let value = run_with(&["report", "--json"], &[], log.as_bytes()).json();
     assert_eq!(value["verdicts"]["invalid_signature"], 3);
     assert_eq!(value["hints"][0]["hint"], SCHEME);
+    let counted = [
+        "suppressed",
+        "bodies_never_shown",
+        "configurations_rejected",
+    ]
+    .map(|name| &value[name]);
+    assert_eq!(counted, [12, 2, 2], "{value}");
     let ran = run_with(&["report"], &[], b"nothing of the filter\n");
     assert!(
         ran.out.contains("There is no line of the filter"),

@@ -141,3 +141,53 @@ fn a_load_ends_after_its_time_and_counts_what_came_back() {
     assert!((50..=100).contains(&requests), "{answer}");
     assert_eq!(answer["answers"]["200"], requests);
 }
+
+#[test]
+fn a_number_that_cannot_be_is_said_with_status_2() {
+    let environment = [("TWILIO_AUTH_TOKEN", "5ce117c0de5ce117c0de5ce117c0de00")];
+    let send = [
+        "send",
+        "--url",
+        "https://orders.example.com/hook",
+        "--to",
+        "127.0.0.1:1",
+    ];
+    for number in ["-1", "0", "nan", "inf", "1e20", "1e309", "x", ""] {
+        for (option, words) in [
+            ("--duration", "a number of seconds, from 0.001 to a year"),
+            (
+                "--rate",
+                "a number of requests a second, from 0.001 to 100000",
+            ),
+        ] {
+            let own = format!("{option}={number}");
+            let rate: &[&str] = if option == "--rate" {
+                &[]
+            } else {
+                &["--rate=1"]
+            };
+            let ran = run(&[&send, rate, &[&own[..]]].concat(), &environment);
+            assert_eq!(
+                (ran.status, ran.out.as_str()),
+                (2, ""),
+                "{own}: {}",
+                ran.err
+            );
+            assert!(ran.err.contains(words), "{own}: {}", ran.err);
+        }
+    }
+    for own in [
+        "--rate=1e-300",
+        "--parallel=0",
+        "--parallel=1001",
+        "--parallel=-1",
+        "--repeat=0",
+        "--repeat=4294967296",
+        "--age=9223372036854775808",
+    ] {
+        let ran = run(&[&send[..], &[own]].concat(), &environment);
+        let name = own.split('=').next().expect("a name");
+        assert_eq!(ran.status, 2, "{own}: {}", ran.err);
+        assert!(ran.err.contains(name), "{own}: {}", ran.err);
+    }
+}

@@ -152,3 +152,75 @@ fn a_token_as_an_argument_is_rejected_and_none_at_all_is_asked_for() {
         ran.err
     );
 }
+
+#[test]
+fn a_key_that_the_filter_would_not_load_signs_nothing() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let url = "https://orders.example.com/hook";
+    for (token, words) in [
+        (format!("\"{TOKEN}\""), "it has quotes around it"),
+        (format!(" {TOKEN}"), "it begins with white space"),
+        (format!("{TOKEN}\r\n"), "it ends in a line end"),
+        (
+            "${TWILIO_AUTH_TOKEN}".to_owned(),
+            "a variable that was not expanded",
+        ),
+        (format!("{TOKEN}\u{e9}"), "not ASCII"),
+    ] {
+        for command in [&["sign", url][..], &["send", "--dry-run", "--url", url]] {
+            let ran = run(command, &[("TWILIO_AUTH_TOKEN", &token)]);
+            assert_eq!(
+                (ran.status, ran.out.as_str()),
+                (2, ""),
+                "{token:?}: {}",
+                ran.err
+            );
+            assert!(
+                ran.err.contains("TWILIO_AUTH_TOKEN: expected a secret"),
+                "{}",
+                ran.err
+            );
+            assert!(
+                ran.err.contains(words) && !ran.err.contains(TOKEN),
+                "{}",
+                ran.err
+            );
+        }
+        // The end of a file's last line is no part of it.
+        let path = file(folder.path(), "token", token.as_bytes());
+        let ran = run(&["sign", url, "--token-file", &path], &[]);
+        let is_right = words.contains("line end");
+        assert_eq!(
+            ran.status,
+            if is_right { 0 } else { 2 },
+            "{token:?}: {}",
+            ran.err
+        );
+        assert!(is_right || ran.err.contains(words), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_scheme_in_capitals_is_signed_as_the_filter_signs_it() {
+    let environment = [("TWILIO_AUTH_TOKEN", TOKEN)];
+    let url = "HTTPS://orders.example.com/hook";
+    for content in [
+        &["-p", "Body=x"][..],
+        &["--get", "-p", "Body=x"],
+        &["--websocket"],
+    ] {
+        let curl = run(
+            &[&["sign", "--curl", url][..], content].concat(),
+            &environment,
+        );
+        assert_eq!(curl.status, 0, "{}", curl.err);
+        let explain = ["explain", "--url", url, "--json"];
+        let ran = run_with(&explain, &environment, curl.out.as_bytes());
+        assert_eq!(
+            ran.json()["requests"][0]["verdict"],
+            "accepted",
+            "{}",
+            ran.out
+        );
+    }
+}

@@ -3,7 +3,9 @@
 
 use crate::places::{ACCOUNT, Place, SHARED_KEY};
 use crate::requests::{Case, own_query};
-use support::contract::{Must, has_moved_boundaries, pairs, same_parameters, signed};
+use support::contract::{
+    Must, ends_in_a_hash, has_moved_boundaries, pairs, same_parameters, signed,
+};
 use support::reference::{Parts, signature};
 use support::signing::sha256_hex;
 use support::strictness::{Rule, broken};
@@ -134,15 +136,13 @@ fn candidates<'a>(case: &'a Case, place: &Place, behind: Behind<'a>) -> Vec<Cand
     let mut urls = Vec::new();
     let as_received = match behind {
         Behind::Nothing => true,
-        Behind::Form(_) => has_the_configured_query(case, place),
+        Behind::Form(_) => has_the_configured_query(case, place, true),
         Behind::HashedBody => ends_in_hash(case.query.as_deref()),
     };
     if as_received {
         urls.push(received.clone());
     }
-    let has_hash = hashes(case.query.as_deref()).next().is_some();
-    let may_have_hash = form.is_none() || !has_hash;
-    if place.own_query.is_some() && has_the_configured_query(case, place) && may_have_hash {
+    if place.own_query.is_some() && has_the_configured_query(case, place, form.is_some()) {
         urls.push(Parts {
             query: own_query(place, case.query.as_deref()),
             ..received.clone()
@@ -204,16 +204,21 @@ fn in_all_forms(urls: &[Parts], received: &Parts, with_slash: bool) -> Vec<Parts
     all
 }
 
-/// Whether the query holds just the parameters that the configured URL spells out, if it does, besides a hash.
-pub(crate) fn has_the_configured_query(case: &Case, place: &Place) -> bool {
+/// Whether the query holds just the parameters that the configured URL spells out, if it does; besides a hash, unless it
+/// is a form's.
+pub(crate) fn has_the_configured_query(case: &Case, place: &Place, is_form: bool) -> bool {
     let own = place.own_query.as_deref();
     let received = case.query.as_deref().unwrap_or_default();
-    own.is_none_or(|own| same_parameters(own.as_bytes(), received.as_bytes()))
+    let has_hash = hashes(case.query.as_deref()).next().is_some();
+    own.is_none_or(|own| {
+        same_parameters(own.as_bytes(), received.as_bytes()) && !(is_form && has_hash)
+    })
 }
 
-/// Whether more identifiers are in the signed string than there are parameters with them.
+/// Whether more identifiers are in the signed string than there are parameters with them, or a form's string ends as
+/// that of another body.
 pub(crate) fn are_moved(url: &str, form: Option<&[u8]>) -> bool {
     let pairs = pairs(form.unwrap_or_default());
     let signed = [url.as_bytes(), &signed(&pairs)].concat();
-    has_moved_boundaries(&signed, &pairs) != Must::Pass
+    has_moved_boundaries(&signed, &pairs) != Must::Pass || form.is_some() && ends_in_a_hash(&signed)
 }

@@ -44,7 +44,8 @@ pub(crate) const EXCEPTIONS: [Exception; 29] = [
     Exception {
         name: "boundary moved",
         why: "The SID of an account, message or call is in the signed string, with its name before it, and no \
-              parameter has it: somebody has cut the string in another place; the libraries do not look for that.",
+              parameter has it, or a form's string ends in `bodySHA256` and a hash: somebody has cut the string in \
+              another place; the libraries do not look for that.",
         explains: |d| {
             let form = d.form();
             let is_moved = contract::are_moved(&d.url(), form);
@@ -217,10 +218,10 @@ pub(crate) const EXCEPTIONS: [Exception; 29] = [
     },
     Exception {
         name: "another query for a form",
-        why: "A form is posted to the configured URL: with a query that has other parameters, some of the form's may \
-              have been moved there; the libraries know only the URL that they are given.",
+        why: "A form is posted to the configured URL: with a query that has other parameters (or a body's hash), some \
+              of the form's may have been moved there; the libraries know only the URL that they are given.",
         explains: |d| {
-            let is_another = !contract::has_the_configured_query(d.case, d.place());
+            let is_another = !contract::has_the_configured_query(d.case, d.place(), true);
             d.ours == "invalid_signature" && d.is_form() && is_another
         },
     },

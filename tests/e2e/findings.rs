@@ -332,3 +332,33 @@ fn an_envoy_that_never_shows_a_body_leaves_a_line_that_says_so() {
         assert_eq!(t.log_lines(1, says).await.len(), 1);
     });
 }
+
+#[test]
+fn a_form_made_of_the_end_of_a_json_requests_url_does_not_take_its_place() {
+    shared().run(async |t| {
+        t.upstream(Behaviour::Answer(200));
+        let json = format!(r#"{{"order": "{}"}}"#, sid("OR"));
+        let hash = signing::sha256_hex(json.as_bytes());
+        let signed = format!("/studio/x?shop=1&bodySHA256={hash}");
+        for at in [
+            "?",
+            "shop",
+            "&",
+            "body",
+            "=",
+            &hash,
+            &hash[20..],
+            &hash[60..],
+        ] {
+            let (target, moved) = signed.split_at(signed.rfind(at).expect("it is there"));
+            let moved = moved.replace('&', "%26").replace('=', "%3D");
+            for body in [format!("{moved}="), format!("={moved}")] {
+                let url = format!("{ORIGIN}{signed}");
+                let request = form_for(TOKEN, &url, target, &pairs([])).body(body);
+                t.rejects(&request, "malformed_body").await;
+            }
+        }
+        t.assert_nothing_received().await;
+        t.passes(&hashed(&signed, "application/json", &json)).await;
+    });
+}

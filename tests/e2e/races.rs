@@ -24,7 +24,7 @@ fn of_16_identical_requests_at_once_over_4_workers_one_passes_in_each_of_300_rou
         });
 }
 
-/// Finding 6, at once: what is acknowledged has been taken by then.
+/// What is acknowledged has been taken by then.
 #[test]
 fn of_16_identical_requests_at_once_one_passes_and_none_is_acknowledged_before_it_is_taken() {
     Setup::changed(json!({

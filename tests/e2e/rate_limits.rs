@@ -247,7 +247,7 @@ fn a_limit_on_rejected_requests_counts_nothing_else() {
     });
 }
 
-/// Finding 3: five repeats of one captured request locked its account out.
+/// Once five repeats of one captured request locked its account out.
 #[test]
 fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_parameters() {
     for key in ["account", "param:From"] {
@@ -286,7 +286,7 @@ fn replays_use_up_the_limit_of_the_address_that_they_come_from() {
     });
 }
 
-/// Finding 10: a flood from one /48 rejected all who have no slot.
+/// Once a flood from one /48 rejected all who have no slot.
 #[test]
 fn a_flood_of_rejected_requests_from_one_48_rejects_no_genuine_sender() {
     let setup = Setup::changed(json!({

@@ -242,7 +242,7 @@ fn a_duplicate_can_be_acknowledged_instead_of_rejected() {
     });
 }
 
-/// Finding 6: it was acknowledged, then the first failed, and nobody sent it again.
+/// Once it was acknowledged, then the first failed, and nobody sent it again.
 #[test]
 fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
     replay(&json!({"on_duplicate": "acknowledge"})).run(async |t| {
@@ -287,7 +287,7 @@ async fn leave(t: &Test<'_>, request: &Request) {
     t.envoy.idle().await;
 }
 
-/// Finding 4: three deliveries in each window, for ever.
+/// Once three more deliveries passed in each window, for ever.
 #[test]
 fn a_sender_who_hangs_up_gets_three_more_deliveries_in_all_and_not_in_each_window() {
     replay(&json!({"window": "1s", "keep": "3600s"})).run(async |t| {
@@ -311,7 +311,7 @@ fn a_sender_who_hangs_up_gets_three_more_deliveries_in_all_and_not_in_each_windo
     });
 }
 
-/// Finding 5: a handshake has one signature for all calls.
+/// A handshake has one signature for all calls.
 #[test]
 fn a_handshake_is_opened_on_every_call_and_once_only_where_that_is_asked_for() {
     let handshake = || {
@@ -348,7 +348,7 @@ fn a_handshake_is_opened_on_every_call_and_once_only_where_that_is_asked_for() {
     });
 }
 
-/// Kind A: what stays a duplicate says since when, and what can be done about it.
+/// What stays a duplicate says since when, and what can be done about it.
 #[test]
 fn a_duplicates_line_says_how_old_the_first_is_and_what_to_set() {
     patient().run(async |t| {

@@ -214,3 +214,65 @@ fn the_readme_shows_every_field_of_the_schema() {
         assert!(shown.get(name).is_some(), "README.md does not show {name}");
     }
 }
+
+/// The variables that the filter reads, by its source.
+fn variables() -> Vec<String> {
+    let path = repository().join("src/config/load/loader.rs");
+    let text = std::fs::read_to_string(path).expect("a file");
+    let own = text.split("mod variable {").nth(1).expect("the list");
+    let own = own.split('}').next().expect("its end");
+    let names = own.split('"').skip(1).step_by(2);
+    names.map(str::to_owned).collect()
+}
+
+/// The lists of variables that a VM gets from the proxy's environment.
+fn lists_of_variables(config: &Value, found: &mut Vec<Vec<String>>) {
+    match config {
+        Value::Object(map) => {
+            for name in ["host_env_keys", "hostKeys"] {
+                if let Some(Value::Array(names)) = map.get(name) {
+                    let names = names.iter().filter_map(Value::as_str);
+                    found.push(names.map(str::to_owned).collect());
+                }
+            }
+            map.values()
+                .for_each(|value| lists_of_variables(value, found));
+        }
+        Value::Array(list) => list
+            .iter()
+            .for_each(|value| lists_of_variables(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_variable_of_the_filter_reaches_it_in_every_file_for_an_envoy_and_is_documented() {
+    let variables = variables();
+    assert_eq!(variables.len(), 6, "{variables:?}");
+    let mut paths = Vec::new();
+    files(&repository().join("envoy"), &[".yaml", ".yml"], &mut paths);
+    let mut seen = 0;
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let mut lists = Vec::new();
+        for document in text.split("\n---\n") {
+            let document = yaml_serde::from_str(document);
+            let document: Value = document.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            lists_of_variables(&document, &mut lists);
+        }
+        for list in &lists {
+            for name in &variables {
+                assert!(list.contains(name), "{}: no {name}", relative(&path));
+            }
+        }
+        seen += lists.len();
+    }
+    // Envoy alone and with Redis, Istio, Envoy Gateway.
+    assert!(seen >= 4, "{seen}");
+    for page in ["README.md", "docs/express.md"] {
+        let text = std::fs::read_to_string(repository().join(page)).expect("a page");
+        for name in &variables {
+            assert!(text.contains(&format!("`{name}`")), "{page}: no {name}");
+        }
+    }
+}

@@ -58,7 +58,7 @@ fn a_sender_that_hangs_up_while_redis_is_asked_leaves_nothing_claimed() {
     }
 }
 
-/// Finding 4: three more deliveries in each window, for ever.
+/// Once three more deliveries passed in each window, for ever.
 #[test]
 fn hang_ups_at_all_envoys_are_counted_together_and_not_anew_in_each_window() {
     let plugin = plugin(json!({"replay": {"window": "1s", "keep": "3600s"}}));

@@ -92,7 +92,7 @@ fn while_the_service_behind_one_envoy_works_on_it_a_request_is_rejected_at_the_o
     });
 }
 
-/// Finding 6: nobody is told that a request was taken while another Envoy's service has it yet.
+/// Nobody is told that a request was taken while another Envoy's service still has it.
 #[test]
 fn a_repeat_is_not_acknowledged_while_the_first_is_undecided_at_another_envoy() {
     let plugin = plugin(json!({"replay": {"on_duplicate": "acknowledge"}}));

@@ -225,7 +225,7 @@ fn a_limit_on_rejected_requests_counts_them_at_all_envoys() {
     });
 }
 
-/// Finding 3: five repeats of one captured request locked its account out.
+/// Once five repeats of one captured request locked its account out.
 #[test]
 fn replays_at_all_envoys_never_use_up_a_limit_of_their_account_or_parameters() {
     let rules = json!([
@@ -266,7 +266,7 @@ fn replays_at_all_envoys_use_up_the_limit_of_the_address_that_they_come_from() {
     });
 }
 
-/// Finding 10: a flood rejected all who have no slot, and genuine senders have none.
+/// Once a flood rejected all who have no slot, and genuine senders have none.
 #[test]
 fn a_flood_of_rejected_requests_rejects_no_genuine_sender_at_any_envoy() {
     let plugin = plugin(json!({

@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
     }
     let shown = Shown::all_if(arguments.show_data);
     let explanations = Explainer::explain_all(explainer.as_ref(), &captured, input::now(), shown);
-    let all_pass = explanations.iter().all(|one| one.passes);
+    let all_pass = explanations.iter().all(Explanation::is_good);
     if out.json {
         out.value(&json!({"notes": notes, "requests": explanations}))?;
     } else {
@@ -153,9 +153,13 @@ fn explainer(
 }
 
 fn show(explanation: &Explanation, out: &mut Output) -> Result<(), Failure> {
-    let (style, word) = match explanation.passes {
-        true => (Style::Good, "passes"),
-        false => (Style::Bad, "rejected"),
+    let (style, word) = match (explanation.is_good(), explanation.passes) {
+        (true, _) => (Style::Good, "passes"),
+        (false, true) => (
+            Style::Bad,
+            "passes, since the mode is monitor; else rejected",
+        ),
+        (false, false) => (Style::Bad, "rejected"),
     };
     // A capture, or a line that somebody else has written, may hold what a terminal acts on.
     let safe = |text: &str| visible(text.as_bytes());

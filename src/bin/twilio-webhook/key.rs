@@ -1,11 +1,13 @@
 //! The key: from the environment, a file or a prompt, never from an argument, which everybody on the machine can read.
 
+use std::env::VarError;
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
 use twilio_webhook_filter::Secret;
-use twilio_webhook_filter::companion::configuration::SigningSecret;
+use twilio_webhook_filter::companion::configuration::{SigningSecret, problem_of_key};
 
 use crate::failure::Failure;
 
@@ -58,11 +60,12 @@ impl KeyArguments {
             let text = text.trim_end_matches(['\r', '\n']);
             return match text.is_empty() {
                 true => Failure::expected(format_args!("{what} in {}", path.display())),
-                false => Ok(text.to_owned()),
+                false => checked(text, path.display()),
             };
         }
         match std::env::var(variable) {
-            Ok(text) if !text.is_empty() => return Ok(text),
+            Ok(text) if !text.is_empty() => return checked(&text, variable),
+            Err(VarError::NotUnicode(_)) => return checked("\u{FFFD}", variable),
             _ => {}
         }
         if !io::stdin().is_terminal() {
@@ -71,7 +74,15 @@ impl KeyArguments {
         let text = rpassword::prompt_password(format!("{what}: "))?;
         match text.trim().is_empty() {
             true => Failure::expected(what),
-            false => Ok(text.trim().to_owned()),
+            false => checked(text.trim(), what),
         }
+    }
+}
+
+/// Returns a key, or the error that the filter itself would not load it.
+fn checked(text: &str, place: impl fmt::Display) -> Result<String, Failure> {
+    match problem_of_key(text) {
+        Some(problem) => Failure::said(format_args!("{place}: expected {problem}")),
+        None => Ok(text.to_owned()),
     }
 }

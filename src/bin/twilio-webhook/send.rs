@@ -8,7 +8,7 @@ mod messages;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use serde_json::json;
 use twilio_webhook_filter::Secret;
 use twilio_webhook_filter::companion::configuration::SigningSecret;
@@ -62,26 +62,29 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     age: Option<i64>,
     /// Send the very same request so many times, one after the other.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     repeat: u32,
     /// Send it so many times at once; with --rate, over so many connections.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=MAX_PARALLEL))]
     parallel: u32,
     /// Envoy's log, in which the filter's hint is looked up.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Send different requests, so many a second, until Ctrl-C or --duration.
-    #[arg(long, value_name = "REQUESTS")]
+    #[arg(long, value_name = "REQUESTS", value_parser = input::rate)]
     rate: Option<f64>,
     /// How long to send at --rate, in seconds.
-    #[arg(long, value_name = "SECONDS", requires = "rate")]
-    duration: Option<f64>,
+    #[arg(long, value_name = "SECONDS", requires = "rate", value_parser = input::seconds)]
+    duration: Option<Duration>,
     /// Send nothing, and print the request: as a curl command or, with --json, in its parts.
     #[arg(long, conflicts_with = "rate")]
     dry_run: bool,
     #[command(flatten)]
     key: KeyArguments,
 }
+
+/// The most requests at once: each has a thread.
+const MAX_PARALLEL: i64 = 1000;
 
 /// What signs in the place of the key that a forger does not have.
 const FORGED_KEY: &str = "00000000000000000000000000000000";
@@ -95,8 +98,8 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
     if let Some(rate) = arguments.rate {
         let plan = load::Plan {
             rate,
-            duration: arguments.duration.map(Duration::from_secs_f64),
-            connections: arguments.parallel.max(1),
+            duration: arguments.duration,
+            connections: arguments.parallel,
         };
         return load::run(&plan, &client, &|| request(arguments, &key), out);
     }
@@ -107,8 +110,8 @@ pub fn run(arguments: &Arguments, out: &mut Output) -> Result<Ended, Failure> {
     }
     let tail = arguments.log.as_deref().map(LogTail::open).transpose()?;
     let mut answers = Vec::new();
-    for _ in 0..arguments.repeat.max(1) {
-        answers.extend(at_once(&client, &request, arguments.parallel.max(1)));
+    for _ in 0..arguments.repeat {
+        answers.extend(at_once(&client, &request, arguments.parallel));
     }
     let mut is_good = true;
     let mut values = Vec::new();

@@ -3,7 +3,7 @@
 use crate::config::load::loader::{Loader, variable};
 use crate::config::reader::secrets::SecretKind;
 use crate::config::reader::{Node, Object};
-use crate::copied::{Alphabet, Place, remnant};
+use crate::copied::{A_KEY, Alphabet, Place, remnant};
 use crate::secret::Secret;
 use crate::signature::key::SigningKey;
 use crate::signature::keyring::{Key, Keyring, MAX_KEYS};
@@ -35,18 +35,18 @@ impl Loader<'_> {
 
     fn account_of_the_environment(&self, keys: &mut Vec<Key>) {
         let account = self.variable(variable::ACCOUNT_SID);
-        if let Some(account) = &account
-            && !is_account_sid(account)
-        {
-            self.wrong_variable(variable::ACCOUNT_SID, account, ACCOUNT_SID);
+        if let Some(account) = &account {
+            match is_account_sid(account) {
+                true => self.warn_of_account_sid(variable::ACCOUNT_SID, account),
+                false => self.wrong_variable(variable::ACCOUNT_SID, account, ACCOUNT_SID),
+            }
         }
         let token = self.variable(variable::AUTH_TOKEN).map(Secret::new);
         if let Some(token) = &token {
             match remnant(token.expose(), Place::Environment, Alphabet::Ascii) {
-                Some(left) => self.problems.expected(
-                    variable::AUTH_TOKEN,
-                    format_args!("a secret of visible ASCII characters without quotes: it {left}"),
-                ),
+                Some(left) => self
+                    .problems
+                    .expected(variable::AUTH_TOKEN, format_args!("{A_KEY}: it {left}")),
                 None => self.warn_of_token(variable::AUTH_TOKEN, token),
             }
         }
@@ -60,10 +60,11 @@ impl Loader<'_> {
         };
         let sid = account.field("account_sid").and_then(|node| {
             let sid = node.plain_text(ACCOUNT_SID)?;
-            match is_account_sid(sid) {
-                true => Some(sid),
-                false => node.expected(ACCOUNT_SID),
+            if !is_account_sid(sid) {
+                return node.expected(ACCOUNT_SID);
             }
+            self.warn_of_account_sid(node.path(), sid);
+            Some(sid)
         });
         let tokens = account.required("auth_tokens").and_then(|node| node.list());
         for node in tokens.unwrap_or_default() {
@@ -100,10 +101,22 @@ impl Loader<'_> {
         }));
     }
 
+    /// Warns of an account SID that is not `AC` and 32 hex digits. It is accepted: tests have
+    /// shorter ones.
+    fn warn_of_account_sid(&self, path: &str, sid: &str) {
+        if !sid.strip_prefix("AC").is_some_and(is_32_hex_digits) {
+            self.warn(
+                path,
+                "this is not AC followed by 32 hex digits, as every account SID of Twilio's is; \
+                 requests that name another account are rejected with account_mismatch",
+            );
+        }
+    }
+
     /// Warns of a token that is not 32 hex digits. It is accepted: Twilio may have other forms
     /// one day, and tests have shorter ones.
     fn warn_of_token(&self, path: &str, token: &Secret) {
-        let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_hex = is_32_hex_digits;
         let token = token.expose();
         let what = if is_hex(token) {
             return;
@@ -123,6 +136,10 @@ impl Loader<'_> {
 }
 
 const ACCOUNT_SID: &str = "an account SID (AC followed by 32 hex digits)";
+
+fn is_32_hex_digits(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
 
 /// Returns whether the text looks like an account SID; those of tests may be shorter.
 fn is_account_sid(text: &str) -> bool {

@@ -37,9 +37,24 @@ pub(super) struct Loader<'a> {
     pub(super) warnings: RefCell<Vec<String>>,
 }
 
+/// A value that may be given, and may be wrong: then that was said, and nothing more is to be said
+/// of it.
+pub(super) enum Given<T> {
+    Nothing,
+    Wrong,
+    Right(T),
+}
+
+impl<T> Given<T> {
+    /// Returns what came of reading a value that was given.
+    pub(super) fn read(value: Option<T>) -> Given<T> {
+        value.map_or(Given::Wrong, Given::Right)
+    }
+}
+
 /// What holds for each webhook that does not override it.
 pub(super) struct Globals {
-    pub(super) base: Option<PublicUrl>,
+    pub(super) base: Given<PublicUrl>,
     pub(super) timestamp: TimestampSettings,
     pub(super) replay: Option<ReplaySettings>,
     /// What a webhook's own `replay` object starts from, also where the global one is off.

@@ -22,7 +22,8 @@ impl Loader<'_> {
     ) -> TimestampSettings {
         let mut timestamp = basis.clone();
         let fields = "params, header, max_age, clock_skew, required";
-        let Some(object) = node.and_then(|node| node.object(fields)) else {
+        let object = node.as_ref().and_then(|node| node.object(fields));
+        let (Some(node), Some(object)) = (node, object) else {
             return timestamp;
         };
         if let Some(params) = object.field("params").and_then(|node| node.list()) {
@@ -40,6 +41,13 @@ impl Loader<'_> {
         duration(&object, "clock_skew", NOTHING, &mut freshness.clock_skew);
         if object.field("required").is_some() {
             timestamp.required = flag(&object, "required");
+        }
+        if timestamp.required && timestamp.params.is_empty() {
+            self.warn(
+                node.path(),
+                "a signed timestamp is required, and params names no parameter that may hold one: \
+                 every request is rejected with missing_timestamp",
+            );
         }
         timestamp
     }

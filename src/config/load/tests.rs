@@ -151,6 +151,33 @@ fn all_mistakes_are_named_at_once() {
 }
 
 #[test]
+fn a_value_that_is_wrong_is_not_said_to_be_missing_as_well() {
+    for json in [
+        r#"{"public_base_url": "orders.example.com", "webhooks": [{"path": "/a"}, {"path": "/b/*"}]}"#,
+        r#"{"public_base_url": "https://h?x", "webhooks": [{"path": "/a"}]}"#,
+        r#"{"webhooks": [{"url": "orders.example.com"}]}"#,
+        r#"{"webhooks": [{"path": "/a", "url": 1}]}"#,
+        r#"{"webhooks": {}}"#,
+        r#"{"webhooks": [{"url": "https://h/a", "methods": "POST"}]}"#,
+    ] {
+        let nothing = |_: &str| None;
+        let found = load(json.as_bytes(), &nothing).expect_err(json).to_string();
+        assert_eq!(found.matches("expected").count(), 1, "{json}: {found}");
+        assert!(!found.contains("missing"), "{json}: {found}");
+    }
+    let wrong = [("WEBHOOK_URL", "orders.example.com")];
+    for json in [
+        "{}",
+        r#"{"webhooks": []}"#,
+        r#"{"webhooks": [{"path": "/a"}]}"#,
+    ] {
+        let found = problems_with(json, &wrong);
+        assert_eq!(found.matches("expected").count(), 1, "{json}: {found}");
+        assert!(found.starts_with("WEBHOOK_URL: "), "{json}: {found}");
+    }
+}
+
+#[test]
 fn no_mistake_shows_a_value() {
     for json in [
         r#"{"accounts": [{"auth_tokens": "hunter2"}], "mode": "hunter2"}"#,

@@ -1,6 +1,6 @@
 //! `webhooks` and `exempt_paths`, and the URL that each webhook has at Twilio.
 
-use crate::config::load::loader::{Globals, Loader, form_reading, max_parameters, variable};
+use crate::config::load::loader::{Given, Globals, Loader, form_reading, max_parameters, variable};
 use crate::config::load::policies::with_max_pinned;
 use crate::config::reader::{Node, Object, Problems};
 use crate::config::settings::WebhookSettings;
@@ -14,18 +14,24 @@ const MAX_WEBHOOKS: usize = 256;
 impl Loader<'_> {
     pub(super) fn webhooks(&self, root: &Object<'_>, globals: &Globals) -> Vec<WebhookSettings> {
         let of_the_environment = self.webhook_url();
-        let nodes = root
-            .field("webhooks")
-            .map(|node| node.list().unwrap_or_default());
+        let nodes = match root.field("webhooks").map(|node| node.list()) {
+            None => Vec::new(),
+            Some(Some(nodes)) => nodes,
+            // No list, which was said.
+            Some(None) => return Vec::new(),
+        };
         let mut webhooks = Vec::new();
-        for node in nodes.iter().flatten() {
-            let webhook = self.webhook(node, globals, of_the_environment.as_ref(), &webhooks);
+        for node in &nodes {
+            let webhook = self.webhook(node, globals, &of_the_environment, &webhooks);
             webhooks.extend(webhook);
         }
-        if nodes.is_none_or(|nodes| nodes.is_empty()) {
+        if nodes.is_empty() {
             match of_the_environment {
-                Some(url) => webhooks.extend(self.webhook_of_the_environment(&url, globals)),
-                None => self.problems.expected(
+                Given::Right(url) => {
+                    webhooks.extend(self.webhook_of_the_environment(&url, globals));
+                }
+                Given::Wrong => {}
+                Given::Nothing => self.problems.expected(
                     "webhooks",
                     "at least one webhook, here or as the environment variable WEBHOOK_URL \
                      (vm_config.environment_variables)",
@@ -40,13 +46,15 @@ impl Loader<'_> {
         webhooks
     }
 
-    fn webhook_url(&self) -> Option<ConfiguredUrl> {
-        let text = self.variable(variable::WEBHOOK_URL)?;
+    fn webhook_url(&self) -> Given<ConfiguredUrl> {
+        let Some(text) = self.variable(variable::WEBHOOK_URL) else {
+            return Given::Nothing;
+        };
         match ConfiguredUrl::parse(&text) {
-            Ok(url) => Some(url),
+            Ok(url) => Given::Right(url),
             Err(what) => {
                 self.problems.expected(variable::WEBHOOK_URL, what);
-                None
+                Given::Wrong
             }
         }
     }
@@ -74,7 +82,7 @@ impl Loader<'_> {
         &self,
         node: &Node<'_>,
         globals: &Globals,
-        of_the_environment: Option<&ConfiguredUrl>,
+        of_the_environment: &Given<ConfiguredUrl>,
         before: &[WebhookSettings],
     ) -> Option<WebhookSettings> {
         let object = node
@@ -85,7 +93,10 @@ impl Loader<'_> {
             (Some(node), _) => path_pattern(&node),
             (None, Some(url)) => path_of(url, node.path(), self.problems),
             (None, None) => {
-                object.required("path");
+                // A URL that is wrong may be that of the path.
+                if url_node.is_none() {
+                    object.required("path");
+                }
                 None
             }
         };
@@ -119,21 +130,20 @@ impl Loader<'_> {
                  path as received",
             );
         }
-        let fits = |url: &&ConfiguredUrl| path.matches(url.path().as_bytes());
-        let public_url = match (&url_node, configured, &globals.base) {
-            (Some(_), configured, _) => PublicUrl::configured(&configured?),
-            (None, _, Some(base)) => base.clone(),
-            (None, _, None) => match of_the_environment.filter(fits) {
-                Some(url) if !path.is_prefix() => PublicUrl::configured(url),
-                _ => {
-                    self.problems.expected(
-                        format_args!("{}.url", node.path()),
-                        "a url here, or a public_base_url for all webhooks: the filter never \
-                         guesses the URL that Twilio signs",
-                    );
-                    return None;
-                }
-            },
+        let fits = |url: &ConfiguredUrl| !path.is_prefix() && path.matches(url.path().as_bytes());
+        let public_url = match (&url_node, &globals.base, of_the_environment) {
+            (Some(_), ..) => PublicUrl::configured(&configured?),
+            (None, Given::Right(base), _) => base.clone(),
+            (None, Given::Nothing, Given::Right(url)) if fits(url) => PublicUrl::configured(url),
+            (None, Given::Wrong, _) | (None, Given::Nothing, Given::Wrong) => return None,
+            (None, Given::Nothing, _) => {
+                self.problems.expected(
+                    format_args!("{}.url", node.path()),
+                    "a url here, or a public_base_url for all webhooks: the filter never \
+                     guesses the URL that Twilio signs",
+                );
+                return None;
+            }
         };
         Some(WebhookSettings {
             path,
@@ -196,7 +206,9 @@ fn default_methods() -> Vec<String> {
 }
 
 fn methods(node: &Node<'_>) -> Vec<String> {
-    let names = node.list().unwrap_or_default();
+    let Some(names) = node.list() else {
+        return Vec::new();
+    };
     if names.is_empty() {
         node.expected::<()>("at least one method, such as \"POST\"");
     }

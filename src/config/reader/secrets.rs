@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::config::reader::shown::shown_variable;
 use crate::config::reader::{Environment, Node};
-use crate::copied::{Alphabet, Place, is_variable, remnant};
+use crate::copied::{A_KEY, Alphabet, Place, is_variable, remnant};
 use crate::secret::Secret;
 
 impl Node<'_> {
@@ -63,7 +63,7 @@ pub(in crate::config) struct SecretKind {
 impl SecretKind {
     /// An auth token or a shared key.
     pub(in crate::config) const KEY: SecretKind = SecretKind {
-        what: "a secret of visible ASCII characters without quotes",
+        what: A_KEY,
         alphabet: Alphabet::Ascii,
     };
     /// A token that becomes part of a header as it is.

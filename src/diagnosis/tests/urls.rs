@@ -148,6 +148,16 @@ fn escapes_and_slashes_of_a_path_that_were_changed_on_the_way_are_named() {
         ("/hook/%c3%a9", "/hook/%C3%A9", "an escape in the path"),
         ("//hook/a", "/hook/a", "slashes in the path were merged"),
         ("/hook//a/b", "/hook/a/b", "slashes in the path were merged"),
+        (
+            "//hook//a///b",
+            "/hook/a//b",
+            "slashes in the path were merged",
+        ),
+        (
+            "//hook//a//b",
+            "/hook/a/b",
+            "slashes in the path were merged",
+        ),
         ("/hook/a/", "/hook//a/", "spelled without double slashes"),
     ] {
         let request = signed_for(&format!("https://orders.example.com{signed}"));

@@ -160,6 +160,12 @@ pub(super) fn paths(
     for doubled in spellings::with_double_slashes(&own) {
         part.guess(rank, doubled, Mistake::Said(MERGED));
     }
+    // A proxy that merges slashes merges all of them.
+    if context.public.takes_path_from_request() {
+        for doubled in spellings::with_several_double_slashes(&own) {
+            part.guess(3, doubled, Mistake::Said(MERGED));
+        }
+    }
     part.guess(3, own.to_ascii_lowercase(), Mistake::Said(LOWER_CASE));
     part
 }

@@ -48,8 +48,9 @@
   };
 
   const explained = (one) => {
-    const word = one.passes ? "✓ passes" : "✗ rejected";
-    const head = made("p", { class: `verdict ${one.passes ? "passes" : "rejected"}` }, `${word}: ${one.status} ${one.verdict}`);
+    const isGood = one.passes && !one.monitored;
+    const word = isGood ? "✓ passes" : one.monitored ? "✗ passes, since the mode is monitor; else rejected" : "✗ rejected";
+    const head = made("p", { class: `verdict ${isGood ? "passes" : "rejected"}` }, `${word}: ${one.status} ${one.verdict}`);
     const facts = [`${one.method} ${one.path}`.trim(), one.key && `signed by the key ${one.key}`, one.account_sid && `of the account ${one.account_sid}`];
     return made(
       "section", {}, made("h3", {}, facts.filter(Boolean).join(", ")), head, made("p", {}, one.message),

@@ -4,7 +4,7 @@ use super::*;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// Finding 3: five repeats of one captured request locked its account out.
+/// Once five repeats of one captured request locked its account out.
 #[test]
 fn replays_of_one_request_never_use_up_a_limit_of_its_account_or_of_its_parameters() {
     for key in ["account", "param:From"] {
@@ -38,7 +38,7 @@ fn what_else_is_rejected_is_counted_by_the_account_that_signed_it() {
     world.expect(&of("b", "x=1"), "accepted");
 }
 
-/// The mutant that survived.
+/// Limits by account and parameters count no repeat; these two do.
 #[test]
 fn replays_are_counted_by_the_address_that_they_come_from_and_by_their_webhook() {
     for key in ["client_ip", "webhook"] {
@@ -75,7 +75,7 @@ fn acknowledged_repeats_and_early_retries_are_counted_by_no_rule() {
     }
 }
 
-/// Finding 10: a flood from one /48 rejected all who have no slot, and a genuine sender
+/// Once a flood from one /48 rejected all who have no slot, and a genuine sender
 /// never has one.
 #[test]
 fn a_flood_of_rejected_requests_from_everywhere_rejects_no_genuine_sender() {

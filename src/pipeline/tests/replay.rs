@@ -81,7 +81,7 @@ fn an_acknowledged_repeat_is_not_passed_on() {
 
 const ACKNOWLEDGING: &str = r#"{"rate_limits": [], "replay": {"on_duplicate": "acknowledge"}}"#;
 
-/// Finding 6: it was acknowledged, then the first failed, and nobody sent it again.
+/// Once it was acknowledged, then the first failed, and nobody sent it again.
 #[test]
 fn a_repeat_is_not_acknowledged_while_the_first_is_undecided() {
     let world = World::new(ACKNOWLEDGING);
@@ -130,7 +130,7 @@ fn where_repeats_are_rejected_nothing_is_written_for_the_answer_and_no_retry_is_
     assert_eq!(world.memory.writes(), before);
 }
 
-/// Finding 5 and kind A: all calls have one handshake.
+/// All calls have one handshake.
 #[test]
 fn a_handshake_claims_no_nonce_unless_that_is_asked_for() {
     let configured = |replay: &str, limits: &str| {
@@ -184,7 +184,7 @@ fn a_repeat_in_the_guise_of_a_handshake_is_not_accepted() {
     }
 }
 
-/// The mutant that survived: a nonce that does not outlast its timestamp.
+/// A nonce outlasts its timestamp.
 #[test]
 fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
     for replay in [
@@ -213,7 +213,7 @@ fn there_is_no_moment_at_which_a_fresh_timestamp_is_accepted_again() {
     }
 }
 
-/// Kind A: what stays a duplicate says since when, and what can be done about it.
+/// What stays a duplicate says since when, and what can be done about it.
 #[test]
 fn the_hint_on_a_duplicate_says_how_old_the_first_is_and_what_to_set() {
     let limit = r#", "rate_limits": [

@@ -150,7 +150,7 @@ impl Admission {
         }
     }
 
-    /// Decides by a reply; `None` if it does not fit the question.
+    /// Decides by a reply; `None` if it does not fit the call.
     fn decide_by(&self, reply: ScriptReply, shared: &Shared, now: Timestamp) -> Option<Decision> {
         let decision = match (reply, &self.claim) {
             (ScriptReply::Limited { which, wait }, _)
@@ -260,7 +260,7 @@ impl Admission {
         let claim = of_attempt(pending.claim, attempt);
         let settlement = shared.settlement(self.webhook, &claim, UpstreamOutcome::Failed, now);
         if let Some(settlement) = settlement {
-            shared.queue.push(settlement);
+            shared.queue.push(settlement.never_admitted());
         }
     }
 

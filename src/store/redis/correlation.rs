@@ -1,10 +1,10 @@
-//! What ties an answer to its question.
+//! What ties a reply to its call.
 //!
-//! HTTP/1.1 ties them by nothing but their order, and Webdis can give one client's answer to
-//! another: where a client leaves while its answer is being written, that is written to the
-//! next connection that gets the same file descriptor, and every answer there then belongs
-//! to the question before. So the answer to a first delivery could let a repeat pass. Each
-//! question therefore carries a number that no other has, and its answer begins with it.
+//! HTTP/1.1 ties them by nothing but their order, and Webdis can give one client's reply to
+//! another: where a client leaves while its reply is being written, that is written to the
+//! next connection that gets the same file descriptor, and every reply there then belongs
+//! to the call before. So the reply to a first delivery could let a repeat pass. Each
+//! call therefore carries a number that no other has, and its reply begins with it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-/// The number of one question, at all Envoys that share a Redis.
+/// The number of one call, at all Envoys that share a Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correlation(pub u64);
 
@@ -26,7 +26,7 @@ impl fmt::Display for Correlation {
 }
 
 impl Correlation {
-    /// Reads what an answer begins with. `None` if it is none.
+    /// Reads the number that a reply begins with. `None` if it is none.
     pub fn read(word: &str) -> Option<Correlation> {
         let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if word.len() != DIGITS || !word.bytes().all(is_digit) {
@@ -36,7 +36,7 @@ impl Correlation {
     }
 }
 
-/// Numbers for questions: by chance different from those of every other worker.
+/// Numbers for calls: by chance different from those of every other worker.
 #[derive(Debug)]
 pub struct Correlations {
     random: [u8; 16],
@@ -71,7 +71,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn no_two_questions_of_two_workers_have_the_same_number() {
+    fn no_two_calls_of_two_workers_have_the_same_number() {
         let workers = [[1; 16], [2; 16]].map(Correlations::new);
         let numbers = workers.iter().flat_map(|worker| {
             let numbers = (0..1000).map(|_| worker.next().0);

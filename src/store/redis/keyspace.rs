@@ -1,10 +1,10 @@
 //! What keys in Redis are called, and the calls that name them.
 //!
 //! ```text
-//! {twf:1}:n:<nonce>   "p:<claim>:<times>:<until>" in progress | "k" completed
-//!                     | "a:<times>" its client left | "k:<times>" it left once too often
+//! {twf:1}:n:<nonce>   "p:<claim>:<times>:<until>" in progress | "k@<until>" completed
+//!                     | "a:<times>" its client left | "k:<times>@<until>" it left once too often
 //! {twf:1}:i:<capacity>   all nonces of a table, by when they may be evicted
-//! {twf:1}:v:<claim>   released before it arrived
+//! {twf:1}:v           claims that are void if they arrive: given up, and settled; a bounded number
 //! {twf:1}:l:<bucket>  counters, as JSON
 //! ```
 //!
@@ -70,7 +70,8 @@ impl Keyspace {
         }
         if let Some((claim, rules)) = claim {
             let pinned = claim.pinned_until().max(now.after(IN_FLIGHT));
-            self.push_keys(&mut call, claim.nonce(), claim.id(), rules.capacity);
+            self.push_nonce(&mut call, claim.nonce(), rules.capacity);
+            call.keys.push(self.marks());
             call.push(format_args!("{:x}", claim.id()));
             call.push(pinned.since(now).0);
             call.push(rules.keep.0.max(1));
@@ -84,7 +85,7 @@ impl Keyspace {
         call
     }
 
-    /// Returns the call that tells what became of claims.
+    /// Returns the call that settles claims.
     pub fn settle(&self, settlements: &[Settlement], now: Timestamp) -> ScriptCall {
         let mut call = ScriptCall::new(Kind::Settle);
         for settlement in settlements {
@@ -97,7 +98,7 @@ impl Keyspace {
                 ..
             } = *settlement;
             let (pinned, kept) = settlement.spans(now);
-            self.push_keys(&mut call, nonce, id, capacity);
+            self.push_nonce(&mut call, nonce, capacity);
             call.push(match outcome {
                 UpstreamOutcome::Processed => "keep",
                 UpstreamOutcome::Failed => "release",
@@ -109,16 +110,21 @@ impl Keyspace {
             call.push(MAX_ABANDONED);
             call.push(if may_arrive_again { "again" } else { "once" });
         }
+        call.keys.push(self.marks());
         call
     }
 
-    fn push_keys(&self, call: &mut ScriptCall, nonce: Nonce, id: u64, capacity: usize) {
+    fn push_nonce(&self, call: &mut ScriptCall, nonce: Nonce, capacity: usize) {
         let prefix = &self.prefix;
         call.keys.extend([
             format!("{prefix}n:{}", nonce.to_hex()),
             format!("{prefix}i:{capacity}"),
-            format!("{prefix}v:{id:x}"),
         ]);
+    }
+
+    /// Returns the key of the marks of claims that were given up.
+    fn marks(&self) -> String {
+        format!("{}v", self.prefix)
     }
 
     fn bucket_key(&self, limiter: &Limiter, check: LimitCheck) -> String {

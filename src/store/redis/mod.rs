@@ -21,7 +21,7 @@
 //! - [`keyspace`]: what keys are called
 //! - [`scripts`], [`script_call`], [`script_reply`]: what runs in Redis, with which
 //!   arguments, and what it replies
-//! - [`correlation`]: what ties a reply to its question
+//! - [`correlation`]: what ties a reply to its call
 //! - [`wire`]: how that looks over HTTP: Webdis, Upstash
 //! - [`settings`]: how Redis is reached
 

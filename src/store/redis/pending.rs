@@ -14,7 +14,7 @@ use crate::store::redis::settlement_queue::Settlement;
 use crate::store::redis::shared::Shared;
 use crate::time::{Millis, Timestamp};
 
-/// How often a question is asked again whose answer was another one's. Where that happens once,
+/// How often a call is made again whose reply was another one's. Where that happens once,
 /// it hardly ever happens twice: the connection gets in step, or Envoy closes it.
 const MAX_MISDELIVERED: u32 = 2;
 
@@ -45,7 +45,7 @@ struct Pending {
     script: ScriptCall,
     by: ScriptRef,
     correlation: Correlation,
-    /// How often the answer was another question's.
+    /// How often the reply was another call's.
     misdelivered: u32,
     sent: Timestamp,
     purpose: Purpose,
@@ -92,7 +92,7 @@ pub fn admit(shared: &Rc<Shared>, query: Query, moment: Moment, now: Timestamp) 
     Progress::Call(call(Rc::clone(shared), script, purpose, now))
 }
 
-/// Returns the call that tells Redis the next settlements, if there are any.
+/// Returns the call that settles the next claims, if there are any to be settled.
 pub fn call_for_settlements(shared: &Rc<Shared>, now: Timestamp) -> Option<StoreCall> {
     if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
         return None;
@@ -132,9 +132,7 @@ impl Pending {
         }
         let numbers = self.script.numbers(self.correlation);
         let scripts = &self.shared.scripts;
-        let command = self
-            .script
-            .command(scripts, self.by, self.attempt(), &numbers);
+        let command = self.script.command(scripts, self.by, &numbers);
         let http = HttpCall {
             cluster: settings.cluster.clone(),
             headers,
@@ -147,18 +145,18 @@ impl Pending {
         }
     }
 
-    /// Asks the same once more, in what is left of the time: nobody waits longer for that.
+    /// Returns the same call once more, in what is left of the time: nobody waits longer for that.
     ///
-    /// It keeps its number. On a connection where every answer belongs to the question before,
-    /// this one's answer comes next.
+    /// It keeps its number. On a connection where every reply belongs to the call before, the
+    /// first one's reply comes next.
     fn call_again(self, now: Timestamp) -> Progress {
         let took = now.since(self.sent);
         let left = self.shared.settings.timeout.0.saturating_sub(took.0).max(1);
         Progress::Call(self.call(Millis(left)))
     }
 
-    /// Whether the same was asked before: by a hash that Redis did not know, or with an answer that
-    /// was another question's.
+    /// Whether the same call was made before: by a hash that Redis did not know, or with a reply
+    /// that was another call's.
     fn attempt(&self) -> Attempt {
         match (self.by, self.misdelivered) {
             (ScriptRef::Sha, 0) => Attempt::First,

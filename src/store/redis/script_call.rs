@@ -1,4 +1,4 @@
-//! A script with its keys and arguments: what Redis is asked.
+//! A call of a script: its keys and arguments.
 
 use crate::store::redis::correlation::Correlation;
 use crate::store::redis::scripts::{Script, Scripts};
@@ -8,11 +8,11 @@ use crate::store::redis::scripts::{Script, Scripts};
 pub enum Kind {
     /// Limits and claim of one request.
     Decide,
-    /// What upstreams' answers do to claims.
+    /// What upstreams' responses do to claims.
     Settle,
 }
 
-/// What Redis is asked.
+/// A call of a script.
 #[derive(Debug)]
 pub struct ScriptCall {
     /// Which script is run.
@@ -32,12 +32,12 @@ pub enum ScriptRef {
     Source,
 }
 
-/// Whether the script was asked for before, under the same number.
+/// Whether the same call was made before, under the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// It was not.
     First,
-    /// It was, and may have run, or may run yet.
+    /// It was, and its script may have run, or may run yet.
     Another,
 }
 
@@ -49,7 +49,7 @@ pub struct CommandNumbers {
 }
 
 impl ScriptCall {
-    /// A question without keys and arguments yet.
+    /// Returns a call without keys and arguments yet.
     pub fn new(kind: Kind) -> ScriptCall {
         ScriptCall {
             kind,
@@ -62,13 +62,12 @@ impl ScriptCall {
         self.arguments.push(argument.to_string());
     }
 
-    /// The words of the command: `EVALSHA hash keys key… argument… attempt correlation`, or
-    /// `EVAL` with the text.
+    /// Returns the words of the command: `EVALSHA hash keys key… argument… correlation`, or
+    /// `EVAL` with the text. They are the same for each attempt.
     pub fn command<'a>(
         &'a self,
         scripts: &'a Scripts,
         by: ScriptRef,
-        attempt: Attempt,
         numbers: &'a CommandNumbers,
     ) -> Vec<&'a str> {
         let script: &Script = match self.kind {
@@ -80,17 +79,13 @@ impl ScriptCall {
             ScriptRef::Source => ("EVAL", script.source),
         };
         let rest = self.keys.iter().chain(&self.arguments);
-        let attempt = match attempt {
-            Attempt::First => "first",
-            Attempt::Another => "another",
-        };
         let mut words = vec![verb, name, &numbers.keys];
         words.extend(rest.map(String::as_str));
-        words.extend([attempt, &numbers.correlation]);
+        words.push(&numbers.correlation);
         words
     }
 
-    /// The numbers in the command, where the question has this one.
+    /// Returns the numbers in the command of the call with this one.
     pub fn numbers(&self, correlation: Correlation) -> CommandNumbers {
         CommandNumbers {
             keys: self.keys.len().to_string(),

@@ -1,12 +1,12 @@
-//! What the scripts answer, and how asking fails.
+//! What the scripts reply, and how a call fails.
 
 use crate::store::redis::correlation::Correlation;
 use crate::time::Millis;
 
-/// What a script answered.
+/// A script's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptReply {
-    /// Every limit has room, and no nonce was asked for.
+    /// Every limit has room, and no nonce was to be claimed.
     Passed,
     /// Every limit has room, and the nonce is this request's.
     Claimed {
@@ -17,7 +17,7 @@ pub enum ScriptReply {
     },
     /// A limit is used up.
     Limited {
-        /// Its place among those that were asked for.
+        /// Its place among those of the call.
         which: usize,
         /// After this long, one more passes.
         wait: Millis,
@@ -42,20 +42,20 @@ pub enum ScriptReply {
     Settled,
 }
 
-/// Why there is no answer that can be used.
+/// Why there is no reply that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It was not asked, having failed before.
+    /// It was not called, having failed before.
     CircuitOpen,
     /// Envoy does not know the cluster, or could not send to it.
     NotSent,
-    /// No answer within the timeout, or the connection broke.
+    /// No reply within the timeout, or the connection broke.
     NoAnswer,
     /// The service answered with this HTTP status.
     Status(u16),
-    /// It answered what no script answers.
+    /// It replied what no script replies.
     Malformed,
-    /// It gave the answer to another question.
+    /// It gave the reply to another call.
     Misdelivered,
     /// Redis does not know the script by its hash.
     UnknownScript,
@@ -95,16 +95,16 @@ impl Failure {
 }
 
 impl ScriptReply {
-    /// Reads the line that a script answered to the question with this number.
+    /// Reads the line that a script replied to the call with this number.
     ///
     /// # Errors
-    /// [`Failure::Misdelivered`] for the answer to another question, [`Failure::Malformed`] for
+    /// [`Failure::Misdelivered`] for the reply to another call, [`Failure::Malformed`] for
     /// any other line.
     pub fn read(line: &str, correlation: Correlation) -> Result<ScriptReply, Failure> {
         let mut words = line.split(' ');
         match words.next().and_then(Correlation::read) {
             None => return Err(Failure::Malformed),
-            Some(of_answer) if of_answer != correlation => return Err(Failure::Misdelivered),
+            Some(of_reply) if of_reply != correlation => return Err(Failure::Misdelivered),
             Some(_) => {}
         }
         let word = words.next().unwrap_or_default();
@@ -150,7 +150,7 @@ mod tests {
     const OWN: Correlation = Correlation(0x2a);
 
     #[test]
-    fn every_answer_of_the_scripts_is_understood_if_it_is_the_questions_own() {
+    fn every_reply_of_the_scripts_is_understood_if_it_is_the_calls_own() {
         for (line, reply) in [
             ("passed", ScriptReply::Passed),
             (
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_answer() {
+    fn nothing_else_is_a_reply() {
         for line in [
             "",
             "ok",

@@ -2,7 +2,8 @@
 //!
 //! A release that is lost is an order that cannot be sent again while the claim stands,
 //! so settlements are kept and sent again until Redis has taken them. Memory is bounded:
-//! when there are too many, the oldest is lost, and counted; its claim lapses by itself.
+//! when there are too many, one is lost, and counted; its claim lapses by itself. That is the
+//! oldest of those with which the least is lost, see [`Waiting`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,43 +29,94 @@ pub struct Settlement {
     pub keep_until: Timestamp,
     /// Of the table that it is in.
     pub capacity: usize,
-    /// Whether the claim was asked for more than once: one of the attempts may arrive yet.
+    /// Whether the claim was called for more than once: one of the attempts may arrive yet.
     pub may_arrive_again: bool,
+    /// Whether the request was let through. If not, Redis may not even have the claim.
+    pub was_admitted: bool,
 }
 
 /// The settlements of one worker that Redis does not have yet.
 #[derive(Debug, Default)]
 pub struct SettlementQueue {
-    waiting: RefCell<VecDeque<Settlement>>,
+    waiting: RefCell<Waiting>,
     sent: RefCell<Vec<Settlement>>,
     lost: Cell<u64>,
 }
 
-/// How many wait at the most: 400 KiB.
+/// Those that are not on their way, each kind oldest first. The first kind is the first to be
+/// dropped and the last to be sent.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Of requests that were not let through. Anybody who has one captured request can make any
+    /// number of them, and most are of claims that Redis does not have.
+    never_admitted: VecDeque<Settlement>,
+    /// Of requests that failed, or whose senders left. Without them, retries are rejected until
+    /// the claim lapses.
+    given_up: VecDeque<Settlement>,
+    /// Of requests that were processed. Without them, repeats pass when the claim has lapsed.
+    processed: VecDeque<Settlement>,
+}
+
+/// How many wait at the most: 300 KiB for each kind of which there were so many.
 pub const MAX_WAITING: usize = 4096;
 
 /// How many are sent at once: a script that runs longer would hold up all others.
 pub const MAX_SENT: usize = 32;
 
+impl Waiting {
+    fn len(&self) -> usize {
+        self.never_admitted.len() + self.given_up.len() + self.processed.len()
+    }
+
+    fn of_kind(&mut self, settlement: &Settlement) -> &mut VecDeque<Settlement> {
+        match settlement.outcome {
+            UpstreamOutcome::Processed => &mut self.processed,
+            _ if settlement.was_admitted => &mut self.given_up,
+            _ => &mut self.never_admitted,
+        }
+    }
+
+    /// Takes out the one with which the least is lost, if there are too many.
+    fn pop_excess(&mut self) -> Option<Settlement> {
+        if self.len() <= MAX_WAITING {
+            return None;
+        }
+        let least = self.never_admitted.pop_front();
+        let least = least.or_else(|| self.given_up.pop_front());
+        least.or_else(|| self.processed.pop_front())
+    }
+
+    /// Takes out the next to be sent.
+    fn pop(&mut self) -> Option<Settlement> {
+        let next = self.processed.pop_front();
+        let next = next.or_else(|| self.given_up.pop_front());
+        next.or_else(|| self.never_admitted.pop_front())
+    }
+}
+
 impl SettlementQueue {
     /// Adds a settlement. Where too many wait, the oldest is lost.
     pub fn push(&self, settlement: Settlement) {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() >= MAX_WAITING {
-            waiting.pop_front();
-            self.lost.set(self.lost.get().saturating_add(1));
-        }
-        waiting.push_back(settlement);
+        waiting.of_kind(&settlement).push_back(settlement);
+        self.drop_excess(&mut waiting);
     }
 
-    /// Takes out what waits, oldest first.
-    pub fn take_waiting(&self) -> VecDeque<Settlement> {
-        self.waiting.take()
+    fn drop_excess(&self, waiting: &mut Waiting) {
+        if waiting.pop_excess().is_some() {
+            self.lost.set(self.lost.get().saturating_add(1));
+        }
+    }
+
+    /// Takes out what waits.
+    pub fn take_waiting(&self) -> Vec<Settlement> {
+        let mut waiting = self.waiting.take();
+        std::iter::from_fn(|| waiting.pop()).collect()
     }
 
     /// Returns whether there is anything to send, and nothing on its way.
     pub fn is_due(&self) -> bool {
-        self.sent.borrow().is_empty() && !self.waiting.borrow().is_empty()
+        self.sent.borrow().is_empty() && self.waiting.borrow().len() > 0
     }
 
     /// Returns whether so many wait that they fill a call.
@@ -72,13 +124,13 @@ impl SettlementQueue {
         self.waiting.borrow().len() >= MAX_SENT
     }
 
-    /// Returns the next to be sent, oldest first. They count as on their way until
+    /// Returns the next to be sent. They count as on their way until
     /// [`SettlementQueue::arrived`] or [`SettlementQueue::failed`] is called.
     pub fn send(&self, now: Timestamp) -> Vec<Settlement> {
         let mut waiting = self.waiting.borrow_mut();
         let mut batch = Vec::new();
         while batch.len() < MAX_SENT
-            && let Some(next) = waiting.pop_front()
+            && let Some(next) = waiting.pop()
         {
             // What has lapsed by itself need not be said.
             if now < next.pinned_until.max(next.keep_until) {
@@ -102,22 +154,19 @@ impl SettlementQueue {
         let sent = std::mem::take(&mut *self.sent.borrow_mut());
         let mut waiting = self.waiting.borrow_mut();
         for settlement in sent.into_iter().rev() {
-            if waiting.len() < MAX_WAITING {
-                waiting.push_front(settlement);
-            } else {
-                self.lost.set(self.lost.get().saturating_add(1));
-            }
+            waiting.of_kind(&settlement).push_front(settlement);
+            self.drop_excess(&mut waiting);
         }
     }
 
-    /// Returns how many were lost since this was last asked.
+    /// Returns how many were lost since the last time.
     pub fn take_lost(&self) -> u64 {
         self.lost.take()
     }
 }
 
 impl Settlement {
-    /// Returns what Redis is to be told of a claim.
+    /// Returns the settlement of a claim.
     pub fn new(
         claim: &Claim,
         rules: &NonceRules,
@@ -134,6 +183,15 @@ impl Settlement {
             keep_until: now.after(rules.keep).max(pinned_until),
             capacity: rules.capacity,
             may_arrive_again: claim.may_arrive_again(),
+            was_admitted: true,
+        }
+    }
+
+    /// Returns the settlement as one of a request that was not let through.
+    pub(super) fn never_admitted(self) -> Settlement {
+        Settlement {
+            was_admitted: false,
+            ..self
         }
     }
 
@@ -162,6 +220,7 @@ mod tests {
             keep_until: NOW.after(Millis::seconds(300)),
             capacity: 10,
             may_arrive_again: false,
+            was_admitted: true,
         }
     }
 
@@ -194,6 +253,31 @@ mod tests {
         queue.failed();
         assert_eq!(queue.waiting.borrow().len(), MAX_WAITING);
         assert_eq!(queue.take_lost(), 100, "{sent} were sent");
+    }
+
+    #[test]
+    fn what_was_processed_is_lost_last_and_what_was_never_let_through_first() {
+        let processed = |id| Settlement {
+            outcome: UpstreamOutcome::Processed,
+            ..settlement(id)
+        };
+        let queue = SettlementQueue::default();
+        let half = MAX_WAITING as u64 / 2;
+        (0..half).for_each(|id| queue.push(processed(id)));
+        (0..half).for_each(|id| queue.push(settlement(10_000 + id)));
+        // Somebody hangs up, again and again.
+        (0..3 * half).for_each(|id| queue.push(settlement(20_000 + id).never_admitted()));
+        assert_eq!(queue.take_lost(), 3 * half);
+        let sent = ids(&queue.send(NOW));
+        assert_eq!(sent, (0..MAX_SENT as u64).collect::<Vec<_>>());
+        queue.failed();
+        assert_eq!(queue.take_lost(), 0);
+        // More that was processed takes the place of what failed.
+        (half..half + 10).for_each(|id| queue.push(processed(id)));
+        assert_eq!(queue.take_lost(), 10);
+        let waiting = ids(&queue.take_waiting());
+        let expected = (0..half + 10).chain(10_010..10_000 + half);
+        assert_eq!(waiting, expected.collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The store: what the requests of one worker share when nonces and limits live in Redis.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::signature::key::sha256;
@@ -49,7 +48,7 @@ impl RedisStore {
 
 /// What one thread's store hands over to another's.
 struct Waiting {
-    settlements: VecDeque<Settlement>,
+    settlements: Vec<Settlement>,
     gone: Vec<Query>,
 }
 

@@ -29,7 +29,7 @@ use support::tables::{in_thousands, publish};
 const BUDGETS: [(&str, u64); 5] = [
     ("accepted", 50_600),
     ("invalid_signature", 63_150),
-    ("missing_signature", 5_100),
+    ("missing_signature", 5_150),
     ("of which: parse and sort", 13_250),
     ("of which: HMAC", 17_300),
 ];

@@ -15,6 +15,13 @@ pub(crate) struct Shape {
 /// What all others are compared with.
 pub(crate) const USUAL: &str = "the usual message";
 
+/// The longest body that any of several keys may have signed.
+const EIGHT_KEYS: &str = "8 tokens, and one value of 64 kB";
+const SIXTY_FOUR_KEYS: &str = "64 tokens, and one value of 64 kB";
+
+/// The shapes in which eight keys are tried with a body of 64 kB.
+pub(crate) const OF_EIGHT_KEYS: [&str; 2] = [EIGHT_KEYS, SIXTY_FOUR_KEYS];
+
 /// One account, one webhook.
 const PLAIN: &str = r#"{"rate_limits": []}"#;
 /// Whatever a signature can mean is read.
@@ -278,6 +285,16 @@ fn keys() -> Vec<Shape> {
             "64 tokens of one account",
             &with_keys(1, 64, 0),
             forged("Body=x"),
+        ),
+        shape(
+            EIGHT_KEYS,
+            &with_keys(1, 8, 0),
+            forged(&format!("Body={}", "x".repeat(65_000))),
+        ),
+        shape(
+            SIXTY_FOUR_KEYS,
+            &with_keys(1, 64, 0),
+            forged(&format!("Body={}", "x".repeat(65_000))),
         ),
         shape(
             "64 shared keys, none selected",

@@ -74,33 +74,44 @@ impl Tally {
     }
 
     /// Counts a line that is about no request's verdict.
+    ///
+    /// Envoy's prefix holds the filter's name, once or three times, so every place of the word is looked at.
     fn add_other(&mut self, line: &[u8]) {
-        let Some(at) = line.windows(WORD.len()).position(|part| part == WORD) else {
+        let places = line.windows(WORD.len()).enumerate();
+        let places = places.filter(|(_, part)| *part == WORD);
+        let rests = places.map(|(at, _)| line.get(at..).unwrap_or_default());
+        for rest in rests {
+            if let Some(number) = rest.strip_prefix(SUPPRESSED) {
+                self.suppressed = self.suppressed.saturating_add(leading_number(number));
+            } else if rest.starts_with(UNSEEN_BODY) {
+                self.unseen_bodies += 1;
+            } else if rest.starts_with(REJECTED_CONFIGURATION) {
+                self.rejected_configurations += 1;
+            } else {
+                continue;
+            }
             return;
-        };
-        let rest = line.get(at..).unwrap_or_default();
-        let begins = |text: &str| rest.starts_with(text.as_bytes());
-        if begins("twilio_webhook_log\",\"suppressed\":") {
-            let digits = rest.iter().skip_while(|byte| !byte.is_ascii_digit());
-            let digits = digits.take_while(|byte| byte.is_ascii_digit());
-            let number = digits.fold(0_u64, |number, digit| {
-                number
-                    .saturating_mul(10)
-                    .saturating_add(u64::from(digit - b'0'))
-            });
-            self.suppressed = self.suppressed.saturating_add(number);
-        } else if begins("twilio_webhook\",\"message\":\"A request was held") {
-            self.unseen_bodies += 1;
-        } else if begins("twilio_webhook configuration rejected:")
-            || line.ends_with(b"configuration rejected")
-        {
-            self.rejected_configurations += 1;
         }
     }
 }
 
 /// What is in each line of the filter.
 const WORD: &[u8] = b"twilio_webhook";
+/// How the filter says how many lines it has left out.
+const SUPPRESSED: &[u8] = b"twilio_webhook_log\",\"suppressed\":";
+/// How it says that Envoy did not show it a body.
+const UNSEEN_BODY: &[u8] = b"twilio_webhook\",\"message\":\"A request was held";
+/// How it says that a configuration is wrong.
+const REJECTED_CONFIGURATION: &[u8] = b"twilio_webhook configuration rejected:";
+
+fn leading_number(text: &[u8]) -> u64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u64, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    })
+}
 
 fn count<'a>(counts: &'a mut BTreeMap<String, u64>, name: &str) -> &'a mut u64 {
     // Verdicts are few; a log that somebody has written may hold any.
@@ -173,5 +184,34 @@ mod tests {
         let hints = tally.hints.most(5);
         assert_eq!(hints.len(), 1);
         assert_eq!(hints.first().map(|(_, count, _)| *count), Some(3));
+    }
+
+    #[test]
+    fn a_line_about_no_request_is_counted_behind_either_hosts_prefix() {
+        let lines = [
+            r#"{"event":"twilio_webhook_log","suppressed":1834}"#,
+            r#"{"event":"twilio_webhook","message":"A request was held until it ended","request_id":"7"}"#,
+            "twilio_webhook configuration rejected: webhooks[0].url: expected a URL",
+            "twilio_webhook configuration: accounts[0]: a warning",
+        ];
+        for prefix in [
+            "[2026-11-28 16:04:05.678][7][warning][wasm] [source/extensions/common/wasm/context.cc:1154] wasm log \
+             twilio_webhook_filter twilio_webhook_filter twilio_webhook_filter: ",
+            "[2026-11-28 16:04:05.678][7][warning][wasm] [source/x.cc:1] wasm log twilio_webhook: ",
+            "[2026-11-28 16:04:05.678][7][warning][dynamic_modules] [source/x.cc:1] twilio_webhook_filter: ",
+            "",
+        ] {
+            let mut tally = Tally::default();
+            for line in lines {
+                tally.add(format!("{prefix}{line}").as_bytes());
+            }
+            let counted = (
+                tally.suppressed,
+                tally.unseen_bodies,
+                tally.rejected_configurations,
+            );
+            assert_eq!(counted, (1834, 1, 1), "{prefix}");
+            assert_eq!((tally.requests, tally.lines), (0, 4));
+        }
     }
 }

@@ -185,14 +185,14 @@ fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..end)?, bytes.get(end + 4..)?))
 }
 
-/// Returns scheme and host of a URL.
+/// Returns the scheme, in lower case, and the host of a URL.
 fn split(url: &str, expected: &str) -> Result<(String, String), Failure> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Failure::expected(expected);
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    Ok((scheme.to_owned(), host.to_owned()))
+    Ok((scheme.to_ascii_lowercase(), host.to_owned()))
 }
 
 impl Answer {

@@ -64,3 +64,45 @@ fn a_store_without_credentials_is_warned_of() {
         assert_warnings(&json, "store", warned);
     }
 }
+
+#[test]
+fn an_account_sid_that_twilio_has_not_is_warned_of() {
+    let twice = format!("AC{TOKEN}{TOKEN}");
+    let good = format!("AC{TOKEN}");
+    for (sid, warned) in [("AC", 1), ("ACxyz", 1), (&twice[..], 1), (&good[..], 0)] {
+        let json =
+            format!(r#"{{"accounts": [{{"account_sid": "{sid}", "auth_tokens": ["{TOKEN}"]}}]}}"#);
+        assert_warnings(&json, "accounts[0].account_sid", warned);
+        let variables = [("TWILIO_AUTH_TOKEN", TOKEN), ("TWILIO_ACCOUNT_SID", sid)];
+        let found = warnings("{}", &variables);
+        assert_eq!(found.len(), warned, "{sid}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|one| one.starts_with("TWILIO_ACCOUNT_SID: "))
+        );
+    }
+}
+
+#[test]
+fn a_required_timestamp_that_no_parameter_may_hold_is_warned_of() {
+    for (timestamp, warned) in [
+        (r#"{"required": true, "params": []}"#, 1),
+        (r#"{"required": true, "params": [], "header": null}"#, 1),
+        (r#"{"required": true}"#, 0),
+        (r#"{"required": false, "params": []}"#, 0),
+        (r#"{"params": []}"#, 0),
+    ] {
+        assert_warnings(
+            &format!(r#"{{"timestamp": {timestamp}}}"#),
+            "timestamp",
+            warned,
+        );
+        let own =
+            format!(r#"{{"webhooks": [{{"url": "https://h/a", "timestamp": {timestamp}}}]}}"#);
+        assert_warnings(&own, "webhooks[0].timestamp", warned);
+    }
+    let json = r#"{"timestamp": {"params": []},
+                   "webhooks": [{"url": "https://h/a", "timestamp": {"required": true}}]}"#;
+    assert_warnings(json, "webhooks[0].timestamp", 1);
+}

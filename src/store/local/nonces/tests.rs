@@ -188,7 +188,7 @@ fn a_claim_names_its_request_and_until_when_its_record_is_pinned() {
     }
 }
 
-/// A mutant that survived once: whichever is later, the window or the timestamp, counts.
+/// Whichever is later, the window or the timestamp, counts.
 #[test]
 fn a_record_is_pinned_for_its_window_and_until_its_timestamp_is_stale() {
     for (until, last) in [(330, 330), (300, 300), (100, 300), (0, 300)] {

@@ -1,61 +1,85 @@
--- What the upstream's answers do to the nonces of accepted requests.
+-- What the upstream's responses do to the nonces of accepted requests.
 --
--- KEYS  for each: the nonce, the index of nonces, the void mark
--- ARGV  for each: "keep", "release" or "abandon", the claim's id, must (ms), keep (ms), most abandoned, whether the claim
---       was asked for "once" or "again";
---       at last a word that does not matter here, and what the answer begins with, so that it is known whose it is
+-- KEYS  for each: the nonce, the index of nonces; at last the marks of claims that were given up
+-- ARGV  for each: "keep", "release" or "abandon", the claim's id, for how long its nonce is pinned (ms), keep (ms), the most
+--       times that it may be abandoned, whether the claim was called for "once" or "again";
+--       at last what the reply begins with, so that it is known whose it is
 --
--- Answers "settled", after that. To do it twice changes nothing, so that it can be sent again when no answer came.
+-- Replies "settled", after that. To do it twice is to do it once, so that it can be sent again when no reply came.
 
--- For how long a claim that has been given up, and not arrived yet, is refused when it does. One that was asked for again may
--- arrive again.
-local VOID_MS = 600000
+-- How many marks there are at most, and for how long after the last one.
+local MAX_MARKS = 10000
+local MARKS_MS = 600000
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local marks = KEYS[#KEYS]
 
+-- Values are as decide.lua has them. They name the same moment as the index does, where they name one.
 local function remember(claim, value)
-  redis.call('SET', claim.nonce, value, 'PX', math.max(claim.must, claim.keep))
-  redis.call('ZADD', claim.index, now + claim.must, claim.nonce)
-  redis.call('PEXPIRE', claim.index, claim.must + claim.keep)
+  redis.call('SET', claim.nonce, value, 'PX', math.max(claim.pinned, claim.keep))
+  redis.call('ZADD', claim.index, string.format('%.0f', now + claim.pinned), claim.nonce)
+  -- The index outlives its nonces, also those of a webhook that keeps them for longer.
+  local outlives = claim.pinned + claim.keep
+  if redis.call('PTTL', claim.index) < outlives then redis.call('PEXPIRE', claim.index, outlives) end
+  return value
 end
 
--- Whether a repeat is refused: values are as decide.lua has them.
-local function blocks(value)
+local function remember_as_kept(claim, kind)
+  return remember(claim, kind .. '@' .. string.format('%.0f', now + claim.pinned))
+end
+
+local function is_replay(value)
   if not value or string.sub(value, 1, 1) == 'a' then return false end
-  local till = string.match(value, '^p:[^:]*:%d+:(%d+)$')
-  return not till or tonumber(till) >= now
+  local pinned_until = string.match(value, '^p:[^:]*:%d+:(%d+)$')
+  return not pinned_until or tonumber(pinned_until) >= now
 end
 
-for place = 0, #KEYS / 3 - 1 do
-  local key, argument = 3 * place, 6 * place
-  local claim = {
-    nonce = KEYS[key + 1], index = KEYS[key + 2], void = KEYS[key + 3],
-    outcome = ARGV[argument + 1], id = ARGV[argument + 2], must = tonumber(ARGV[argument + 3]),
-    keep = tonumber(ARGV[argument + 4]), most_abandoned = tonumber(ARGV[argument + 5]),
-    times = ARGV[argument + 6],
-  }
+-- Gives up a claim that is in Redis, and returns what is left of it.
+local function give_up(claim, abandoned)
+  if claim.outcome == 'abandon' then abandoned = abandoned + 1 end
+  if abandoned > claim.max_abandoned then return remember_as_kept(claim, 'k:' .. abandoned) end
+  if abandoned > 0 then return remember(claim, 'a:' .. abandoned) end
+  redis.call('DEL', claim.nonce)
+  redis.call('ZREM', claim.index, claim.nonce)
+end
+
+-- Voids a claim that may arrive yet, when it has been given up. Nobody would settle it once more, and it would reject
+-- the retries of its sender for as long as it pins its nonce.
+--
+-- Who has one captured request can have any number of claims given up, so the number of marks is bounded. The oldest one goes
+-- first; if its claim does arrive, that rejects retries as said, and lets nothing pass. Ids of claims are never used twice, so a mark
+-- does no harm that stays for longer than its claim is on its way. Marks are in the order in which they came, which no clock can
+-- change.
+local function mark(id)
+  local newest = redis.call('ZRANGE', marks, -1, -1, 'WITHSCORES')
+  redis.call('ZADD', marks, tonumber(newest[2] or 0) + 1, id)
+  redis.call('ZREMRANGEBYRANK', marks, 0, -MAX_MARKS - 1)
+  redis.call('PEXPIRE', marks, MARKS_MS)
+end
+
+local function settle(claim)
   local value = redis.call('GET', claim.nonce)
   local own = 'p:' .. claim.id .. ':'
-  if value and string.sub(value, 1, #own) == own then
-    local abandoned = tonumber(string.match(value, '^%d+', #own + 1)) or 0
-    if claim.outcome == 'keep' then
-      remember(claim, 'k')
-    elseif claim.outcome == 'abandon' then
-      abandoned = abandoned + 1
-      remember(claim, (abandoned <= claim.most_abandoned and 'a:' or 'k:') .. abandoned)
-    elseif abandoned > 0 then
-      remember(claim, 'a:' .. abandoned)
-    else
-      redis.call('DEL', claim.nonce)
-      redis.call('ZREM', claim.index, claim.nonce)
-    end
-  elseif claim.outcome == 'keep' then
-    -- The claim has lapsed, or never arrived; the upstream has accepted the request all the same.
-    if not blocks(value) then remember(claim, 'k') end
-  elseif claim.outcome == 'release' then
-    redis.call('SET', claim.void, '1', 'PX', VOID_MS)
+  local is_own = value and string.sub(value, 1, #own) == own
+  if claim.outcome == 'keep' then
+    -- Also where the claim has lapsed, or never arrived: the upstream has accepted the request all the same.
+    if is_own or not is_replay(value) then remember_as_kept(claim, 'k') end
+    return
   end
-  if claim.times == 'again' and claim.outcome ~= 'keep' then redis.call('SET', claim.void, '1', 'PX', VOID_MS) end
+  if is_own then value = give_up(claim, tonumber(string.match(value, '^%d+', #own + 1)) or 0) end
+  local may_arrive = not is_own or claim.calls == 'again'
+  -- Where the nonce is kept, a late claim finds that, and claims nothing.
+  local is_kept = value and string.sub(value, 1, 1) == 'k'
+  if may_arrive and not is_kept then mark(claim.id) end
+end
+
+for place = 0, (#KEYS - 1) / 2 - 1 do
+  local key, argument = 2 * place, 6 * place
+  settle({
+    nonce = KEYS[key + 1], index = KEYS[key + 2],
+    outcome = ARGV[argument + 1], id = ARGV[argument + 2], pinned = tonumber(ARGV[argument + 3]),
+    keep = tonumber(ARGV[argument + 4]), max_abandoned = tonumber(ARGV[argument + 5]), calls = ARGV[argument + 6],
+  })
 end
 return ARGV[#ARGV] .. ' settled'

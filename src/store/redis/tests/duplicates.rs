@@ -35,7 +35,7 @@ fn rejection(
     }
 }
 
-/// Finding 6, where the first delivery is at another Envoy.
+/// The first delivery is at another Envoy.
 #[test]
 fn what_is_on_its_way_elsewhere_is_acknowledged_only_when_it_was_taken_there() {
     let acknowledging = r#", "rate_limits": [], "replay": {"on_duplicate": "acknowledge"}"#;

@@ -4,7 +4,7 @@ use super::*;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// Finding 3.
+/// Otherwise one captured request could lock its account out.
 #[test]
 fn a_repeat_is_asked_to_be_counted_by_address_and_webhook_alone() {
     let rules = ["client_ip", "account", "webhook", "param:From"].map(|key| {
@@ -35,7 +35,7 @@ fn a_repeat_is_asked_to_be_counted_by_address_and_webhook_alone() {
     }
 }
 
-/// Finding 10: what a rejected request is told must not reject the next one at its headers,
+/// What a rejected request is told must not reject the next one at its headers,
 /// which is all that it may have in common with a flood.
 #[test]
 fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all_the_same() {
@@ -55,7 +55,7 @@ fn a_limit_that_is_used_up_by_what_was_inherited_is_asked_for_at_the_headers_all
     assert_eq!(ended(&world, &form("a=2"), &[]), "rate_limited");
 }
 
-/// Finding 11: without credentials the key was public, and whoever knows it can choose
+/// Once the key was public without credentials, and whoever knows it can choose
 /// addresses that share their counters with another's.
 #[test]
 fn without_credentials_the_key_of_the_counters_is_made_from_what_signs() {

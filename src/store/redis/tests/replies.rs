@@ -81,10 +81,6 @@ fn an_answer_to_another_question_lets_nothing_through_and_its_own_still_counts()
                 )
             });
             assert_eq!(verdict.outcome.name(), outcome);
-            for (number, words) in asked.iter_mut().enumerate() {
-                let attempt = words.remove(words.len() - 2);
-                assert_eq!(attempt, if number == 0 { "first" } else { "another" });
-            }
             assert!(asked.iter().all(|words| *words == asked[0]), "{asked:?}");
             assert_eq!(asked.len(), strangers + 1);
             let report = world.report();
@@ -94,7 +90,7 @@ fn an_answer_to_another_question_lets_nothing_through_and_its_own_still_counts()
     }
 }
 
-/// Finding 5.
+/// All calls have one handshake.
 #[test]
 fn a_handshake_asks_redis_for_no_claim() {
     let fields = |replay: &str| {

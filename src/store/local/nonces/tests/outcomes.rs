@@ -64,7 +64,7 @@ fn a_short_window_starts_with_the_outcome() {
     fixture.accept(2, 91);
 }
 
-/// Finding 6: who says that a request was taken has to know it.
+/// Who says that a request was taken has to know it.
 #[test]
 fn where_the_outcome_is_awaited_a_repeat_is_told_of_it_and_not_before() {
     let fixture = awaiting_outcome();
@@ -108,7 +108,7 @@ fn a_claim_of_a_dead_worker_stays_where_it_was_completed_in_advance_and_lapses_e
     }
 }
 
-/// Finding 4: the count was lost after the window, and three more passed in each.
+/// Once the count was lost after the window, and three more passed in each.
 #[test]
 fn abandoned_deliveries_are_counted_for_as_long_as_the_request_is_retained() {
     for gap in [0, 301, 10_000, DAY] {
