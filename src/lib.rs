@@ -74,7 +74,7 @@ pub use store::port::{
 };
 pub use store::redis::correlation::Correlation;
 pub use store::redis::keyspace::Keyspace;
-pub use store::redis::script_call::{Attempt, ScriptCall, ScriptRef};
+pub use store::redis::script_call::{ScriptCall, ScriptRef};
 pub use store::redis::script_reply::{Failure, ScriptReply};
 pub use store::redis::scripts::Scripts;
 pub use store::redis::settings::{OnStoreError, RedisSettings};

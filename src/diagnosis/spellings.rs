@@ -91,19 +91,12 @@ pub(super) fn without_double_slashes(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns the path with each of its first slashes doubled.
-pub(super) fn with_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
-    (0..5).filter_map(|nth| doubled(path, 1 << nth)).collect()
-}
+/// Which of the first slashes of a path are doubled, by bits: one of five, then several of four.
+pub(super) const DOUBLED_SLASHES: [u8; 16] =
+    [1, 2, 4, 8, 16, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14, 15];
 
-/// Returns the path with several of its first slashes doubled.
-pub(super) fn with_several_double_slashes(path: &[u8]) -> Vec<Vec<u8>> {
-    let several = (0..1_u32 << 4).filter(|which| which.count_ones() > 1);
-    several.filter_map(|which| doubled(path, which)).collect()
-}
-
-/// Returns the path with those slashes doubled whose bits are set; `None` if there are not as many.
-fn doubled(path: &[u8], which: u32) -> Option<Vec<u8>> {
+/// Returns the path with some of its slashes doubled; `None` if there are not as many.
+pub(super) fn with_double_slashes(path: &[u8], which: u8) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(path.len() + 4);
     let mut left = which;
     for byte in path {

@@ -109,7 +109,7 @@ impl InFlight {
     pub(super) fn subject<'a>(&'a self, authenticated: Option<Authenticated<'a>>) -> Subject<'a> {
         Subject {
             client: &self.record.client,
-            webhook: self.webhook.index,
+            webhook: &self.webhook.settings.label,
             authenticated,
         }
     }

@@ -29,8 +29,9 @@ pub enum Stage {
 pub struct Subject<'a> {
     /// Who sent the request.
     pub client: &'a ClientAddress,
-    /// Which webhook it is for.
-    pub webhook: usize,
+    /// The label of the webhook that it is for: not its index, so that configurations with
+    /// other webhooks before it share its counters.
+    pub webhook: &'a str,
     /// What the signature vouches for.
     pub authenticated: Option<Authenticated<'a>>,
 }
@@ -131,7 +132,7 @@ fn key_hash(key: &RuleKey, subject: Subject<'_>, hash_key: HashKey) -> Option<u6
     let mut hasher = SipHasher24::new_with_key(&hash_key.0);
     match key {
         RuleKey::ClientIp => hasher.write(&subject.client.counted),
-        RuleKey::Webhook => hasher.write_u64(subject.webhook as u64),
+        RuleKey::Webhook => hasher.write(subject.webhook.as_bytes()),
         RuleKey::Account => hasher.write(subject.authenticated?.account),
         RuleKey::Param(name) => {
             let authenticated = subject.authenticated?;

@@ -1,6 +1,7 @@
 //! Whether a path belongs to a webhook. Paths are compared byte for byte: another spelling
 //! belongs to no webhook, and is rejected.
 
+use crate::copied::{is_blank, trim};
 use crate::signature::urlencoded::{decode, hex_digit};
 
 /// A configured path: exact, or everything below a prefix.
@@ -140,11 +141,14 @@ impl PathPattern {
             return Some("by a prefix that the request has in front of it");
         }
         // Without its first segments, in turn.
-        let slashes = own.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let mut ends = slashes.filter_map(|(at, _)| own.get(at..)).skip(1);
-        let is_begun = |end: &[u8]| end.len() > 1 && plain.starts_with(end);
-        ends.any(is_begun)
-            .then_some("by a prefix that the request lacks")
+        let mut end = own.as_slice();
+        while let Some((_, after)) = end.split_first() {
+            end = after;
+            if end.len() > 1 && end.starts_with(b"/") && plain.starts_with(end) {
+                return Some("by a prefix that the request lacks");
+            }
+        }
+        None
     }
 
     /// Returns the pattern as it is configured.
@@ -184,12 +188,13 @@ pub fn normalize_trimmed(path: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(segment) else {
             return segment;
         };
-        let is_blank = |character: char| character <= ' ' || character.is_whitespace();
-        match text.trim_matches(is_blank) {
-            dots @ ("." | "..") => dots,
-            name => name.trim_end_matches(|character| character == '.' || is_blank(character)),
+        let mut name = trim(text, is_blank);
+        if !matches!(name, "." | "..") {
+            while let Some(shorter) = name.strip_suffix('.') {
+                name = trim(shorter, is_blank);
+            }
         }
-        .as_bytes()
+        name.as_bytes()
     })
 }
 

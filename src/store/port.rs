@@ -53,21 +53,41 @@ pub trait Store {
     /// Returns whether [`Store::flush`] ever has anything to do.
     fn needs_flush(&self) -> bool;
 
-    /// Takes out what the store has not been told yet, where another thread's store of the
-    /// same configuration is to [`flush`](Store::flush) it.
+    /// Takes out what the store has not been told yet, where another is to
+    /// [`flush`](Store::flush) it: that of another thread, or of another configuration.
     fn hand_over(&self) -> Option<Untold> {
         None
     }
 
-    /// Takes in what another thread's store has handed over.
+    /// Takes in what another store has handed over: one of the same configuration, or of the
+    /// same [`Store::place`].
     fn take_over(&self, _untold: Untold) {}
+
+    /// Returns what tells the place that [`Store::flush`] tells from all others; `None` if there
+    /// is none.
+    fn place(&self) -> Option<Place<'_>> {
+        None
+    }
+
+    /// Takes back what gauges show of this store, which is no longer used.
+    fn close(&self) {}
 
     /// Returns what has happened since the last report, for metrics and log.
     fn take_report(&self) -> Report;
 }
 
-/// What a store has not been told yet, in a form of its own.
-pub type Untold = Box<dyn Any + Send>;
+/// What tells the places apart that stores tell: the cluster, and what all keys begin with.
+pub type Place<'a> = (&'a str, &'a str);
+
+/// What a store has not been told yet.
+pub struct Untold {
+    /// How many settlements are among it.
+    pub settlements: u64,
+    /// Whether it is of a configuration that has ended. Only settlements outlive that.
+    pub is_inherited: bool,
+    /// In a form of the store's own.
+    pub content: Box<dyn Any + Send>,
+}
 
 /// The key of the hash that spreads addresses and parameter values over buckets. Without
 /// it, nobody can choose values that fall into the bucket of another.
@@ -291,9 +311,12 @@ pub struct Report {
     pub call_failures: u64,
     /// How many calls got the answer to another one, and were made once more.
     pub calls_misdelivered: u64,
+    /// How many calls broke off, and were made once more.
+    pub calls_retried: u64,
     /// By how much the number of open circuit breakers has grown.
     pub open_circuits: i64,
-    /// How many decisions were taken locally because the store did not answer.
+    /// How many requests were admitted or rejected locally, by their nonce and what is signed of
+    /// them, because the store did not answer.
     pub fallbacks: u64,
     /// How many settlements were dropped untold.
     pub settlements_lost: u64,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::store::port::{CallError, HttpResponse, PendingCall, Progress, StoreCall};
 use crate::stream::host::{CallId, Host};
 use crate::stream::worker::Worker;
+use crate::time::Timestamp;
 
 /// How often [`Flush::on_tick`] is to be called. Until the store has been told of an
 /// upstream's response, its request counts as in flight, which rejects repeats just the same.
@@ -52,6 +53,13 @@ impl Flush {
         worker.report(host);
     }
 
+    /// Ends: no answer comes any more. What was on its way is to be told again.
+    pub fn end(&mut self, now: Timestamp) {
+        if let Some(flush) = self.sent.take() {
+            flush.pending.abandon(now);
+        }
+    }
+
     /// Sends a call. One that cannot be sent may lead to another, of a request that waits to be
     /// counted; the store ends that, as it makes so many in a row at the most.
     fn send(&mut self, host: &impl Host, worker: &Worker, mut call: Option<StoreCall>) {
@@ -85,7 +93,7 @@ mod tests {
     use super::*;
     use crate::store::port::{Decision, HttpCall};
     use crate::stream::tests::{Broken, World, host};
-    use crate::time::{Millis, Timestamp};
+    use crate::time::Millis;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

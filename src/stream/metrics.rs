@@ -14,6 +14,12 @@ use crate::stream::host::{Host, HostError, Metric, MetricKind};
 /// The version of the filter.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How many workers' circuits are open.
+pub const CIRCUITS_OPEN: &str = "twilio_webhook.store_circuits_open";
+
+/// How many settlements were lost.
+pub const SETTLEMENTS_LOST: &str = "twilio_webhook.store_settlements_lost";
+
 /// All metrics of one configuration.
 pub(super) struct Metrics {
     /// Always 1: its labels say what runs.
@@ -32,6 +38,7 @@ pub(super) struct Metrics {
     store_callouts: Metric,
     store_callout_failures: Metric,
     store_callouts_misdelivered: Metric,
+    store_callouts_retried: Metric,
     store_callout_microseconds: Metric,
     store_circuits_open: Metric,
     store_fallbacks: Metric,
@@ -101,14 +108,19 @@ impl Metrics {
             store_callouts: counter("store_callouts")?,
             store_callout_failures: counter("store_callout_failures")?,
             store_callouts_misdelivered: counter("store_callouts_misdelivered")?,
+            store_callouts_retried: counter("store_callouts_retried")?,
             store_callout_microseconds: define(
                 MetricKind::Histogram,
                 "store_callout_microseconds",
                 &[],
             )?,
-            store_circuits_open: gauge("store_circuits_open")?,
+            store_circuits_open: host.define_metric(MetricKind::Gauge, CIRCUITS_OPEN, &[])?,
             store_fallbacks: counter("store_fallbacks")?,
-            store_settlements_lost: counter("store_settlements_lost")?,
+            store_settlements_lost: host.define_metric(
+                MetricKind::Counter,
+                SETTLEMENTS_LOST,
+                &[],
+            )?,
         })
     }
 
@@ -164,9 +176,18 @@ impl Metrics {
         count(self.store_callout_failures, signed(report.call_failures));
         let misdelivered = signed(report.calls_misdelivered);
         count(self.store_callouts_misdelivered, misdelivered);
+        count(self.store_callouts_retried, signed(report.calls_retried));
         count(self.store_circuits_open, report.open_circuits);
         count(self.store_fallbacks, signed(report.fallbacks));
-        count(self.store_settlements_lost, signed(report.settlements_lost));
+        self.count_lost(host, report.settlements_lost);
+    }
+
+    /// Counts settlements that were lost.
+    pub(super) fn count_lost(&self, host: &impl Host, settlements: u64) {
+        if settlements > 0 {
+            let lost = i64::try_from(settlements).unwrap_or(i64::MAX);
+            host.increment(self.store_settlements_lost, lost);
+        }
     }
 
     /// Counts a call.

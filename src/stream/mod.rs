@@ -13,7 +13,7 @@ pub mod flush;
 pub mod host;
 pub mod http_stream;
 mod log;
-mod metrics;
+pub mod metrics;
 mod reply;
 pub mod startup;
 mod upstream_headers;

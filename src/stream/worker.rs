@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher24;
 
 use crate::pipeline::filter::Filter;
+use crate::store::port::Untold;
 use crate::stream::host::Host;
 use crate::stream::log::Log;
 use crate::stream::metrics::Metrics;
@@ -37,8 +38,14 @@ impl Worker {
         hasher.finish()
     }
 
+    /// Counts settlements that nobody will tell.
+    pub fn count_lost(&self, host: &impl Host, untold: &Untold) {
+        self.metrics.count_lost(host, untold.settlements);
+    }
+
     /// Counts and logs what has happened in the store.
-    pub(super) fn report(&self, host: &impl Host) {
+    #[inline(never)]
+    pub fn report(&self, host: &impl Host) {
         let report = self.filter.store().take_report();
         self.metrics.count_report(host, &report);
         for notice in report.notices {

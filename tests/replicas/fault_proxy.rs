@@ -22,6 +22,10 @@ pub(crate) enum Way {
     Silence,
     /// It does not arrive, and the connection ends.
     Close,
+    /// As [`Way::Close`] for the next one, and [`Way::Open`] for those after it.
+    CloseOnce,
+    /// The next one arrives, and its connection ends before its answer; [`Way::Open`] for those after it.
+    LoseOnce,
     /// An answer of 200 that is no JSON.
     Garbage,
     /// An answer of 200, JSON that is not what was asked for.
@@ -144,7 +148,11 @@ fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> i
         let way = {
             let mut state = lock(state);
             state.received.push((Instant::now(), received));
-            state.way
+            let way = state.way;
+            if matches!(way, Way::CloseOnce | Way::LoseOnce) {
+                state.way = Way::Open;
+            }
+            way
         };
         match way {
             Way::Open => stream.write_all(&forward(to, &request)?)?,
@@ -162,7 +170,11 @@ fn connection(mut stream: &TcpStream, to: SocketAddr, state: &Mutex<State>) -> i
                 wait_for_end(stream)?;
             }
             Way::Silence => wait_for_end(stream)?,
-            Way::Close => return Ok(()),
+            Way::Close | Way::CloseOnce => return Ok(()),
+            Way::LoseOnce => {
+                forward(to, &request)?;
+                return Ok(());
+            }
             Way::Garbage => stream.write_all(&json_answer(200, "<html>It works!</html>"))?,
             Way::OtherJson => {
                 stream.write_all(&json_answer(200, r#"{"GET":[{"a":null},-7,"b"]}"#))?

@@ -161,3 +161,32 @@ fn many_senders_that_hang_up_leave_no_memory_and_no_connections_behind() {
         assert!(passed >= 15, "{passed} of 20 pass elsewhere, {taken} had been taken");
     });
 }
+
+/// At an Envoy that does not know it yet. Each time, nobody knows whether its claim has arrived.
+#[test]
+fn a_captured_request_that_is_sent_and_given_up_many_times_leaves_nothing_in_redis() {
+    Replicas::start(&plugin(json!({}))).run(async |replicas| {
+        replicas.recovered().await;
+        let request = message();
+        assert_eq!(replicas.passes(0, &request).await.status, 200);
+        replicas.proxy.settled().await;
+        let before = replicas.redis.keys();
+        let asked = replicas.proxy.count();
+
+        replicas
+            .proxy
+            .set(Way::LateAnswer(Duration::from_millis(60)));
+        for _ in 0..40 {
+            leave(replicas, 1, &request, true).await;
+        }
+        replicas.proxy.set(Way::Open);
+        replicas.proxy.settled().await;
+        let asked = replicas.proxy.count() - asked;
+        assert!(asked >= 40, "it was not asked for: {asked}");
+        let mut sorted = [before, replicas.redis.keys()];
+        sorted.iter_mut().for_each(|keys| keys.sort_unstable());
+        let [before, after] = sorted;
+        assert_eq!(after, before);
+        replicas.rejects(1, &request, "duplicate").await;
+    });
+}

@@ -54,6 +54,12 @@ mod failures;
 /// Answers that belong to other questions.
 mod misdelivered;
 
+/// Connections to the store that break.
+mod broken;
+
+/// What the log says of a store that fails.
+mod lines;
+
 /// Who may ask the store.
 mod credentials;
 
@@ -80,6 +86,9 @@ mod monitor;
 
 /// Updates of the configuration of a running Envoy.
 mod updates;
+
+/// What a configuration leaves behind when it ends.
+mod ended;
 
 /// What an operator sees of the store.
 mod metrics;

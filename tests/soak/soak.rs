@@ -107,7 +107,12 @@ fn soak(store: &str, envoys: &[Envoy], upstream: &Upstream, mut memory: Vec<Memo
     let start = Instant::now();
     let ledger = send(envoys, upstream, &mut memory, length);
     let took = start.elapsed();
+    let since = Instant::now();
     while envoys.iter().any(active) {
+        assert!(
+            since.elapsed() < Duration::from_secs(30),
+            "Envoy still has requests on their way, 30 s after the last one was sent"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     ledger.print();

@@ -152,18 +152,16 @@ pub(super) fn paths(
     for escaped in spellings::of_path(&own) {
         part.say(2, escaped, ESCAPING);
     }
-    // A configured path is more likely to be right.
-    let rank = match context.public.takes_path_from_request() {
-        true => 2,
-        false => 4,
-    };
-    for doubled in spellings::with_double_slashes(&own) {
-        part.guess(rank, doubled, Mistake::Said(MERGED));
-    }
-    // A proxy that merges slashes merges all of them.
-    if context.public.takes_path_from_request() {
-        for doubled in spellings::with_several_double_slashes(&own) {
-            part.guess(3, doubled, Mistake::Said(MERGED));
+    for which in spellings::DOUBLED_SLASHES {
+        // A configured path is more likely to be right. Who merges slashes merges all of them.
+        let rank = match (context.public.takes_path_from_request(), which.count_ones()) {
+            (true, 1) => 2,
+            (true, _) => 3,
+            (false, 1) => 4,
+            (false, _) => break,
+        };
+        if let Some(doubled) = spellings::with_double_slashes(&own, which) {
+            part.guess(rank, doubled, Mistake::Said(MERGED));
         }
     }
     part.guess(3, own.to_ascii_lowercase(), Mistake::Said(LOWER_CASE));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use crate::cas_map::sharded::ShardedMap;
 use crate::host::native::abi;
@@ -10,7 +10,7 @@ use crate::host::native::abi::config::{FilterConfig, Scheduler};
 use crate::host::native::lock::lock;
 use crate::host::native::metrics::Metrics;
 use crate::host::native::timer;
-use crate::store::port::Untold;
+use crate::store::port::{Place, Untold};
 use crate::stream::host::Level;
 
 /// One configuration.
@@ -30,6 +30,8 @@ pub(super) struct Config {
     /// What the workers' stores have not told yet. The main thread does, as it alone has calls
     /// that no stream's end ends, and a worker without requests has no events.
     untold: Mutex<Vec<Untold>>,
+    /// Whom it is told, once the configuration is loaded.
+    place: OnceLock<OwnPlace>,
     /// What wakes the main thread; `None` when the configuration is closed.
     scheduler: Mutex<Option<Waking>>,
 }
@@ -39,6 +41,12 @@ struct Waking {
     /// Whether it is woken after each period, and not only where something was counted.
     always: bool,
 }
+
+/// The configurations whose stores tell a place what became of requests, oldest first.
+static OPEN: Mutex<Vec<Weak<Config>>> = Mutex::new(Vec::new());
+
+/// A [`Place`] that is kept.
+pub(super) type OwnPlace = (String, String);
 
 /// Returns the memory of a name. It is the process', so that it outlives each configuration:
 /// what was accepted before an update is still known after it.
@@ -61,6 +69,7 @@ impl Config {
             new_metrics: Mutex::default(),
             metrics: OnceLock::new(),
             untold: Mutex::default(),
+            place: OnceLock::new(),
             scheduler: Mutex::new(None),
         }
     }
@@ -77,8 +86,18 @@ impl Config {
     }
 
     /// Has the main thread woken after each period that leaves it something to tell, until the
-    /// configuration is closed; with `always` after all others, too.
-    pub(super) fn start_timer(self: &Arc<Self>, always: bool) -> Result<(), String> {
+    /// configuration is closed; with `always` after all others, too. `place` is its store's.
+    pub(super) fn start_timer(
+        self: &Arc<Self>,
+        always: bool,
+        place: Option<Place<'_>>,
+    ) -> Result<(), String> {
+        if let Some((cluster, prefix)) = place {
+            let _ = self.place.set((cluster.to_owned(), prefix.to_owned()));
+            let mut open = lock(&OPEN);
+            open.retain(|config| config.strong_count() > 0);
+            open.push(Arc::downgrade(self));
+        }
         let scheduler = self.envoy.scheduler();
         *lock(&self.scheduler) = Some(Waking { scheduler, always });
         let config = Arc::downgrade(self);
@@ -117,9 +136,40 @@ impl Config {
         std::mem::take(&mut *lock(&self.untold))
     }
 
+    /// Leaves what is still to be told when a configuration has ended to one that is open and
+    /// has a store of the same place, or counts it as lost, here.
+    pub(super) fn leave_to_another(&self, place: Option<&OwnPlace>, mut untold: Untold) {
+        let heir = lock(&OPEN).iter().rev().find_map(|config| {
+            let config = config.upgrade()?;
+            let fits = config.is_open() && config.place.get() == place;
+            fits.then_some(config)
+        });
+        match heir {
+            Some(heir) => {
+                untold.is_inherited = true;
+                heir.leave_untold(untold);
+            }
+            None => {
+                if let Some(metrics) = self.metrics() {
+                    metrics.add_lost(untold.settlements);
+                }
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        lock(&self.scheduler).is_some()
+    }
+
     /// Envoy is about to drop its part.
     pub(super) fn closed(&self) {
         lock(&self.scheduler).take();
+        for untold in self.take_untold() {
+            self.leave_to_another(self.place.get(), untold);
+        }
+        if let Some(metrics) = self.metrics() {
+            metrics.take_back_open_circuits();
+        }
         self.tell_metrics();
     }
 

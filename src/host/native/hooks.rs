@@ -53,7 +53,7 @@ fn load(envoy: FilterConfig, name: &[u8], json: &[u8]) -> Option<Arc<Config>> {
     let loaded = Local::load(&host).and_then(|local| {
         config.loaded();
         local.publish_build(&host);
-        config.start_timer(local.needs_flush())
+        config.start_timer(local.needs_flush(), local.place())
     });
     if let Err(problem) = loaded {
         let line = format!("twilio_webhook configuration rejected: {problem}");

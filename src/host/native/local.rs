@@ -12,8 +12,9 @@ use crate::host::native::answer::Answer;
 use crate::host::native::config::Config;
 use crate::host::native::host::NativeHost;
 use crate::host::process::{random, variable};
+use crate::store::port::Place;
 use crate::stream::flush::Flush;
-use crate::stream::host::{CallId, Level};
+use crate::stream::host::{CallId, Host, Level};
 use crate::stream::startup::start;
 use crate::stream::worker::Worker;
 
@@ -89,11 +90,8 @@ impl Local {
             last_stream: Cell::new(0),
         });
         let config = Arc::downgrade(&host.config);
-        ALL.with_borrow_mut(|all| {
-            // Those of configurations that are gone.
-            all.retain(|(_, config, _)| config.strong_count() > 0);
-            all.push((host.config.number, config, Rc::clone(&local)));
-        });
+        Local::inherit(host);
+        ALL.with_borrow_mut(|all| all.push((host.config.number, config, Rc::clone(&local))));
         local
     }
 
@@ -110,6 +108,11 @@ impl Local {
         worker.is_some_and(|worker| worker.filter.store().needs_flush())
     }
 
+    /// Returns the place that the store tells what became of requests.
+    pub(super) fn place(&self) -> Option<Place<'_>> {
+        self.worker.as_ref()?.filter.store().place()
+    }
+
     /// A stream begins. Returns a number that no other stream of this thread has.
     pub(super) fn open_stream(&self) -> u64 {
         self.last_stream.set(self.last_stream.get().wrapping_add(1));
@@ -124,8 +127,28 @@ impl Local {
         }
     }
 
+    /// Takes what the main thread was still to tell when a configuration ended.
+    fn inherit(host: &NativeHost) {
+        let ended = ALL.with_borrow_mut(|all| {
+            let ended = all.extract_if(.., |(_, config, _)| config.strong_count() == 0);
+            ended.collect::<Vec<_>>()
+        });
+        for (.., ended) in ended {
+            if let Some(worker) = &ended.worker {
+                ended.flush.borrow_mut().end(host.now().into());
+                let store = worker.filter.store();
+                let place = store.place();
+                let place = place.map(|(cluster, prefix)| (cluster.to_owned(), prefix.to_owned()));
+                if let Some(untold) = store.hand_over() {
+                    host.config.leave_to_another(place.as_ref(), untold);
+                }
+            }
+        }
+    }
+
     /// Tells the store what no worker has told it yet. On the main thread.
     pub(super) fn on_tick(&self, host: &NativeHost) {
+        Local::inherit(host);
         if let Some(worker) = &self.worker
             && let Ok(mut flush) = self.flush.try_borrow_mut()
         {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use crate::host::native::abi;
 use crate::host::native::abi::config::FilterConfig;
 use crate::stream::host::{HostError, Metric, MetricKind};
+use crate::stream::metrics::{CIRCUITS_OPEN, SETTLEMENTS_LOST};
 
 /// The metrics of a configuration.
 #[derive(Default)]
@@ -22,12 +23,16 @@ pub(super) struct Metrics {
     all: Vec<Counted>,
     /// Whether there is anything that Envoy has not been told yet.
     has_untold: AtomicBool,
+    /// How many circuits of this configuration's workers are open.
+    open_circuits: AtomicI64,
 }
 
 struct Counted {
     metric: abi::metric::Metric,
     /// What was added since Envoy was told.
     untold: AtomicI64,
+    /// Whether this is how many circuits are open.
+    is_of_circuits: bool,
 }
 
 fn key(name: &str, labels: &[(&str, &str)]) -> String {
@@ -64,6 +69,7 @@ impl Metrics {
         self.all.push(Counted {
             metric: config.metric(kind, id, labels),
             untold: AtomicI64::new(0),
+            is_of_circuits: name == CIRCUITS_OPEN,
         });
         self.places.insert(key(name, labels), place);
         Ok(Metric(place))
@@ -86,8 +92,27 @@ impl Metrics {
         // The count is written and the mark read here, the mark written and the count read in
         // `tell`. Only one order of all four, the same on every thread, has one of them see the other.
         counted.untold.fetch_add(by, Ordering::SeqCst);
+        if counted.is_of_circuits {
+            self.open_circuits.fetch_add(by, Ordering::SeqCst);
+        }
         if !self.has_untold() {
             self.has_untold.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Adds to the settlements that were lost.
+    pub(super) fn add_lost(&self, settlements: u64) {
+        if let Some(metric) = self.find(SETTLEMENTS_LOST, &[]) {
+            self.add(metric, i64::try_from(settlements).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Takes back what the gauge shows of this configuration's circuits: its workers have ended,
+    /// and nothing closes them any more.
+    pub(super) fn take_back_open_circuits(&self) {
+        let open = self.open_circuits.load(Ordering::SeqCst);
+        if let Some(metric) = self.find(CIRCUITS_OPEN, &[]).filter(|_| open != 0) {
+            self.add(metric, -open);
         }
     }
 

@@ -333,3 +333,28 @@ fn a_webhook_takes_bodies_if_any_of_its_methods_does() {
         assert!(takes(&["GET", method]));
     }
 }
+
+/// Counters were those of a place in the configuration: with the webhooks in another order, or while
+/// Envoys with both configurations shared a store, one webhook counted for another.
+#[test]
+fn a_limit_by_webhook_counts_for_the_same_webhook_wherever_it_stands_in_the_configuration() {
+    let of = |paths: [&str; 2]| {
+        let webhooks =
+            paths.map(|path| format!(r#"{{"url": "https://orders.example.com{path}"}}"#));
+        format!(
+            r#"{{"rate_limits": [{{"key": "webhook", "requests": 1, "window": "60s"}}],
+                "webhooks": [{}]}}"#,
+            webhooks.join(",")
+        )
+    };
+    let memory = Rc::new(MemoryMap::new());
+    let request = |path: &str, body: &str| {
+        let url = format!("https://orders.example.com{path}");
+        form(body).to(path).signed("token", &url, body)
+    };
+    let before = World::on(&memory, &of(["/orders", "/status"]));
+    before.expect(&request("/orders", "a=1"), "accepted");
+    let after = World::on(&memory, &of(["/status", "/orders"]));
+    after.expect(&request("/orders", "a=2"), "rate_limited");
+    after.expect(&request("/status", "a=1"), "accepted");
+}

@@ -226,13 +226,14 @@ impl NonceTable {
                 abandoned = record.abandoned(now);
             }
             let before = bucket.len();
+            let corrected = is_corrected.then(|| bucket.clone());
             bucket.drop_expired_and(fingerprint, now);
             let Some(evicted) = self.make_room(&mut bucket, now) else {
-                // Not written, a correction would be made anew each time, from a later now.
-                return if is_corrected {
-                    Update::Replace(bucket.write(), Claimed::Full)
-                } else {
-                    Update::Keep(Claimed::Full)
+                // Not written, a correction would be made anew each time, from a later now. Only
+                // the correction: nothing else has happened.
+                return match corrected {
+                    Some(corrected) => Update::Replace(corrected.write(), Claimed::Full),
+                    None => Update::Keep(Claimed::Full),
                 };
             };
             bucket.push(NonceRecord {
@@ -393,7 +394,11 @@ impl NonceTable {
                     bucket.remove(index);
                 }
             }
-            let change = bucket.grown_from(before, Change::default());
+            let settled = Change {
+                released: Some(settled.is_none_or(|settled| !settled.is_replay(now))),
+                ..Change::default()
+            };
+            let change = bucket.grown_from(before, settled);
             Update::Replace(bucket.write(), change)
         })
     }

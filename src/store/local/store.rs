@@ -182,17 +182,35 @@ impl LocalStore {
         claim: &Claim,
         outcome: UpstreamOutcome,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Change> {
         let Some(nonces) = self.nonces(webhook) else {
-            return Ok(());
+            return Ok(Change::default());
         };
         let change = match outcome {
             UpstreamOutcome::Processed => nonces.complete(&self.memory, claim, now),
             UpstreamOutcome::Failed => nonces.release(&self.memory, claim, now),
             UpstreamOutcome::ClientGone => nonces.abandon(&self.memory, claim, now),
-        };
-        self.note_change(change?);
-        Ok(())
+        }?;
+        self.note_change(change);
+        Ok(change)
+    }
+
+    /// Settles a claim by what became of its request, and notes that. Returns whether it was
+    /// released; `None` if it was not here, or that failed.
+    pub(in crate::store) fn settle_request(
+        &self,
+        webhook: usize,
+        claim: &Claim,
+        outcome: UpstreamOutcome,
+        now: Timestamp,
+    ) -> Option<bool> {
+        let settled = self.settle_claim(webhook, claim, outcome, now);
+        let released = settled.ok().and_then(|change| change.released);
+        self.note(|report| {
+            report.errors += u64::from(settled.is_err());
+            report.released += u64::from(released == Some(true));
+        });
+        released
     }
 
     /// Stores what another Envoy knows of a nonce that is claimed here. Where that fails,
@@ -231,11 +249,7 @@ impl Store for LocalStore {
         outcome: UpstreamOutcome,
         now: Timestamp,
     ) -> Option<StoreCall> {
-        let settled = self.settle_claim(webhook, claim, outcome, now);
-        self.note(|report| {
-            report.errors += u64::from(settled.is_err());
-            report.released += u64::from(outcome != UpstreamOutcome::Processed);
-        });
+        self.settle_request(webhook, claim, outcome, now);
         None
     }
 

@@ -105,6 +105,11 @@ impl Admission {
         Ok(admission)
     }
 
+    /// Returns whether it asks for a claim, which is granted again to whoever asks again.
+    pub fn has_claim(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// Returns the limits that it is about.
     pub fn into_limits(self) -> Vec<LimitCheck> {
         self.limits
@@ -223,7 +228,10 @@ impl Admission {
     }
 
     fn decide_locally(&self, shared: &Shared, now: Timestamp) -> Decision {
-        shared.local.note(|report| report.fallbacks += 1);
+        if self.has_claim() {
+            // Once for each request, whatever else is asked about it.
+            shared.local.note(|report| report.fallbacks += 1);
+        }
         let limited = |checks| match shared.local.count(self.webhook, checks, now) {
             Ok(limited) => limited,
             Err(_) => Some(Decision::Unavailable),

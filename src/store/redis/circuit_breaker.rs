@@ -32,6 +32,12 @@ impl CircuitBreaker {
         is_due
     }
 
+    /// Gives a try back of which nothing was heard, since whoever asked has left: the next
+    /// question is another.
+    pub fn give_back(&self, now: Timestamp) {
+        self.next_try.set(now);
+    }
+
     /// Returns whether [`CircuitBreaker::try_acquire`] would say yes.
     pub fn is_due(&self, now: Timestamp) -> bool {
         // A clock that was put back must not keep it open for that long.

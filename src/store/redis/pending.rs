@@ -47,6 +47,10 @@ struct Pending {
     correlation: Correlation,
     /// How often the reply was another call's.
     misdelivered: u32,
+    /// Whether it was asked again since its connection broke.
+    broken: bool,
+    /// Whether it is the try of a circuit that is open.
+    is_try: bool,
     sent: Timestamp,
     purpose: Purpose,
 }
@@ -56,10 +60,12 @@ pub fn call(shared: Rc<Shared>, script: ScriptCall, purpose: Purpose, now: Times
     let timeout = shared.settings.timeout;
     let pending = Pending {
         correlation: shared.correlations.next(),
+        is_try: shared.circuit.is_open(),
         shared,
         script,
         by: ScriptRef::Sha,
         misdelivered: 0,
+        broken: false,
         sent: now,
         purpose,
     };
@@ -92,13 +98,15 @@ pub fn admit(shared: &Rc<Shared>, query: Query, moment: Moment, now: Timestamp) 
     Progress::Call(call(Rc::clone(shared), script, purpose, now))
 }
 
-/// Returns the call that settles the next claims, if there are any to be settled.
+/// Returns the call that settles the next claims, if there are any to be settled. Without, it is the
+/// try of a circuit that is open: one that no client can end. Not while another is on its way.
 pub fn call_for_settlements(shared: &Rc<Shared>, now: Timestamp) -> Option<StoreCall> {
-    if !shared.queue.is_due() || !shared.circuit.try_acquire(now) {
+    let is_open = shared.circuit.is_open();
+    if !(shared.queue.is_due() || is_open) || !shared.circuit.try_acquire(now) {
         return None;
     }
     let settlements = shared.queue.send(now);
-    if settlements.is_empty() {
+    if settlements.is_empty() && !is_open {
         shared.queue.arrived();
         return None;
     }
@@ -155,13 +163,45 @@ impl Pending {
         Progress::Call(self.call(Millis(left)))
     }
 
-    /// Whether the same call was made before: by a hash that Redis did not know, or with a reply
-    /// that was another call's.
+    /// Whether the same call was made before: by a hash that Redis did not know, with a reply that was
+    /// another call's, or on a connection that broke.
     fn attempt(&self) -> Attempt {
-        match (self.by, self.misdelivered) {
-            (ScriptRef::Sha, 0) => Attempt::First,
+        match (self.by, self.misdelivered, self.broken) {
+            (ScriptRef::Sha, 0, false) => Attempt::First,
             _ => Attempt::Another,
         }
+    }
+
+    /// Notes that it is asked again after this failure; returns whether it is.
+    fn is_to_be_asked_again(&mut self, failure: Failure, now: Timestamp) -> bool {
+        match failure {
+            Failure::UnknownScript if self.by == ScriptRef::Sha => self.by = ScriptRef::Source,
+            Failure::Misdelivered if self.misdelivered < MAX_MISDELIVERED => {
+                self.misdelivered += 1;
+                self.shared
+                    .local
+                    .note(|report| report.calls_misdelivered += 1);
+            }
+            _ if failure.is_broken_connection() && !self.broken && self.may_be_repeated(now) => {
+                self.broken = true;
+                self.shared.local.note(|report| report.calls_retried += 1);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether it may be asked again when its connection has broken, as all that are open do where
+    /// Redis or Webdis is replaced. Only if to ask twice is to ask once, and while at least as much
+    /// time is left: a Redis that is dead costs no more than that.
+    fn may_be_repeated(&self, now: Timestamp) -> bool {
+        let is_idempotent = match &self.purpose {
+            Purpose::Admission(admission, _) => admission.has_claim(),
+            Purpose::Release(_) => true,
+            // It is sent again anyway.
+            Purpose::Flush => false,
+        };
+        is_idempotent && now.since(self.sent).0 < self.shared.settings.timeout.0 / 2
     }
 
     fn reply(&self, answer: Result<HttpResponse, CallError>) -> Result<ScriptReply, Failure> {
@@ -182,26 +222,15 @@ impl Pending {
 
 impl PendingCall for Pending {
     fn resume(
-        self: Box<Self>,
+        mut self: Box<Self>,
         answer: Result<HttpResponse, CallError>,
         now: Timestamp,
     ) -> Progress {
         let reply = self.reply(answer);
-        match reply {
-            Err(Failure::UnknownScript) if self.by == ScriptRef::Sha => {
-                let by = ScriptRef::Source;
-                return Pending { by, ..*self }.call_again(now);
-            }
-            Err(Failure::Misdelivered) if self.misdelivered < MAX_MISDELIVERED => {
-                self.shared.record_misdelivery();
-                let misdelivered = self.misdelivered + 1;
-                let again = Pending {
-                    misdelivered,
-                    ..*self
-                };
-                return again.call_again(now);
-            }
-            _ => {}
+        if let Err(failure) = reply
+            && self.is_to_be_asked_again(failure, now)
+        {
+            return self.call_again(now);
         }
         let attempt = self.attempt();
         let Pending {
@@ -240,6 +269,9 @@ impl PendingCall for Pending {
 
     fn abandon(self: Box<Self>, now: Timestamp) {
         let attempt = self.attempt();
+        if self.is_try {
+            self.shared.circuit.give_back(now);
+        }
         match self.purpose {
             Purpose::Admission(admission, _) => {
                 admission.abandon(&self.shared, attempt, now);

@@ -49,9 +49,10 @@ pub enum Failure {
     CircuitOpen,
     /// Envoy does not know the cluster, or could not send to it.
     NotSent,
-    /// No reply within the timeout, or the connection broke.
+    /// A reply that began and did not end: within the timeout, or before the connection broke.
     NoAnswer,
-    /// The service answered with this HTTP status.
+    /// This HTTP status: of the service, or Envoy's own where no answer has begun. That is 504
+    /// after the timeout, and 503 where there was no connection, or it broke.
     Status(u16),
     /// It replied what no script replies.
     Malformed,
@@ -72,17 +73,33 @@ impl Failure {
         }
     }
 
+    /// Whether the connection may have broken under it.
+    pub fn is_broken_connection(self) -> bool {
+        matches!(self, Failure::NoAnswer | Failure::Status(503))
+    }
+
     /// In plain words, for the log.
-    pub fn describe(self) -> String {
+    pub fn describe(self, timeout: Millis) -> String {
         match self {
             Failure::CircuitOpen => "it failed just before and was not asked".into(),
             Failure::NotSent => {
                 "Envoy could not send to it: is the cluster in Envoy's configuration, and is it up?"
                     .into()
             }
-            Failure::NoAnswer => "there was no answer within the timeout".into(),
+            Failure::NoAnswer => format!(
+                "its answers break off, or take longer than the {} ms of store.timeout",
+                timeout.0
+            ),
             Failure::Status(status @ (401 | 403)) => format!(
                 "it answered {status}: are username, password or token right, and does it allow EVAL and EVALSHA?"
+            ),
+            Failure::Status(503) => {
+                "there is no connection to it, or its connections break, or it has none to Redis (503): is it up, and Redis behind it?"
+                    .into()
+            }
+            Failure::Status(504) => format!(
+                "no answer in time (504): store.timeout is {} ms; does it or Redis hang, or is the network slow?",
+                timeout.0
             ),
             Failure::Status(status) => format!("it answered {status}"),
             Failure::Malformed => "its answer is not one of Redis to this filter's scripts".into(),

@@ -104,11 +104,6 @@ impl Shared {
         }
     }
 
-    /// Notes that Redis has given an answer to another question, and is asked once more.
-    pub fn record_misdelivery(&self) {
-        self.local.note(|report| report.calls_misdelivered += 1);
-    }
-
     /// Notes that Redis has not answered, or not with what can be used.
     pub fn record_failure(&self, failure: Failure, now: Timestamp) {
         let was_open = self.circuit.is_open();
@@ -123,7 +118,7 @@ impl Shared {
                     text: format!(
                         "Redis (cluster {}) failed again and again: {}",
                         self.settings.cluster,
-                        failure.describe()
+                        failure.describe(self.settings.timeout)
                     ),
                 });
             }

@@ -6,7 +6,7 @@ use crate::signature::key::sha256;
 use crate::store::local::nonces::Claim;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    HashKey, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
+    HashKey, Place, Progress, Query, Report, Store, StoreCall, Untold, UpstreamOutcome,
 };
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::pending::{
@@ -46,7 +46,7 @@ impl RedisStore {
     }
 }
 
-/// What one thread's store hands over to another's.
+/// What one store hands over to another.
 struct Waiting {
     settlements: Vec<Settlement>,
     gone: Vec<Query>,
@@ -62,10 +62,11 @@ fn hash_key(shared: &Shared, derive: impl FnOnce(&[u8]) -> [u8; 32]) -> HashKey 
         Some(secret) => sha256(&[label, prefix, secret.expose().as_bytes()]),
         None => sha256(&[label, prefix, &derive(label)]),
     };
-    let [first, _] = *hash.as_chunks().0 else {
-        return HashKey([0; 16]);
-    };
-    HashKey(first)
+    let mut key = [0; 16];
+    for (to, from) in key.iter_mut().zip(hash) {
+        *to = from;
+    }
+    HashKey(key)
 }
 
 impl Store for RedisStore {
@@ -103,8 +104,11 @@ impl Store for RedisStore {
         now: Timestamp,
     ) -> Option<StoreCall> {
         let shared = &self.shared;
-        // The local table in front has no calls.
-        let _ = shared.local.settle(webhook, claim, outcome, now);
+        let released = shared.local.settle_request(webhook, claim, outcome, now);
+        if released.is_none() && outcome != UpstreamOutcome::Processed {
+            // Redis alone has the claim: the table here had no room for it.
+            shared.local.note(|report| report.released += 1);
+        }
         let settlement = shared.settlement(webhook, claim, outcome, now)?;
         if outcome == UpstreamOutcome::Failed && shared.circuit.try_acquire(now) {
             let script = shared.keyspace.settle(&[settlement], now);
@@ -130,17 +134,36 @@ impl Store for RedisStore {
             gone: self.shared.gone.take(),
         };
         let is_empty = waiting.settlements.is_empty() && waiting.gone.is_empty();
-        (!is_empty).then(|| Box::new(waiting) as Untold)
+        (!is_empty).then(|| Untold {
+            settlements: waiting.settlements.len() as u64,
+            is_inherited: false,
+            content: Box::new(waiting),
+        })
     }
 
     fn take_over(&self, untold: Untold) {
-        if let Ok(waiting) = untold.downcast::<Waiting>() {
+        if let Ok(waiting) = untold.content.downcast::<Waiting>() {
             for settlement in waiting.settlements {
                 self.shared.queue.push(settlement);
             }
-            for gone in waiting.gone {
-                self.shared.gone.push(gone);
+            // Another configuration has other webhooks and limits.
+            if !untold.is_inherited {
+                for gone in waiting.gone {
+                    self.shared.gone.push(gone);
+                }
             }
+        }
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        let settings = &self.shared.settings;
+        Some((&settings.cluster, &settings.key_prefix))
+    }
+
+    fn close(&self) {
+        if self.shared.circuit.is_open() {
+            self.shared.circuit.record_success();
+            self.shared.local.note(|report| report.open_circuits -= 1);
         }
     }
 

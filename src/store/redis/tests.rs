@@ -1,7 +1,11 @@
 //! The path of requests whose nonces and limits live in Redis, reply by reply.
 
+mod broken_connections;
+mod circuit_try;
+mod counts;
 mod duplicates;
 mod early_limits;
+mod ended;
 mod failures;
 mod leaving;
 mod limits;

@@ -1,5 +1,3 @@
-//! Limits and a claim in one call.
-
 use std::collections::{BTreeMap, HashMap};
 
 use twilio_webhook_filter::{
@@ -15,7 +13,7 @@ use support::random::{Chance, spread};
 use support::redis::Redis;
 use support::stores::limiter;
 
-/// The same in two places: asked for at once in one, by one call after the other in the other.
+/// The same in two places: by one call in one, by one call after the other in the other.
 struct Twice {
     caller: Caller,
     limits: Vec<Limiter>,
@@ -41,7 +39,7 @@ impl Twice {
         self.caller.call_at(&call, now)
     }
 
-    /// As it was asked before limits could be deferred.
+    /// As it was before limits could be deferred.
     fn call_apart(
         &mut self,
         [early, late]: [&[LimitCheck]; 2],

@@ -1,12 +1,12 @@
-//! Claims and what becomes of them, against a table that a reader can check.
-
 use std::collections::{HashMap, HashSet};
 
 use twilio_webhook_filter::{
-    MAX_ABANDONED, Millis, Nonce, NonceRules, OnFull, ScriptReply, Settlement, UpstreamOutcome,
+    MAX_ABANDONED, Millis, NonceRules, OnFull, ScriptReply, Settlement, UpstreamOutcome,
 };
 
-use super::{CLAIMED, Claims, MARKS, START, nonce_rules, now, remembered, remembered_or_none};
+use super::{
+    CLAIMED, Claims, MARKS, START, nonce_key, nonce_rules, now, remembered, remembered_or_none,
+};
 use ScriptReply::{Kept, NeverAnswered, Pending, Void};
 use support::random::Chance;
 use support::redis::Redis;
@@ -200,7 +200,7 @@ fn a_claim_that_lapses_in_redis_counts_as_a_hang_up() {
 fn what_the_version_before_has_written_is_understood() {
     let redis = Redis::start();
     let mut claims = Claims::new(&redis, nonce_rules(1000, OnFull::Reject));
-    let key = format!("{{twf:1}}:n:{}", Nonce([1; 32]).to_hex());
+    let key = nonce_key(1);
     for (value, expected) in [
         ("k", None),
         ("k:4", None),
@@ -231,12 +231,7 @@ fn to_settle_twice_is_to_settle_once() {
         let own = 10 * u64::from(nonce);
         assert_eq!(claims.claim(nonce, own), CLAIMED);
         claims.settle(nonce, own, answer);
-        let value = |redis: &Redis| {
-            redis.command(&[
-                "GET",
-                &format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex()),
-            ])
-        };
+        let value = |redis: &Redis| redis.command(&["GET", &nonce_key(nonce)]);
         let once = value(&redis);
         claims.settle(nonce, own, answer);
         assert_eq!(value(&redis), once, "{answer:?}");

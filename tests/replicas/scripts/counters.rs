@@ -1,5 +1,3 @@
-//! The counters, against the filter's own limiter.
-
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use twilio_webhook_filter::{LimitCheck, MemoryMap, Millis, ScriptReply, Timestamp};

@@ -1,5 +1,3 @@
-//! Claims that were given up, and arrive then.
-
 use std::collections::HashSet;
 
 use twilio_webhook_filter::{MAX_ABANDONED, OnFull, ScriptReply, Settlement, UpstreamOutcome};

@@ -205,15 +205,22 @@ impl Claims {
     }
 }
 
+/// The key of the claims that are void.
+const MARKS: &str = "{twf:1}:v";
+
+fn nonce_key(nonce: u8) -> String {
+    format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex())
+}
+
 /// For how long Redis remembers a nonce, and what.
 fn remembered(redis: &Redis, nonce: u8) -> (String, i64) {
-    let key = format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex());
+    let key = nonce_key(nonce);
     let value = redis.command(&["GET", &key]).text();
     (value, redis.command(&["PTTL", &key]).number())
 }
 
 fn remembered_or_none(redis: &Redis, nonce: u8) -> (Option<String>, i64) {
-    let key = format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex());
+    let key = nonce_key(nonce);
     if redis.command(&["EXISTS", &key]).number() == 0 {
         return (None, 0);
     }
@@ -228,10 +235,4 @@ fn nonces(redis: &Redis) -> usize {
         .iter()
         .filter(|key| key.contains(":n:"))
         .count()
-}
-
-const MARKS: &str = "{twf:1}:v";
-
-fn nonce_key(nonce: u8) -> String {
-    format!("{{twf:1}}:n:{}", Nonce([nonce; 32]).to_hex())
 }

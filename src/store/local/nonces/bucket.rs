@@ -150,6 +150,7 @@ const CLOCKS_DIFFER: Millis = Millis::seconds(10);
 
 /// One bucket, as it is stored: a record is decoded when it is looked at, and changed
 /// where it stands. Most requests look at all and change one.
+#[derive(Clone)]
 pub(super) struct Bucket {
     value: Vec<u8>,
 }

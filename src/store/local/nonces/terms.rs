@@ -136,4 +136,7 @@ pub struct Change {
     pub evicted: u64,
     /// How long ago the last of them was accepted.
     pub evicted_age: Millis,
+    /// Whether a claim was released, so that a retry passes; `None` if there was none to be
+    /// settled.
+    pub released: Option<bool>,
 }

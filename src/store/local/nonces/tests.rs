@@ -270,6 +270,44 @@ fn a_clock_that_goes_back_makes_nothing_acceptable_again() {
     }
 }
 
+/// Two tables of different shares in one bucket: the smaller one is full, and a clock was ahead.
+#[test]
+fn a_full_bucket_whose_clocks_are_put_right_loses_nothing_and_forgets_no_hang_up() {
+    let rules = |capacity| NonceRules {
+        keep: Millis::seconds(400),
+        ..rules(capacity)
+    };
+    let larger = of(rules(3));
+    let smaller = NonceTable::new(rules(2)).awaiting_outcome(true);
+    let mut stored = larger.claim_and_change(9, 0).1.entries;
+    let (left, change) = larger.claim_and_change(1, 390);
+    stored += change.entries + larger.abandon(&left, 390).entries;
+    let taken =
+        [5, 6].map(
+            |number| match claim(&smaller, &larger.store, nonce(number), after(395)) {
+                Claimed::Yes(taken, change) => (taken, change),
+                other => panic!("{number}: {other:?}"),
+            },
+        );
+    for (taken, change) in taken {
+        let ahead = smaller.complete(&larger.store, &taken, after(900));
+        stored += change.entries + ahead.expect("completed").entries;
+    }
+    // The record of 9 has expired, and that of 1 is in nobody's way.
+    let full = claim(&smaller, &larger.store, nonce(1), after(401));
+    assert!(matches!(full, Claimed::Full), "{full:?}");
+    let value = larger.store.get(&larger.table.key(nonce(1)));
+    let value = value.expect("the memory store does not fail");
+    let bucket = Bucket::read(value.expect("a bucket").value).expect("undamaged");
+    assert_eq!(bucket.len() as i64, stored, "what the gauge shows");
+    let corrected = bucket.find(fingerprint(nonce(5))).expect("it stays");
+    assert_eq!(corrected.pinned_until, after(401 + 330));
+    for seconds in [402, 403, 404] {
+        larger.hang_up(1, seconds);
+    }
+    assert_eq!(larger.prior(1, 405), Some(PriorDelivery::NeverAnswered));
+}
+
 #[test]
 fn records_from_a_clock_that_was_ahead_fill_the_table_for_no_longer_than_others() {
     let fixture = with_capacity(2);

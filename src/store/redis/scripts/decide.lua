@@ -27,8 +27,8 @@ local function reply(line)
 end
 
 -- Counters: as src/store/local/limiter.rs has them, where they are explained. A log is a flat list {moment, events,
--- moment, events …}, newest first; a bucket is stored as {residue = log, entries = {{key hash, since, inherited, log…} …}}.
--- What limiter.rs calls the inherited floor has its old name there, "residue", so that versions of the filter can share a Redis.
+-- moment, events …}, newest first. A bucket is stored as {residue = log, entries = {{key hash, since, inherited, log…} …}}:
+-- "residue" is the inherited floor, by its old name, so that versions of the filter can share a Redis.
 
 local function rounded_up(rule)
   return math.ceil(now / rule.resolution) * rule.resolution
@@ -267,16 +267,17 @@ if is_claim then
   claim.retention = math.max(claim.pinned, claim.keep)
 end
 
--- Whether a nonce was written together with its place in this index: then both name the same moment. After a change of a
--- webhook's capacity it may be in two indices, and in the first one not be pinned any more: evicted with that one, a repeat would
--- pass. (The value does not say it where the sender has left; evicted with the first one, its hang-ups are counted anew.)
+-- Whether a nonce was written together with its place in this index: then both name the same moment. After a change of
+-- a webhook's capacity it may be in two indices, and in the first one not be pinned any more: evicted with that one, a
+-- repeat would pass. (Where its sender left, the value does not say it: evicted with the first one, its hang-ups are
+-- counted anew. Versions before could not read it there.)
 local function is_owned(value, pinned_until)
   local written = string.match(value, '^p:[^:]*:%d+:(%d+)$') or string.match(value, '@(%d+)$')
   return not written or tonumber(written) == pinned_until
 end
 
--- Drops from the index what has expired, and returns how much. Of those that are not pinned it looks at eight in a row, which
--- ones is left to chance: nonces that are kept for long would gather at its beginning.
+-- Drops from the index what has expired, and returns how much. It looks at eight in a row of those that are not pinned,
+-- and where is left to chance: at its beginning, those that are kept for long would gather.
 local function drop_expired()
   local unpinned = redis.call('ZCOUNT', claim.index, '-inf', now)
   local most = math.min(unpinned, 8)
@@ -291,8 +292,8 @@ local function drop_expired()
   return dropped
 end
 
--- Makes room in the index: what has expired goes first, then the oldest. Returns how many nonces were evicted, and the age of
--- the last one; nothing where the oldest is pinned.
+-- Makes room in the index: what has expired goes first, then the oldest. Returns how many nonces were evicted, and the
+-- age of the last one; nothing where the oldest is pinned.
 --
 -- These keys were not declared, but are in the same slot as those that were. More than one has to go where requests that
 -- Envoys have accepted by themselves were added above the capacity; of many, 16 at a time.

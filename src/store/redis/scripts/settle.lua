@@ -47,10 +47,9 @@ end
 -- Voids a claim that may arrive yet, when it has been given up. Nobody would settle it once more, and it would reject
 -- the retries of its sender for as long as it pins its nonce.
 --
--- Who has one captured request can have any number of claims given up, so the number of marks is bounded. The oldest one goes
--- first; if its claim does arrive, that rejects retries as said, and lets nothing pass. Ids of claims are never used twice, so a mark
--- does no harm that stays for longer than its claim is on its way. Marks are in the order in which they came, which no clock can
--- change.
+-- Who has one captured request can have any number of claims given up, so the number of marks is bounded. The oldest
+-- goes first; if its claim does arrive, that rejects retries as said, and lets nothing pass. Ids of claims are never used
+-- twice, so a mark that outlives its claim does no harm. Marks are numbered as they come: no clock changes their order.
 local function mark(id)
   local newest = redis.call('ZRANGE', marks, -1, -1, 'WITHSCORES')
   redis.call('ZADD', marks, tonumber(newest[2] or 0) + 1, id)

@@ -69,6 +69,8 @@ pub struct Setup {
     workers: u32,
     /// Which of several processes it is that hand over their sockets: the number that they share, and its own.
     hot_restart: Option<(u16, u16)>,
+    /// For how long a configuration that was replaced stays for its connections.
+    drain_seconds: Option<u32>,
     edits: Vec<Edit>,
     last_edits: Vec<Edit>,
 }
@@ -87,6 +89,7 @@ impl Setup {
                 .into(),
             workers: 2,
             hot_restart: None,
+            drain_seconds: None,
             edits: Vec::new(),
             last_edits: Vec::new(),
         }
@@ -143,6 +146,12 @@ impl Setup {
     /// Takes over from the process with the same `base_id` and the epoch before, if there is one.
     pub fn hot_restart(mut self, base_id: u16, epoch: u16) -> Self {
         self.hot_restart = Some((base_id, epoch));
+        self
+    }
+
+    /// A configuration that was replaced ends after this time, with all its connections.
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = Some(seconds);
         self
     }
 
@@ -305,6 +314,9 @@ impl Envoy {
             None => {
                 command.arg("--disable-hot-restart");
             }
+        }
+        if let Some(seconds) = setup.drain_seconds {
+            command.args(["--drain-time-s", &seconds.to_string()]);
         }
         command
             .current_dir(repository())

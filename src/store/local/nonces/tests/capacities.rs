@@ -16,6 +16,7 @@ fn a_full_table_rejects_until_a_record_is_no_longer_pinned() {
         entries: 0,
         evicted: 1,
         evicted_age: Millis::seconds(301),
+        released: None,
     };
     assert_eq!(change, expected);
     for number in 1..3 {

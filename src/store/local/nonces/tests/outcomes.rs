@@ -200,3 +200,25 @@ fn an_outcome_after_the_claim_has_lapsed_completes_the_nonce_unless_another_has_
         fixture.accept(1, 62 + DAY);
     }
 }
+
+#[test]
+fn only_what_lets_a_retry_pass_counts_as_released() {
+    let fixture = with_window(30);
+    let released = |change: Change| change.released;
+    let taken = fixture.claim(1, 0);
+    assert_eq!(released(fixture.complete(&taken, 0)), Some(false));
+    assert_eq!(released(fixture.release(&taken, 0)), None, "it is settled");
+    let failed = fixture.claim(2, 0);
+    assert_eq!(released(fixture.release(&failed, 0)), Some(true));
+    assert_eq!(released(fixture.release(&failed, 0)), None);
+    for _ in 0..MAX_ABANDONED {
+        let left = fixture.claim(3, 0);
+        assert_eq!(released(fixture.abandon(&left, 0)), Some(true));
+    }
+    let left = fixture.claim(3, 0);
+    assert_eq!(
+        released(fixture.abandon(&left, 0)),
+        Some(false),
+        "one too many"
+    );
+}
