@@ -102,8 +102,8 @@ fn a_claim_that_arrives_after_it_was_given_up_changes_nothing() {
                 while replicas.proxy.count() == asked {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-                // Envoy's connection ends; the claim is on its way all the same.
-                replicas.proxy.set(Way::Open);
+                // Envoy's connection ends, and so does that on which it asks again; the claim is on its way all the same.
+                replicas.proxy.set(Way::CloseOnce);
             };
             let (answer, ()) = tokio::join!(sent, lose);
             assert_rejected(&answer, "store_unavailable");
