@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::cas_map::{CasMap, Update, update};
+use crate::cas_map::{CasMap, NAMESPACE, Update, update};
 use crate::signature::keyring::{Key, Keyring};
 use crate::time::{Millis, Timestamp};
 
@@ -100,7 +100,7 @@ impl LastVerified {
 fn name(key: &Key) -> String {
     let of_key = key.signing.mac(b"twilio-webhook-filter: last verified\0");
     let hex = of_key.nonce().to_hex();
-    format!("twf1:verified:{}", hex.get(..16).unwrap_or(&hex))
+    format!("{NAMESPACE}:verified:{}", hex.get(..16).unwrap_or(&hex))
 }
 
 #[cfg(test)]
