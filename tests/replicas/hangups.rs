@@ -10,6 +10,7 @@ use support::envoy::{Envoy, new_address};
 use support::filter_host::{FilterHost, filter_host};
 use support::http1::Http1;
 use support::messages::message;
+use support::process::until;
 use support::resident::resident;
 use support::rule;
 use support::tap::Behaviour;
@@ -188,5 +189,44 @@ fn a_captured_request_that_is_sent_and_given_up_many_times_leaves_nothing_in_red
         let [before, after] = sorted;
         assert_eq!(after, before);
         replicas.rejects(1, &request, "duplicate").await;
+    });
+}
+
+#[test]
+fn senders_that_hang_up_do_not_keep_a_worker_from_seeing_that_redis_is_back() {
+    // Without claims, of which Redis would be told afterwards, nothing else looks.
+    let rules = json!([rule("client_ip", "all", 100_000, "600s")]);
+    let plugin = plugin(json!({"rate_limits": rules, "replay": "off"}));
+    let replicas = Replicas::of(1, |setup| setup.workers(1), &plugin);
+    replicas.run(async |replicas| {
+        let envoy = &replicas.envoys[0];
+        replicas.recovered().await;
+        replicas.proxy.set(Way::Close);
+        until("the worker gives up", async || {
+            replicas.send(0, &message()).await;
+            (metric(envoy, "store_circuits_open") > 0).then_some(())
+        })
+        .await;
+        // Longer than any of them stays.
+        replicas
+            .proxy
+            .set(Way::LateAnswer(Duration::from_millis(60)));
+        let leave = async {
+            loop {
+                many_leave(envoy, 160).await;
+            }
+        };
+        let closed = until("the worker asks again", async || {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            // A native worker has no timer: it takes somebody who stays.
+            if filter_host() == FilterHost::Native {
+                replicas.send(0, &message()).await;
+            }
+            (metric(envoy, "store_circuits_open") == 0).then_some(())
+        });
+        tokio::select! {
+            () = leave => {}
+            () = closed => {}
+        }
     });
 }
