@@ -29,10 +29,11 @@ pub fn check_target(
         let hint = hints::of_method(method, &webhook.methods);
         return Err(Rejection::from(Reason::MethodNotAllowed).with_hint(hint));
     }
+    let is_long = |target: &[u8]| target.len() > settings.max_target_bytes;
     // What is signed may be another one than what was received.
-    let targets = [headers.pseudo(":path"), signed_target(settings, headers)];
-    let is_long = |target: &&[u8]| target.len() > settings.max_target_bytes;
-    if targets.iter().any(is_long) {
+    if is_long(headers.pseudo(":path"))
+        || settings.trust_original_path && is_long(signed_target(settings, headers))
+    {
         return Err(Reason::TargetTooLong.into());
     }
     Ok(())
