@@ -13,7 +13,7 @@ use crate::store::redis::pending::{
     Moment, Purpose, admit, call, call_for_gone, call_for_settlements,
 };
 use crate::store::redis::settings::RedisSettings;
-use crate::store::redis::settlement_queue::Settlement;
+use crate::store::redis::settlement_queue::Waiting;
 use crate::store::redis::shared::Shared;
 use crate::time::Timestamp;
 
@@ -47,8 +47,8 @@ impl RedisStore {
 }
 
 /// What one thread's store hands over to another's.
-struct Waiting {
-    settlements: Vec<Settlement>,
+struct HandedOver {
+    settlements: Waiting,
     gone: Vec<Query>,
 }
 
@@ -125,17 +125,17 @@ impl Store for RedisStore {
     }
 
     fn hand_over(&self) -> Option<Untold> {
-        let waiting = Waiting {
+        let waiting = HandedOver {
             settlements: self.shared.queue.take_waiting(),
             gone: self.shared.gone.take(),
         };
-        let is_empty = waiting.settlements.is_empty() && waiting.gone.is_empty();
+        let is_empty = waiting.settlements.len() == 0 && waiting.gone.is_empty();
         (!is_empty).then(|| Box::new(waiting) as Untold)
     }
 
     fn take_over(&self, untold: Untold) {
-        if let Ok(waiting) = untold.downcast::<Waiting>() {
-            for settlement in waiting.settlements {
+        if let Ok(mut waiting) = untold.downcast::<HandedOver>() {
+            while let Some(settlement) = waiting.settlements.pop() {
                 self.shared.queue.push(settlement);
             }
             for gone in waiting.gone {
