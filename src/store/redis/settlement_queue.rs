@@ -43,15 +43,16 @@ pub struct SettlementQueue {
     lost: Cell<u64>,
 }
 
-/// Those that are not on their way, each kind oldest first. The last kind is sent first.
-///
-/// - Of requests that were not let through. Anybody who has one captured request can make any
-///   number of them, and most are of claims that Redis does not have.
-/// - Of requests that failed, or whose senders left. Without them, retries are rejected until
-///   the claim lapses.
-/// - Of requests that were processed. Without them, repeats pass when the claim has lapsed.
+/// Those that are not on their way, each kind oldest first. The second kind is sent last.
 #[derive(Debug, Default)]
-pub struct Waiting([VecDeque<Settlement>; 3]);
+pub struct Waiting {
+    /// Of requests that were let through. Without them a retry is rejected until the claim has
+    /// lapsed, or a repeat passes then.
+    admitted: VecDeque<Settlement>,
+    /// Of requests that were not. Anybody who has one captured request can make any number of
+    /// them, and most are of claims that Redis does not have.
+    rejected: VecDeque<Settlement>,
+}
 
 /// How many of each kind wait at the most: 300 KiB.
 pub const MAX_WAITING: usize = 4096;
@@ -62,21 +63,21 @@ pub const MAX_SENT: usize = 32;
 impl Waiting {
     /// Returns how many there are.
     pub fn len(&self) -> usize {
-        self.0.iter().map(VecDeque::len).sum()
-    }
-
-    fn of_kind(&mut self, settlement: &Settlement) -> &mut VecDeque<Settlement> {
-        let [never_admitted, given_up, processed] = &mut self.0;
-        match settlement.outcome {
-            UpstreamOutcome::Processed => processed,
-            _ if settlement.was_admitted => given_up,
-            _ => never_admitted,
-        }
+        self.admitted.len() + self.rejected.len()
     }
 
     /// Takes out the next to be sent.
     pub fn pop(&mut self) -> Option<Settlement> {
-        self.0.iter_mut().rev().find_map(VecDeque::pop_front)
+        let next = self.admitted.pop_front();
+        next.or_else(|| self.rejected.pop_front())
+    }
+
+    fn of_kind(&mut self, settlement: &Settlement) -> &mut VecDeque<Settlement> {
+        if settlement.was_admitted {
+            &mut self.admitted
+        } else {
+            &mut self.rejected
+        }
     }
 }
 
@@ -174,11 +175,9 @@ impl Settlement {
     }
 
     /// Returns the settlement as one of a request that was not let through.
-    pub(super) fn never_admitted(self) -> Settlement {
-        Settlement {
-            was_admitted: false,
-            ..self
-        }
+    pub(super) fn never_admitted(mut self) -> Settlement {
+        self.was_admitted = false;
+        self
     }
 
     /// Returns for how long from now on its nonce is pinned, and for how long it is
@@ -243,25 +242,19 @@ mod tests {
 
     #[test]
     fn what_was_let_through_is_not_lost_to_any_number_of_requests_that_were_not() {
-        let processed = |id| Settlement {
-            outcome: UpstreamOutcome::Processed,
-            ..settlement(id)
-        };
         let queue = SettlementQueue::default();
         let most = MAX_WAITING as u64;
-        (0..most).for_each(|id| queue.push(settlement(10_000 + id)));
-        (0..most).for_each(|id| queue.push(processed(id)));
+        (0..most).for_each(|id| queue.push(settlement(id)));
         // Somebody hangs up, again and again.
-        (0..most + 9).for_each(|id| queue.push(settlement(20_000 + id).never_admitted()));
+        (0..most + 9).for_each(|id| queue.push(settlement(10_000 + id).never_admitted()));
         assert_eq!(queue.take_lost(), 9);
         assert_eq!(ids(&queue.send(NOW)), Vec::from_iter(0..MAX_SENT as u64));
         queue.failed();
         assert_eq!(queue.take_lost(), 0);
         // The oldest of the same kind makes room.
-        queue.push(processed(most));
+        queue.push(settlement(most));
         assert_eq!(queue.take_lost(), 1);
-        let expected = (1..=most).chain(10_000..10_000 + most);
-        let expected = expected.chain(20_009..20_009 + most);
+        let expected = (1..=most).chain(10_009..10_009 + most);
         let mut waiting = queue.take_waiting();
         let waiting = std::iter::from_fn(|| waiting.pop().map(|next| next.id));
         assert!(waiting.eq(expected));
