@@ -124,7 +124,7 @@ impl Keyspace {
 
     /// Returns the key of the marks of claims that were given up.
     fn marks(&self) -> String {
-        format!("{}v", self.prefix)
+        self.prefix.clone() + "v"
     }
 
     fn bucket_key(&self, limiter: &Limiter, check: LimitCheck) -> String {

@@ -2,8 +2,8 @@
 //!
 //! A release that is lost is an order that cannot be sent again while the claim stands,
 //! so settlements are kept and sent again until Redis has taken them. Memory is bounded:
-//! when there are too many, one is lost, and counted; its claim lapses by itself. That is the
-//! oldest of those with which the least is lost, see [`Waiting`].
+//! when there are too many of a kind, its oldest is lost, and counted; its claim lapses by
+//! itself. No kind is lost because of another: see [`Waiting`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -43,54 +43,41 @@ pub struct SettlementQueue {
     lost: Cell<u64>,
 }
 
-/// Those that are not on their way, each kind oldest first. The first kind is the first to be
-/// dropped and the last to be sent.
+/// Those that are not on their way, each kind oldest first. The second kind is sent last.
 #[derive(Debug, Default)]
-struct Waiting {
-    /// Of requests that were not let through. Anybody who has one captured request can make any
-    /// number of them, and most are of claims that Redis does not have.
-    never_admitted: VecDeque<Settlement>,
-    /// Of requests that failed, or whose senders left. Without them, retries are rejected until
-    /// the claim lapses.
-    given_up: VecDeque<Settlement>,
-    /// Of requests that were processed. Without them, repeats pass when the claim has lapsed.
-    processed: VecDeque<Settlement>,
+pub struct Waiting {
+    /// Of requests that were let through. Without them a retry is rejected until the claim has
+    /// lapsed, or a repeat passes then.
+    admitted: VecDeque<Settlement>,
+    /// Of requests that were not. Anybody who has one captured request can make any number of
+    /// them, and most are of claims that Redis does not have.
+    rejected: VecDeque<Settlement>,
 }
 
-/// How many wait at the most: 300 KiB for each kind of which there were so many.
+/// How many of each kind wait at the most: 300 KiB.
 pub const MAX_WAITING: usize = 4096;
 
 /// How many are sent at once: a script that runs longer would hold up all others.
 pub const MAX_SENT: usize = 32;
 
 impl Waiting {
-    fn len(&self) -> usize {
-        self.never_admitted.len() + self.given_up.len() + self.processed.len()
-    }
-
-    fn of_kind(&mut self, settlement: &Settlement) -> &mut VecDeque<Settlement> {
-        match settlement.outcome {
-            UpstreamOutcome::Processed => &mut self.processed,
-            _ if settlement.was_admitted => &mut self.given_up,
-            _ => &mut self.never_admitted,
-        }
-    }
-
-    /// Takes out the one with which the least is lost, if there are too many.
-    fn pop_excess(&mut self) -> Option<Settlement> {
-        if self.len() <= MAX_WAITING {
-            return None;
-        }
-        let least = self.never_admitted.pop_front();
-        let least = least.or_else(|| self.given_up.pop_front());
-        least.or_else(|| self.processed.pop_front())
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.admitted.len() + self.rejected.len()
     }
 
     /// Takes out the next to be sent.
-    fn pop(&mut self) -> Option<Settlement> {
-        let next = self.processed.pop_front();
-        let next = next.or_else(|| self.given_up.pop_front());
-        next.or_else(|| self.never_admitted.pop_front())
+    pub fn pop(&mut self) -> Option<Settlement> {
+        let next = self.admitted.pop_front();
+        next.or_else(|| self.rejected.pop_front())
+    }
+
+    fn of_kind(&mut self, settlement: &Settlement) -> &mut VecDeque<Settlement> {
+        if settlement.was_admitted {
+            &mut self.admitted
+        } else {
+            &mut self.rejected
+        }
     }
 }
 
@@ -98,20 +85,17 @@ impl SettlementQueue {
     /// Adds a settlement. Where too many wait, the oldest is lost.
     pub fn push(&self, settlement: Settlement) {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.of_kind(&settlement).push_back(settlement);
-        self.drop_excess(&mut waiting);
-    }
-
-    fn drop_excess(&self, waiting: &mut Waiting) {
-        if waiting.pop_excess().is_some() {
+        let waiting = waiting.of_kind(&settlement);
+        if waiting.len() >= MAX_WAITING {
+            waiting.pop_front();
             self.lost.set(self.lost.get().saturating_add(1));
         }
+        waiting.push_back(settlement);
     }
 
     /// Takes out what waits.
-    pub fn take_waiting(&self) -> Vec<Settlement> {
-        let mut waiting = self.waiting.take();
-        std::iter::from_fn(|| waiting.pop()).collect()
+    pub fn take_waiting(&self) -> Waiting {
+        self.waiting.take()
     }
 
     /// Returns whether there is anything to send, and nothing on its way.
@@ -154,8 +138,12 @@ impl SettlementQueue {
         let sent = std::mem::take(&mut *self.sent.borrow_mut());
         let mut waiting = self.waiting.borrow_mut();
         for settlement in sent.into_iter().rev() {
-            waiting.of_kind(&settlement).push_front(settlement);
-            self.drop_excess(&mut waiting);
+            let waiting = waiting.of_kind(&settlement);
+            if waiting.len() < MAX_WAITING {
+                waiting.push_front(settlement);
+            } else {
+                self.lost.set(self.lost.get().saturating_add(1));
+            }
         }
     }
 
@@ -188,11 +176,9 @@ impl Settlement {
     }
 
     /// Returns the settlement as one of a request that was not let through.
-    pub(super) fn never_admitted(self) -> Settlement {
-        Settlement {
-            was_admitted: false,
-            ..self
-        }
+    pub(super) fn never_admitted(mut self) -> Settlement {
+        self.was_admitted = false;
+        self
     }
 
     /// Returns for how long from now on its nonce is pinned, and for how long it is
@@ -256,28 +242,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_processed_is_lost_last_and_what_was_never_let_through_first() {
-        let processed = |id| Settlement {
-            outcome: UpstreamOutcome::Processed,
-            ..settlement(id)
-        };
+    fn what_was_let_through_is_not_lost_to_any_number_of_requests_that_were_not() {
         let queue = SettlementQueue::default();
-        let half = MAX_WAITING as u64 / 2;
-        (0..half).for_each(|id| queue.push(processed(id)));
-        (0..half).for_each(|id| queue.push(settlement(10_000 + id)));
+        let most = MAX_WAITING as u64;
+        (0..most).for_each(|id| queue.push(settlement(id)));
         // Somebody hangs up, again and again.
-        (0..3 * half).for_each(|id| queue.push(settlement(20_000 + id).never_admitted()));
-        assert_eq!(queue.take_lost(), 3 * half);
-        let sent = ids(&queue.send(NOW));
-        assert_eq!(sent, (0..MAX_SENT as u64).collect::<Vec<_>>());
+        (0..most + 9).for_each(|id| queue.push(settlement(10_000 + id).never_admitted()));
+        assert_eq!(queue.take_lost(), 9);
+        assert_eq!(ids(&queue.send(NOW)), Vec::from_iter(0..MAX_SENT as u64));
         queue.failed();
         assert_eq!(queue.take_lost(), 0);
-        // More that was processed takes the place of what failed.
-        (half..half + 10).for_each(|id| queue.push(processed(id)));
-        assert_eq!(queue.take_lost(), 10);
-        let waiting = ids(&queue.take_waiting());
-        let expected = (0..half + 10).chain(10_010..10_000 + half);
-        assert_eq!(waiting, expected.collect::<Vec<_>>());
+        // The oldest of the same kind makes room.
+        queue.push(settlement(most));
+        assert_eq!(queue.take_lost(), 1);
+        let expected = (1..=most).chain(10_009..10_009 + most);
+        let mut waiting = queue.take_waiting();
+        let waiting = std::iter::from_fn(|| waiting.pop().map(|next| next.id));
+        assert!(waiting.eq(expected));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::store::redis::pending::{
     Moment, Purpose, admit, call, call_for_gone, call_for_settlements,
 };
 use crate::store::redis::settings::RedisSettings;
-use crate::store::redis::settlement_queue::Settlement;
+use crate::store::redis::settlement_queue::Waiting;
 use crate::store::redis::shared::Shared;
 use crate::time::Timestamp;
 
@@ -47,8 +47,8 @@ impl RedisStore {
 }
 
 /// What one store hands over to another.
-struct Waiting {
-    settlements: Vec<Settlement>,
+struct HandedOver {
+    settlements: Waiting,
     gone: Vec<Query>,
 }
 
@@ -129,21 +129,21 @@ impl Store for RedisStore {
     }
 
     fn hand_over(&self) -> Option<Untold> {
-        let waiting = Waiting {
+        let waiting = HandedOver {
             settlements: self.shared.queue.take_waiting(),
             gone: self.shared.gone.take(),
         };
-        let is_empty = waiting.settlements.is_empty() && waiting.gone.is_empty();
-        (!is_empty).then(|| Untold {
-            settlements: waiting.settlements.len() as u64,
+        let count = waiting.settlements.len();
+        (count > 0 || !waiting.gone.is_empty()).then(|| Untold {
+            settlements: count as u64,
             is_inherited: false,
             content: Box::new(waiting),
         })
     }
 
     fn take_over(&self, untold: Untold) {
-        if let Ok(waiting) = untold.content.downcast::<Waiting>() {
-            for settlement in waiting.settlements {
+        if let Ok(mut waiting) = untold.content.downcast::<HandedOver>() {
+            while let Some(settlement) = waiting.settlements.pop() {
                 self.shared.queue.push(settlement);
             }
             // Another configuration has other webhooks and limits.

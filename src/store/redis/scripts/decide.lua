@@ -67,15 +67,15 @@ local function push_older(log, moment, events)
 end
 
 -- What counts for an entry: its own events, and before them what it inherited.
-local function log_of(entry, inherited_floor)
+local function log_of(entry, floor)
   local all, left = {}, entry.inherited
   for place = 1, #entry.own, 2 do
     push_older(all, entry.own[place], entry.own[place + 1])
   end
-  for place = 1, #inherited_floor, 2 do
-    local events = math.min(inherited_floor[place + 1], left)
+  for place = 1, #floor, 2 do
+    local events = math.min(floor[place + 1], left)
     left = left - events
-    push_older(all, math.min(inherited_floor[place], entry.since), events)
+    push_older(all, math.min(floor[place], entry.since), events)
   end
   return all
 end

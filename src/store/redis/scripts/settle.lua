@@ -18,15 +18,11 @@ local marks = KEYS[#KEYS]
 -- Values are as decide.lua has them. They name the same moment as the index does, where they name one.
 local function remember(claim, value)
   redis.call('SET', claim.nonce, value, 'PX', math.max(claim.pinned, claim.keep))
-  redis.call('ZADD', claim.index, string.format('%.0f', now + claim.pinned), claim.nonce)
+  redis.call('ZADD', claim.index, claim.pinned_until, claim.nonce)
   -- The index outlives its nonces, also those of a webhook that keeps them for longer.
   local outlives = claim.pinned + claim.keep
   if redis.call('PTTL', claim.index) < outlives then redis.call('PEXPIRE', claim.index, outlives) end
   return value
-end
-
-local function remember_as_kept(claim, kind)
-  return remember(claim, kind .. '@' .. string.format('%.0f', now + claim.pinned))
 end
 
 local function is_replay(value)
@@ -38,7 +34,7 @@ end
 -- Gives up a claim that is in Redis, and returns what is left of it.
 local function give_up(claim, abandoned)
   if claim.outcome == 'abandon' then abandoned = abandoned + 1 end
-  if abandoned > claim.max_abandoned then return remember_as_kept(claim, 'k:' .. abandoned) end
+  if abandoned > claim.max_abandoned then return remember(claim, 'k:' .. abandoned .. '@' .. claim.pinned_until) end
   if abandoned > 0 then return remember(claim, 'a:' .. abandoned) end
   redis.call('DEL', claim.nonce)
   redis.call('ZREM', claim.index, claim.nonce)
@@ -63,7 +59,7 @@ local function settle(claim)
   local is_own = value and string.sub(value, 1, #own) == own
   if claim.outcome == 'keep' then
     -- Also where the claim has lapsed, or never arrived: the upstream has accepted the request all the same.
-    if is_own or not is_replay(value) then remember_as_kept(claim, 'k') end
+    if is_own or not is_replay(value) then remember(claim, 'k@' .. claim.pinned_until) end
     return
   end
   if is_own then value = give_up(claim, tonumber(string.match(value, '^%d+', #own + 1)) or 0) end
@@ -75,10 +71,11 @@ end
 
 for place = 0, (#KEYS - 1) / 2 - 1 do
   local key, argument = 2 * place, 6 * place
+  local pinned = tonumber(ARGV[argument + 3])
   settle({
-    nonce = KEYS[key + 1], index = KEYS[key + 2],
-    outcome = ARGV[argument + 1], id = ARGV[argument + 2], pinned = tonumber(ARGV[argument + 3]),
-    keep = tonumber(ARGV[argument + 4]), max_abandoned = tonumber(ARGV[argument + 5]), calls = ARGV[argument + 6],
+    nonce = KEYS[key + 1], index = KEYS[key + 2], outcome = ARGV[argument + 1], id = ARGV[argument + 2],
+    pinned = pinned, pinned_until = string.format('%.0f', now + pinned), keep = tonumber(ARGV[argument + 4]),
+    max_abandoned = tonumber(ARGV[argument + 5]), calls = ARGV[argument + 6],
   })
 end
 return ARGV[#ARGV] .. ' settled'
