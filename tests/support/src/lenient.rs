@@ -94,9 +94,10 @@ impl Reading {
     }
 }
 
-/// Whether a segment is `in`, perhaps with something behind it that is no more of a name: a format, a blank.
+/// Whether a segment is `in`, perhaps with something behind it that is no more of a name: a format, a blank. An escape that
+/// this upstream does not decode is of the name.
 fn is_in(segment: &[u8]) -> bool {
-    let is_of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let is_of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_%".contains(byte);
     let rest = segment.strip_prefix(b"in");
     rest.is_some_and(|rest| !rest.first().is_some_and(is_of_a_name))
 }
