@@ -91,9 +91,8 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::store::port::{Decision, HttpCall};
-    use crate::stream::tests::{Broken, World, host};
-    use crate::time::Millis;
+    use crate::store::port::Decision;
+    use crate::stream::tests::{Broken, World, host, store_call};
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -104,18 +103,10 @@ mod tests {
     }
 
     fn call(others: u32, resumed: &Rc<Cell<u32>>) -> StoreCall {
-        StoreCall {
-            http: HttpCall {
-                cluster: "a cluster".into(),
-                headers: Vec::new(),
-                body: Vec::new(),
-                timeout: Millis(100),
-            },
-            pending: Box::new(Chain {
-                others,
-                resumed: Rc::clone(resumed),
-            }),
-        }
+        store_call(Chain {
+            others,
+            resumed: Rc::clone(resumed),
+        })
     }
 
     impl PendingCall for Chain {

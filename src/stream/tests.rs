@@ -12,6 +12,7 @@ use std::rc::Rc;
 use self::model::model;
 use self::scripted_host::ScriptedHost;
 pub(super) use self::scripted_host::{Broken, host};
+pub(super) use self::scripted_store::store_call;
 use self::scripted_store::{ScriptedStore, Settled};
 use crate::cas_map::CasMap;
 use crate::cas_map::memory::MemoryMap;

@@ -32,7 +32,8 @@ struct Pending {
     settled: Rc<RefCell<Vec<Settled>>>,
 }
 
-fn store_call(pending: Pending) -> StoreCall {
+/// Returns a call that goes on with this.
+pub(in crate::stream) fn store_call(pending: impl PendingCall + 'static) -> StoreCall {
     StoreCall {
         http: HttpCall {
             cluster: "a cluster".into(),
