@@ -19,10 +19,12 @@ use crate::pipeline::filter::Filter;
 use crate::pipeline::step::Step;
 use crate::pipeline::tests::world::{NOW, Request, World, after, form, settings};
 use crate::pipeline::verdict::{Outcome, Verdict};
+use crate::signature::key::Nonce;
 use crate::store::StoreSettings;
 use crate::store::local::store::LocalStore;
 use crate::store::port::{
-    CallError, HashKey, HttpCall, HttpResponse, Report, Store, UpstreamOutcome,
+    CallError, ClaimRequest, HashKey, HttpCall, HttpResponse, Progress, Query, Report, Store,
+    StoreCall, UpstreamOutcome,
 };
 use crate::store::redis::correlation::Correlation;
 use crate::store::redis::script_reply::{Failure, ScriptReply};
@@ -232,3 +234,22 @@ fn put_by(
 const BOTH: &str = r#", "rate_limits": [
     {"key": "client_ip", "requests": 9, "window": "5s"},
     {"key": "client_ip", "count": "rejected", "requests": 9, "window": "5s"}]"#;
+
+/// Returns the call for a claim of this id, of one nonce and without limits.
+fn claim_of(world: &Redis, id: u64) -> StoreCall {
+    let claim = ClaimRequest {
+        nonce: Nonce([1; 32]),
+        id,
+        signed_until: None,
+    };
+    let query = Query {
+        webhook: 0,
+        deferred: Vec::new(),
+        limits: Vec::new(),
+        claim: Some(claim),
+    };
+    match world.world.filter.store().admit(query, NOW) {
+        Progress::Call(call) => call,
+        _ => panic!("not asked"),
+    }
+}

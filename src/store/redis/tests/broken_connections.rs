@@ -1,8 +1,6 @@
 //! Calls whose connections break, and that are made once more.
 
 use super::*;
-use crate::signature::key::Nonce;
-use crate::store::port::{ClaimRequest, Progress, Query, StoreCall};
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -92,21 +90,7 @@ fn late_in_its_time_nothing_is_asked_again() {
     let world = world("reject", NO_LIMITS);
     let timeout = world.shared.settings.timeout;
     for (millis, is_asked_again) in [(timeout.0 / 2 - 1, true), (timeout.0 / 2, false)] {
-        let claim = ClaimRequest {
-            nonce: Nonce([1; 32]),
-            id: millis,
-            signed_until: None,
-        };
-        let query = Query {
-            webhook: 0,
-            deferred: Vec::new(),
-            limits: Vec::new(),
-            claim: Some(claim),
-        };
-        let Progress::Call(call) = world.world.filter.store().admit(query, NOW) else {
-            panic!("not asked");
-        };
-        match broken_after(call, millis) {
+        match broken_after(claim_of(&world, millis), millis) {
             Progress::Call(again) => {
                 assert!(is_asked_again, "{millis}");
                 assert_eq!(again.http.timeout, Millis(timeout.0 - millis));

@@ -1,7 +1,6 @@
 //! A circuit that is open, and whoever looks whether Redis is back.
 
 use super::*;
-use crate::store::port::Progress;
 use crate::store::redis::circuit_breaker::BETWEEN_TRIES;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -1,8 +1,7 @@
 //! Senders who leave before they have an answer, and what Redis is told on a timer.
 
 use super::*;
-use crate::signature::key::Nonce;
-use crate::store::port::{ClaimRequest, Decision, Progress, Query, StoreCall};
+use crate::store::port::Decision;
 use crate::store::redis::gone_queue::GONE_IN_A_ROW;
 use crate::store::redis::settlement_queue::MAX_SENT;
 #[cfg(target_family = "wasm")]
@@ -36,23 +35,7 @@ fn what_was_asked_more_than_once_is_settled_as_what_may_arrive_again() {
             _ => panic!("not asked again"),
         }
     };
-    let asked = |world: &Redis| {
-        let claim = ClaimRequest {
-            nonce: Nonce([1; 32]),
-            id: 7,
-            signed_until: None,
-        };
-        let query = Query {
-            webhook: 0,
-            deferred: Vec::new(),
-            limits: Vec::new(),
-            claim: Some(claim),
-        };
-        match world.world.filter.store().admit(query, NOW) {
-            Progress::Call(call) => call,
-            _ => panic!("not asked"),
-        }
-    };
+    let asked = |world: &Redis| claim_of(world, 7);
     let world = world("reject", NO_LIMITS);
     let call = next(asked(&world));
     let reply = answer(&words(&call.http), Ok(CLAIMED));
